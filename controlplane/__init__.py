@@ -1,0 +1,1 @@
+"""The processes that remember: the supervisor, and control with its RIB. Imports shared alone."""

@@ -1,0 +1,122 @@
+/* The FIB's two faces: a reader that any process may hold, a writer that only control holds.
+ *
+ * Reader (fib_read.c): attach to a mapping, look batches up, copy answers out. Never writes,
+ * never waits. Writer (fib_write.c): apply rows, groups, adjacencies, ports; publish. All
+ * functions return 0 or -errno unless they say otherwise; none allocates on the reader side.
+ *
+ * The lookup structure sits behind fib_lpm.h (one table of functions an engine), so that an
+ * engine is replaced without touching either face.
+ */
+#ifndef RC_FIB_H
+#define RC_FIB_H
+#include "fib_layout.h"
+#include "row_layout.h"
+
+/* ---- reader ---- */
+
+enum { FIB_RETRIES = 1000, FIB_RETRIES_BEFORE_HALVING = 3 };
+
+struct fib_reader {
+    const uint8_t *base;
+    uint64_t size;
+    uint32_t block_mask_limit; /* blocks of the segment; an offset at or above it reads block 0 */
+    uint32_t unused;
+    uint64_t retries;          /* batches looked up again since attach */
+};
+
+struct fib_key {
+    uint8_t address[16]; /* network order; IPv4 in the first four bytes */
+    uint32_t hash;       /* flow hash: picks the bucket */
+    uint8_t family;      /* 4 or 6 */
+    uint8_t unused[3];
+};
+
+struct fib_answer { /* everything the packet needs, copied out under the epoch check */
+    uint32_t group;     /* 0 = no route */
+    uint32_t adjacency; /* 0 = none */
+    uint8_t kind;       /* enum fib_kind */
+    uint8_t state;      /* enum fib_adjacency_state */
+    uint16_t port;      /* egress */
+    uint16_t mtu;
+    uint8_t source_mac[6];
+    uint8_t target_mac[6];
+    uint8_t family;     /* of nexthop; 0: the destination itself */
+    uint8_t unused;
+    uint8_t nexthop[16];
+};
+
+/* -EINVAL when the segment is not a ready FIB of this build (see segment_check). */
+int fib_reader_attach(struct fib_reader *reader, const void *base, uint64_t size);
+/* Looks n keys up as one consistent batch (halved under pressure, see fib_layout.h).
+ * *generation receives the generation of the last (sub-)batch. -EAGAIN: the writer outran a
+ * single lookup FIB_RETRIES times; the caller drops with `fib-unavailable`. */
+int fib_lookup(struct fib_reader *reader, const struct fib_key *keys, struct fib_answer *answers,
+               uint32_t n, uint64_t *generation);
+/* Group ids only: what benchmarks, verify and the golden tests compare. */
+int fib_lookup_groups(struct fib_reader *reader, const struct fib_key *keys, uint32_t *groups,
+                      uint32_t n);
+/* The matched prefix as well (for `route get`, `explain`); row.nexthop = group, length = match;
+ * row.nexthop 0 when nothing matches. */
+int fib_lookup_match(struct fib_reader *reader, const struct fib_key *key, struct route_row *row);
+int fib_read_port(struct fib_reader *reader, uint32_t index, struct fib_port *out);
+int fib_read_adjacency(struct fib_reader *reader, uint32_t id, struct fib_adjacency *out);
+/* `group` points to room for FIB_MAX_BUCKETS buckets (fib_group_room() bytes). */
+int fib_read_group(struct fib_reader *reader, uint32_t id, struct fib_group *out);
+uint32_t fib_group_room(void);
+uint64_t fib_generation(const struct fib_reader *reader);
+/* The stamp of `generation`, or -ENOENT when the ring has moved on. */
+int fib_read_stamp(const struct fib_reader *reader, uint64_t generation, struct fib_stamp *out);
+
+/* ---- writer: control only ---- */
+
+struct fib_writer; /* private memory: free lists, retired blocks; rebuilt by fib_writer_open */
+
+struct fib_params {
+    uint32_t max_routes4;
+    uint32_t max_routes6;
+    uint32_t max_groups;      /* <= FIB_MAX_GROUPS */
+    uint32_t max_adjacencies; /* <= FIB_MAX_ADJACENCIES */
+    uint64_t instance_id;
+};
+struct fib_recovery { /* what fib_writer_open found and did */
+    uint32_t redone;      /* 1: an open intent was done again */
+    uint32_t unused;
+    uint64_t reclaimed;   /* blocks found unreachable */
+    uint64_t routes;      /* routes found */
+    uint64_t nanoseconds;
+};
+
+uint64_t fib_segment_size(const struct fib_params *params);
+/* Formats fresh zeroed memory of at least fib_segment_size() bytes; identity line last. */
+int fib_create(void *base, uint64_t size, const struct fib_params *params);
+/* Becomes the writer of a ready segment: redoes an open intent, mark-sweeps the arena. The
+ * caller holds the ownership lock. NULL on a segment that is not ready or on no memory. */
+struct fib_writer *fib_writer_open(void *base, uint64_t size, struct fib_recovery *recovery);
+void fib_writer_close(struct fib_writer *writer);
+
+/* Applies rows in order (nexthop 0 withdraws; the others fields but prefix/length/family are
+ * ignored). Bumps the epoch whenever memory has to come back; visible words appear as they are
+ * stored, the generation only with fib_publish. Returns 0, -EINVAL (bad row or group), -ENOSPC (arena full),
+ * -E2BIG (max_routes): rows before *applied are in force, the others are not. */
+int fib_apply(struct fib_writer *writer, const struct route_row *rows, uint64_t n,
+              uint64_t *applied, uint64_t *changed);
+/* Replaces one record copy-on-write. group->buckets is rounded by the caller to a power of two. */
+int fib_set_group(struct fib_writer *writer, const struct fib_group *group);
+int fib_clear_group(struct fib_writer *writer, uint32_t id);
+int fib_set_adjacency(struct fib_writer *writer, const struct fib_adjacency *adjacency);
+int fib_clear_adjacency(struct fib_writer *writer, uint32_t id);
+int fib_set_port(struct fib_writer *writer, const struct fib_port *port);
+int fib_clear_port(struct fib_writer *writer, uint32_t index);
+/* Ends a batch: stamp (t2, t3 filled here), generation, epoch. Returns the new generation. */
+uint64_t fib_publish(struct fib_writer *writer, uint64_t update_id, uint64_t t0, uint64_t t1);
+
+/* Walks routes in order (family, address, length). *cursor is the last row returned (family 0
+ * to start). Returns rows written, 0 at the end. For control only: not safe beside a writer. */
+uint32_t fib_walk(struct fib_writer *writer, struct route_row *cursor, struct route_row *rows,
+                  uint32_t max);
+/* The group of exactly this prefix, 0 when absent. */
+uint32_t fib_exact(struct fib_writer *writer, const struct route_row *row);
+/* Recomputes digest and counts from the trie and compares with the header; 0 or -EBADMSG. */
+int fib_check(struct fib_writer *writer);
+
+#endif

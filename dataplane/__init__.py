@@ -1,0 +1,1 @@
+"""The processes that forget: forked workers. Imports shared alone."""

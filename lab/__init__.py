@@ -1,0 +1,1 @@
+"""What the router is studied with: topologies, probes, the demo, benchmarks, tables."""

@@ -1,0 +1,1 @@
+"""What both planes agree on: names, segments, channel, events, stats, errors. Imports neither."""
