@@ -1,30 +1,50 @@
 # Ribcage: `make demo` and `make test` do all of their own set-up; the rest is for developers.
 #
-#   make demo [KEEP=1] [JSON=1]   packets across the router, processes killed; see README.md
-#   make test [ARGS="-k fib"]     the test suite
-#   make lint | bench | clean
+#   make demo               packets cross a router, its processes are killed (KEEP=1 leaves the
+#                           lab up, STOP=1 takes it down, JSON=1 prints one JSON document)
+#   make test ARGS="-k fib" the test suite, or a part of it
+#   make lint               ruff, mypy --strict over the packages as installed
+#   make bench              one TCP flow: the router beside the kernel's own forwarding
+#   make clean              remove what the others made
 
+# Debian's own Python first: a plain user cannot run one that lies in root's home.
 PYTHON ?= $(shell test -x /usr/bin/python3 && echo /usr/bin/python3 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 C_FILES := $(wildcard csrc/*.c csrc/*.h csrc/ffi_build.py)
+DEMO := $(if $(KEEP),--keep) $(if $(STOP),--stop) $(if $(JSON),--json)
 
-.PHONY: demo test lint bench clean build
+.PHONY: help demo test lint bench clean build
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n '1,6p' Makefile | cut -c3-
+	@sed -n '3,9p' Makefile | cut -c3-
 
 # The stamp is newer than everything the installed package was built from.
-$(VENV)/.built: pyproject.toml setup.py $(C_FILES)
+$(VENV)/.built: pyproject.toml setup.py lab/setup.sh $(C_FILES)
 	@sh lab/setup.sh "$(PYTHON)" "$(VENV)"
 	@touch $@
 
 build: $(VENV)/.built
 
+demo: build
+	@$(BIN)/python -m ribcage.lab.demo $(DEMO)
+
 test: build
 	$(BIN)/python -m pytest $(ARGS)
 
+bench: build
+	$(BIN)/python -m ribcage.lab.bench_tcp $(ARGS)
+
+# mypy does not follow the package mapping, so it is shown the packages where they are installed.
+lint: build
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	rm -rf build/lint && mkdir -p build/lint
+	cp -rs $(CURDIR)/ribcage build/lint/ribcage
+	for plane in controlplane dataplane shared lab; do ln -sfn $(CURDIR)/$$plane build/lint/ribcage/$$plane; done
+	cd build/lint && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p ribcage
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info ribcage.egg-info shared/_core.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info shared/_core.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

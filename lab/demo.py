@@ -1,0 +1,243 @@
+"""The demo: packets cross a router, its processes are killed, everything balances.
+
+    make demo            build, run, remove everything; exit 1 when a step fails
+    make demo KEEP=1     leave the lab up and say what to try in it; STOP=1 takes it down
+    make demo JSON=1     one JSON document on stdout instead
+
+    h1 10.0.1.2 --- eth1 [ r1: supervisor, control, worker 0, worker 1 ] eth2 --- h2 --- n2 10.0.3.2
+
+Runs as root or as a plain user, in user, network, mount and IPC namespaces of its own; it never
+touches the machine's own links, addresses or shared memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from ribcage.lab.demo_steps import STEPS, Demo
+from ribcage.lab.namespaces import available
+from ribcage.lab.router import Router
+from ribcage.lab.tables import Table, find_table
+from ribcage.lab.topologies import demo as demo_topology
+from ribcage.shared.names import Names
+
+INSTANCE = "demo"
+CONFIG = """\
+schema = 1
+orphan_timeout = "5s"
+
+[router]
+name = "demo"
+
+[workers]
+count = 2
+
+[management]
+teach = true
+
+[[interface]]
+name = "eth1"
+address = ["10.0.1.1/24", "2001:db8:1::1/64"]
+
+[[interface]]
+name = "eth2"
+address = ["10.0.2.1/24", "2001:db8:2::1/64"]
+
+[[route]]
+dst = "10.0.3.0/24"
+via = "10.0.2.2"
+
+[[route]]
+dst = "2001:db8:3::/64"
+via = "2001:db8:2::2"
+"""
+TRY = """
+The lab is up. Try:
+  .venv/bin/ribcage -i demo ps --maps
+  .venv/bin/ribcage -i demo route get 10.0.3.2
+  .venv/bin/ribcage -i demo explain 10.0.1.2 10.0.3.2 --in eth1 --ttl 1
+  .venv/bin/ribcage -i demo stats --check
+  .venv/bin/ribcage -i demo fib verify
+  kill -9 {control}          # control; then: .venv/bin/ribcage -i demo ps
+  make demo STOP=1           # take it down
+"""
+TRY_AGAIN = """
+Everything was removed. Try:
+  make demo KEEP=1           # the same, and the lab stays up for commands of your own
+  make test
+"""
+
+
+class Report:
+    """Prints a line a step, or collects them for one JSON document."""
+
+    def __init__(self, as_json: bool, out: TextIO) -> None:
+        self._json, self._out = as_json, out
+        self.steps: list[dict[str, Any]] = []
+
+    def line(self, text: str) -> None:
+        """Talk for a person; silent when the answer is JSON."""
+        if not self._json:
+            print(text, file=self._out, flush=True)
+
+    def step(self, name: str, ok: bool, seconds: float, text: str, facts: dict[str, Any]) -> None:
+        """One checked and timed step."""
+        number = len(self.steps) + 1
+        entry = {"name": name, "ok": ok, "seconds": round(seconds, 3), "text": text}
+        self.steps.append({**entry, "facts": facts})
+        mark = "" if ok else "FAILED: "
+        self.line(
+            f"{number:3}. {name} {'.' * max(2, 28 - len(name))} {mark}{text}  ({seconds:.1f} s)"
+        )
+
+    def finish(self, table: Table | None) -> bool:
+        """The verdict; in JSON mode the whole document."""
+        ok = bool(self.steps) and all(step["ok"] for step in self.steps)
+        if self._json:
+            about = {"routes": len(table.lines), "source": table.source} if table else None
+            json.dump({"ok": ok, "steps": self.steps, "table": about}, self._out)
+            self._out.write("\n")
+        return ok
+
+
+def _run_steps(demo: Demo, report: Report) -> None:
+    """All steps; the first failure ends them, since the later ones build on it."""
+    for name, step in STEPS:
+        started = time.monotonic()
+        try:
+            text, facts = step(demo)
+        except Exception as error:  # any failure is the step's result, never a traceback
+            words = f"{type(error).__name__}: {error}"
+            report.step(name, False, time.monotonic() - started, words, {})
+            return
+        report.step(name, True, time.monotonic() - started, text, facts)
+
+
+def _objects(router: Router) -> str:
+    """What a router may leave behind in its namespaces, as text to compare."""
+    commands = (
+        ["nft", "list", "ruleset"],
+        ["ip", "-o", "link"],
+        ["ip", "route"],
+        ["ipcs", "-q", "-s"],
+        ["ls", "/dev/shm"],
+        ["sysctl", "-e", "net.ipv4.ip_forward", "net.ipv4.conf.all.rp_filter"],
+    )
+    text = "".join(router.node.run(command).stdout for command in commands)
+    return text + str(sorted(router.names.run_dir.glob("*")))
+
+
+def _stop(demo: Demo, before: str, report: Report) -> None:
+    """The orderly stop is a step like the others: it has to leave nothing."""
+    started = time.monotonic()
+    status = demo.router.stop()
+    after = _objects(demo.router)
+    ok = status == 0 and after == before
+    text = "nothing left in /dev/shm, ipcs, nft, links, routes, settings"
+    if not ok:
+        text = f"exit {status}; before:\n{before}\nafter:\n{after}"
+    report.step("stop", ok, time.monotonic() - started, text, {"exit": status})
+
+
+def _keep(control: int, names: Names) -> None:
+    """Leave a child behind that holds the lab until it is told to stop; returns in the parent."""
+    child = os.fork()
+    if child:
+        names.run_base.joinpath("demo-holder.pid").write_text(f"{child}\n")
+        print(TRY.format(control=control), flush=True)
+        os._exit(0)
+    os.setsid()
+    signal.sigwait({signal.SIGTERM, signal.SIGINT})
+
+
+def stop_kept() -> int:
+    """`make demo STOP=1`: end the lab that KEEP=1 left; 1 when there is none."""
+    path = Names.resolve(INSTANCE).run_base / "demo-holder.pid"
+    try:
+        pid = int(path.read_text())
+        descriptor = os.pidfd_open(pid)
+    except (OSError, ValueError):
+        print("no lab of `make demo KEEP=1` is up", file=sys.stderr)
+        return 1
+    words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    if b"ribcage.lab.demo" in words:  # the pid may have been reused since
+        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        import select
+
+        select.select([descriptor], [], [], 15)
+    os.close(descriptor)
+    path.unlink(missing_ok=True)
+    print("the demo's lab is down")
+    return 0
+
+
+def run(keep: bool, report: Report) -> bool:
+    """Build the lab, run the steps, remove the lab; True when every step held."""
+    table = find_table(4)
+    names = Names.resolve(INSTANCE)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ribcage-demo-")))
+        started = time.monotonic()
+        lab = stack.enter_context(demo_topology())
+        router = Router(lab.node("r1"), CONFIG, INSTANCE, folder, names.run_base)
+        before = _objects(router)
+        table_file = folder / "table.txt"
+        table_file.write_text("\n".join(table.lines) + "\n")
+        router.start()
+        demo = Demo(lab, router, table, table_file)
+        pids = {p["role"] + str(p.get("index", 0)): p["pid"] for p in router.processes()}
+        who = "as root" if os.getuid() == 0 else "no root used"
+        report.line(f"ribcage demo: namespaces of its own, {who}")
+        report.line(
+            f"  h1 10.0.1.2 --- eth1 [ r1: control pid {pids['control0']} | worker 0 pid"
+            f" {pids['worker0']} | worker 1 pid {pids['worker1']} ] eth2 --- h2 --- n2 10.0.3.2"
+        )
+        report.step("start", True, time.monotonic() - started, "lab and router up", {"pids": pids})
+        stack.callback(lambda: router.process is not None and router.process.kill())
+        _run_steps(demo, report)
+        ok = all(step["ok"] for step in report.steps)
+        if not ok and router.log.exists():
+            print(
+                f"--- the router's log, last lines\n{router.log.read_text()[-4000:]}",
+                file=sys.stderr,
+            )
+        if keep and ok:
+            report.finish(table)
+            _keep(router.pid("control"), names)  # the child comes back here to take it down
+            router.stop()
+            os._exit(0)
+        _stop(demo, before, report)
+    return report.finish(table)
+
+
+def main() -> int:
+    """Command-line face; see the module's text."""
+    parser = argparse.ArgumentParser(description="Packets across a router whose processes die.")
+    parser.add_argument("--keep", action="store_true", help="leave the lab up")
+    parser.add_argument("--stop", action="store_true", help="take a kept lab down")
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    args = parser.parse_args()
+    if args.stop:
+        return stop_kept()
+    possible, reason = available()
+    if not possible:
+        print(f"error: the demo needs namespaces: {reason}", file=sys.stderr)
+        return 5
+    report = Report(args.json, sys.stdout)
+    ok = run(args.keep, report)
+    if ok:
+        report.line(TRY_AGAIN)
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

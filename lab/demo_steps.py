@@ -1,0 +1,216 @@
+"""The steps of the demo: each does one thing to the router, checks it, says what it saw.
+
+A step takes the running `Demo` and returns (sentence, facts); it raises StepFailed when the
+promise does not hold. The order is the story: packets cross, routes change, processes die,
+everything balances. `demo.py` runs them, times them and prints them.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ribcage.lab.namespaces import Lab
+from ribcage.lab.router import Router, wait_for
+from ribcage.lab.tables import Table
+from ribcage.lab.traffic import Stream, probe, transfer
+
+Outcome = tuple[str, dict[str, Any]]
+
+
+class StepFailed(Exception):
+    """A promise that did not hold; the text says what was expected and what was seen."""
+
+
+@dataclass(slots=True)
+class Demo:
+    """What the steps share."""
+
+    lab: Lab
+    router: Router
+    table: Table
+    table_file: Path
+
+
+def check(condition: bool, text: str) -> None:
+    """StepFailed(text) unless `condition`."""
+    if not condition:
+        raise StepFailed(text)
+
+
+def load_table(demo: Demo) -> Outcome:
+    """The routing table goes in through the same command a user would type."""
+    command = [sys.executable, "-m", "ribcage", "-i", demo.router.instance, "-q", "-j"]
+    command += ["route", "load", str(demo.table_file), "--via", "10.0.2.2"]
+    started = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, env=demo.router.environment)
+    seconds = time.monotonic() - started
+    check(done.returncode == 0, f"route load: exit {done.returncode}: {done.stdout}{done.stderr}")
+    routes = len(demo.table.lines)
+    facts = {"routes": routes, "source": demo.table.source, "routes_per_second": routes / seconds}
+    return f"{routes:,} routes ({demo.table.source}) at {routes / seconds:,.0f}/s", facts
+
+
+def echo_across(demo: Demo) -> Outcome:
+    """Echo v4 and v6 from h1 to h2: one hop less, and not even the first packet lost."""
+    facts, words = {}, []
+    for name, target in (("v4", "10.0.2.2"), ("v6", "2001:db8:2::2")):
+        seen = probe(demo.lab.node("h1"), "echo", target, "--count", "5")
+        check(not seen["lost"], f"echo {name}: lost {seen['lost']} of {seen['sent']}")
+        check(set(seen["hops"]) == {63}, f"echo {name}: TTL/hop limit {seen['hops']}, not 63")
+        median = sorted(seen["rtt_us"])[2]
+        words.append(f"{name} {seen['received']}/{seen['sent']} ttl 63, median {median:.0f} us")
+        facts[name] = seen
+    return "; ".join(words), facts
+
+
+def echo_router(demo: Demo) -> Outcome:
+    """The router's own address answers a host that is not on its links."""
+    facts = {}
+    for name, target in (("v4", "10.0.2.1"), ("v6", "2001:db8:2::1")):
+        seen = probe(demo.lab.node("n2"), "echo", target, "--count", "3")
+        check(not seen["lost"], f"r1 {name}: lost {seen['lost']} of {seen['sent']}")
+        facts[name] = seen
+    return "r1 answers 3/3 v4 and 3/3 v6 to a host behind h2", facts
+
+
+def traceroute(demo: Demo) -> Outcome:
+    """r1 shows itself as the first hop, in both families."""
+    facts = {}
+    for name, target, first in (
+        ("v4", "10.0.3.2", "10.0.1.1"),
+        ("v6", "2001:db8:3::2", "2001:db8:1::1"),
+    ):
+        seen = probe(demo.lab.node("h1"), "trace", target)
+        hops = [hop["address"] for hop in seen["hops"]]
+        check(hops[0] == first, f"traceroute {name}: first hop {hops[0]}, not {first}")
+        check(seen["reached"], f"traceroute {name}: {target} not reached: {hops}")
+        facts[name] = hops
+    return " > ".join(facts["v4"]) + " and the same in v6", facts
+
+
+def tcp(demo: Demo) -> Outcome:
+    """64 MiB over TCP each way, default offloads, digests equal."""
+    seen = transfer(demo.lab.node("h1"), demo.lab.node("h2"), "10.0.2.2", "--mib", "64")
+    ours, theirs = seen["client"], seen["server"]
+    check(ours["sent_sha256"] == theirs["received_sha256"], "h1 -> h2: digests differ")
+    check(theirs["sent_sha256"] == ours["received_sha256"], "h2 -> h1: digests differ")
+    rates = [64 * 8 * 1.048576 / 1000 / ours[f"seconds_{way}"] for way in ("out", "back")]
+    text = f"64 MiB each way, sha256 equal, {rates[0]:.1f} and {rates[1]:.1f} Gbit/s"
+    return text, {"gbit_s": rates}
+
+
+def route_add(demo: Demo) -> Outcome:
+    """A route added at the control plane is used by both workers, and by the next packet."""
+    target = "203.0.113.1"
+    demo.lab.node("h2").ip(f"addr add {target}/32 dev lo")
+    demo.router.call("route.del", dst="203.0.113.0/24", wait="none")
+    hop = {"via": "10.0.2.2", "dev": None, "weight": 1}
+    with Stream(demo.lab.node("h1"), demo.lab.node("h2"), "10.0.2.2", rate=2000):
+        added = demo.router.call("route.add", dst="203.0.113.0/24", nexthops=[hop], wait="visible")
+    check(added["workers"]["seen"] == added["workers"]["of"], f"workers: {added['workers']}")
+    seen = probe(demo.lab.node("h1"), "echo", target, "--count", "2")
+    check(not seen["lost"], f"echo {target}: lost {seen['lost']}")
+    text = (
+        f"203.0.113.0/24 published as generation {added['generation']} in"
+        f" {added['published_us']:.0f} us, used by {added['workers']['seen']} workers after"
+        f" {added['visible_us']:.0f} us"
+    )
+    return text, added
+
+
+def kill_control(demo: Demo) -> Outcome:
+    """kill -9 of control under a paced stream: nothing lost, no acknowledged route forgotten."""
+    with Stream(demo.lab.node("h1"), demo.lab.node("h2"), "10.0.2.2") as stream:
+        old = demo.router.kill("control")
+        started = time.monotonic()
+        wait_for("a new control", lambda: _successor(demo, "control", 0, old))
+        hop = {"via": "10.0.2.2", "dev": None, "weight": 1}
+        demo.router.call("route.add", dst="203.0.113.128/25", nexthops=[hop], wait="published")
+        took = time.monotonic() - started
+    result = stream.result
+    check(result.lost == 0, f"{result.lost} of {result.sent} packets lost")
+    kept = demo.router.call("route.get", dst="203.0.113.1")
+    check(kept["prefix"] == "203.0.113.0/24", f"the acknowledged route is gone: {kept}")
+    text = f"{result.received}/{result.sent} packets, next update acknowledged {took * 1000:.0f} ms later"
+    return text, {"sent": result.sent, "lost": result.lost, "takeover_seconds": took}
+
+
+def _successor(demo: Demo, role: str, index: int, old: int) -> int | None:
+    try:
+        pid = demo.router.pid(role, index)
+    except Exception:
+        return None
+    return pid if pid != old else None
+
+
+def worker_writes(demo: Demo) -> Outcome:
+    """A worker that writes to the FIB dies of SIGSEGV alone, and is replaced."""
+    before = {p["pid"] for p in demo.router.processes()}
+    digest = demo.router.call("fib.show")["published"]["digest"]
+    old = demo.router.pid("worker", 1)
+    demo.router.call("fault.inject", worker=1, kind="fib-write")
+    wait_for("a new worker 1", lambda: _successor(demo, "worker", 1, old))
+    processes = demo.router.wait_ready()
+    worker = next(p for p in processes if p["role"] == "worker" and p["index"] == 1)
+    check("SIGSEGV" in str(worker["last_exit"]), f"worker 1 ended otherwise: {worker['last_exit']}")
+    gone = before - {p["pid"] for p in processes}
+    check(gone == {old}, f"more than worker 1 died: {gone}")
+    check(demo.router.call("fib.show")["published"]["digest"] == digest, "the FIB changed")
+    seen = probe(demo.lab.node("h1"), "echo", "10.0.2.2", "--count", "2")
+    check(not seen["lost"], f"echo after the restart: lost {seen['lost']}")
+    return f"{worker['last_exit']}, pid {old} -> {worker['pid']}, FIB unchanged", {"pid": old}
+
+
+def kill_supervisor(demo: Demo) -> Outcome:
+    """kill -9 of the supervisor: nothing lost, and the next one adopts its children."""
+    before = {p["role"] + str(p.get("index", 0)): p["pid"] for p in demo.router.processes()}
+    with Stream(demo.lab.node("h1"), demo.lab.node("h2"), "10.0.2.2") as stream:
+        assert demo.router.process is not None
+        os.kill(before["supervisor0"], 9)
+        demo.router.process.wait(5)
+        started = time.monotonic()
+        demo.router.start()
+        took = time.monotonic() - started
+    result = stream.result
+    check(result.lost == 0, f"{result.lost} of {result.sent} packets lost")
+    after = {p["role"] + str(p.get("index", 0)): p["pid"] for p in demo.router.processes()}
+    for role in ("control0", "worker0", "worker1"):
+        check(after[role] == before[role], f"{role} was replaced, not adopted")
+    text = f"{result.received}/{result.sent} packets, all adopted after {took * 1000:.0f} ms"
+    return text, {"sent": result.sent, "lost": result.lost, "adopted_seconds": took}
+
+
+def balance(demo: Demo) -> Outcome:
+    """Every packet has an outcome, and RIB, FIB and real lookups agree."""
+    stats = demo.router.call("stats.show")
+    totals = stats["totals"]
+    check(stats["balanced"], f"counters do not balance: {totals}")
+    verify = demo.router.call("fib.verify", samples=100_000, seed=7, timeout=30)
+    check(verify["count"] == 0, f"RIB and FIB differ: {verify['differences'][:3]}")
+    drops = sum(totals["drops"].values())
+    text = (
+        f"rx {totals['rx']} = forwarded {totals['forwarded']} + delivered {totals['delivered']}"
+        f" + dropped {drops} + held {totals['held']}; fib verify: 0 differences"
+    )
+    return text, {"totals": totals, "verify": verify}
+
+
+STEPS: list[tuple[str, Callable[[Demo], Outcome]]] = [
+    ("load a routing table", load_table),
+    ("echo h1 -> h2", echo_across),
+    ("echo n2 -> r1", echo_router),
+    ("traceroute h1 -> n2", traceroute),
+    ("TCP h1 <-> h2", tcp),
+    ("add a route", route_add),
+    ("kill -9 control", kill_control),
+    ("worker 1 writes to the FIB", worker_writes),
+    ("kill -9 supervisor", kill_supervisor),
+    ("the counters balance", balance),
+]
