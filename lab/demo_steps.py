@@ -138,7 +138,7 @@ def kill_control(demo: Demo) -> Outcome:
     check(result.lost == 0, f"{result.lost} of {result.sent} packets lost")
     kept = demo.router.call("route.get", dst="203.0.113.1")
     check(kept["prefix"] == "203.0.113.0/24", f"the acknowledged route is gone: {kept}")
-    text = f"{result.received}/{result.sent} packets, next update acknowledged {took * 1000:.0f} ms later"
+    text = f"{result.received}/{result.sent} packets, next update after {took * 1000:.0f} ms"
     return text, {"sent": result.sent, "lost": result.lost, "takeover_seconds": took}
 
 
