@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ribcage.lab.demo import CONFIG
+from ribcage.lab.namespaces import Lab
 from ribcage.lab.router import Router, running
 from ribcage.lab.topologies import demo as demo_topology
 from ribcage.lab.topologies import kernel_path
@@ -51,14 +52,16 @@ def measure(runs: int, seconds: float) -> dict[str, Any]:
     """Alternate `runs` flows of `seconds` each over both paths; Gbit/s as the receiver counts."""
     rates: dict[str, list[float]] = {"ribcage": [], "kernel": []}
     facts = machine()
-    with tempfile.TemporaryDirectory() as name, demo_topology() as ours, kernel_path() as peers:
+    with tempfile.TemporaryDirectory() as name, Lab() as ours, Lab() as peers:
+        demo_topology(ours)
+        kernel_path(peers)
         folder = Path(name)
-        with running(Router(ours.node("r1"), CONFIG, "demo", folder, folder / "run")) as router:
+        with running(Router(ours.nodes["r1"], CONFIG, "demo", folder, folder / "run")) as router:
             for run in range(runs):
                 order = [("ribcage", ours), ("kernel", peers)]
                 for who, lab in order if run % 2 == 0 else reversed(order):
                     flow = transfer(
-                        lab.node("h1"), lab.node("h2"), "10.0.2.2", "--seconds", str(seconds)
+                        lab.nodes["h1"], lab.nodes["h2"], "10.0.2.2", "--seconds", str(seconds)
                     )
                     rates[who].append(flow["server"]["gbit_s"])
             balanced = router.call("stats.show")["balanced"]

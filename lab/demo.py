@@ -20,11 +20,12 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from ribcage.lab.demo_steps import STEPS, Demo
-from ribcage.lab.namespaces import available
+from ribcage.lab.demo_steps import STEPS, Demo, Step, leftovers, stop
+from ribcage.lab.namespaces import Lab, available
 from ribcage.lab.router import Router
 from ribcage.lab.tables import Table, find_table
 from ribcage.lab.topologies import demo as demo_topology
@@ -109,9 +110,9 @@ class Report:
         return ok
 
 
-def _run_steps(demo: Demo, report: Report) -> None:
-    """All steps; the first failure ends them, since the later ones build on it."""
-    for name, step in STEPS:
+def _run_steps(demo: Demo, steps: Sequence[tuple[str, Step]], report: Report) -> None:
+    """All `steps`; the first failure ends them, since the later ones build on it."""
+    for name, step in steps:
         started = time.monotonic()
         try:
             text, facts = step(demo)
@@ -120,32 +121,6 @@ def _run_steps(demo: Demo, report: Report) -> None:
             report.step(name, False, time.monotonic() - started, words, {})
             return
         report.step(name, True, time.monotonic() - started, text, facts)
-
-
-def _objects(router: Router) -> str:
-    """What a router may leave behind in its namespaces, as text to compare."""
-    commands = (
-        ["nft", "list", "ruleset"],
-        ["ip", "-o", "link"],
-        ["ip", "route"],
-        ["ipcs", "-q", "-s"],
-        ["ls", "/dev/shm"],
-        ["sysctl", "-e", "net.ipv4.ip_forward", "net.ipv4.conf.all.rp_filter"],
-    )
-    text = "".join(router.node.run(command).stdout for command in commands)
-    return text + str(sorted(router.names.run_dir.glob("*")))
-
-
-def _stop(demo: Demo, before: str, report: Report) -> None:
-    """The orderly stop is a step like the others: it has to leave nothing."""
-    started = time.monotonic()
-    status = demo.router.stop()
-    after = _objects(demo.router)
-    ok = status == 0 and after == before
-    text = "nothing left in /dev/shm, ipcs, nft, links, routes, settings"
-    if not ok:
-        text = f"exit {status}; before:\n{before}\nafter:\n{after}"
-    report.step("stop", ok, time.monotonic() - started, text, {"exit": status})
 
 
 def _keep(control: int, names: Names) -> None:
@@ -187,13 +162,13 @@ def run(keep: bool, report: Report) -> bool:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ribcage-demo-")))
         started = time.monotonic()
-        lab = stack.enter_context(demo_topology())
-        router = Router(lab.node("r1"), CONFIG, INSTANCE, folder, names.run_base)
-        before = _objects(router)
+        lab = demo_topology(stack.enter_context(Lab()))
+        router = Router(lab.nodes["r1"], CONFIG, INSTANCE, folder, names.run_base)
+        before = leftovers(router)
         table_file = folder / "table.txt"
         table_file.write_text("\n".join(table.lines) + "\n")
         router.start()
-        demo = Demo(lab, router, table, table_file)
+        demo = Demo(lab, router, table, table_file, before)
         pids = {p["role"] + str(p.get("index", 0)): p["pid"] for p in router.processes()}
         who = "as root" if os.getuid() == 0 else "no root used"
         report.line(f"ribcage demo: namespaces of its own, {who}")
@@ -203,7 +178,7 @@ def run(keep: bool, report: Report) -> bool:
         )
         report.step("start", True, time.monotonic() - started, "lab and router up", {"pids": pids})
         stack.callback(lambda: router.process is not None and router.process.kill())
-        _run_steps(demo, report)
+        _run_steps(demo, STEPS, report)
         ok = all(step["ok"] for step in report.steps)
         if not ok and router.log.exists():
             print(
@@ -215,7 +190,7 @@ def run(keep: bool, report: Report) -> bool:
             _keep(router.pid("control"), names)  # the child comes back here to take it down
             router.stop()
             os._exit(0)
-        _stop(demo, before, report)
+        _run_steps(demo, [("stop", stop)], report)
     return report.finish(table)
 
 

@@ -7,6 +7,7 @@ everything balances. `demo.py` runs them, times them and prints them.
 
 from __future__ import annotations
 
+import difflib
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from ribcage.lab.tables import Table
 from ribcage.lab.traffic import Stream, probe, transfer
 
 Outcome = tuple[str, dict[str, Any]]
+Step = Callable[["Demo"], Outcome]
 
 
 class StepFailed(Exception):
@@ -36,6 +38,7 @@ class Demo:
     router: Router
     table: Table
     table_file: Path
+    before: str  # leftovers() before the router was started
 
 
 def check(condition: bool, text: str) -> None:
@@ -61,7 +64,7 @@ def echo_across(demo: Demo) -> Outcome:
     """Echo v4 and v6 from h1 to h2: one hop less, and not even the first packet lost."""
     facts, words = {}, []
     for name, target in (("v4", "10.0.2.2"), ("v6", "2001:db8:2::2")):
-        seen = probe(demo.lab.node("h1"), "echo", target, "--count", "5")
+        seen = probe(demo.lab.nodes["h1"], "echo", target, "--count", "5")
         check(not seen["lost"], f"echo {name}: lost {seen['lost']} of {seen['sent']}")
         check(set(seen["hops"]) == {63}, f"echo {name}: TTL/hop limit {seen['hops']}, not 63")
         median = sorted(seen["rtt_us"])[2]
@@ -74,7 +77,7 @@ def echo_router(demo: Demo) -> Outcome:
     """The router's own address answers a host that is not on its links."""
     facts = {}
     for name, target in (("v4", "10.0.2.1"), ("v6", "2001:db8:2::1")):
-        seen = probe(demo.lab.node("n2"), "echo", target, "--count", "3")
+        seen = probe(demo.lab.nodes["n2"], "echo", target, "--count", "3")
         check(not seen["lost"], f"r1 {name}: lost {seen['lost']} of {seen['sent']}")
         facts[name] = seen
     return "r1 answers 3/3 v4 and 3/3 v6 to a host behind h2", facts
@@ -87,7 +90,7 @@ def traceroute(demo: Demo) -> Outcome:
         ("v4", "10.0.3.2", "10.0.1.1"),
         ("v6", "2001:db8:3::2", "2001:db8:1::1"),
     ):
-        seen = probe(demo.lab.node("h1"), "trace", target)
+        seen = probe(demo.lab.nodes["h1"], "trace", target)
         hops = [hop["address"] for hop in seen["hops"]]
         check(hops[0] == first, f"traceroute {name}: first hop {hops[0]}, not {first}")
         check(seen["reached"], f"traceroute {name}: {target} not reached: {hops}")
@@ -97,7 +100,7 @@ def traceroute(demo: Demo) -> Outcome:
 
 def tcp(demo: Demo) -> Outcome:
     """64 MiB over TCP each way, default offloads, digests equal."""
-    seen = transfer(demo.lab.node("h1"), demo.lab.node("h2"), "10.0.2.2", "--mib", "64")
+    seen = transfer(demo.lab.nodes["h1"], demo.lab.nodes["h2"], "10.0.2.2", "--mib", "64")
     ours, theirs = seen["client"], seen["server"]
     check(ours["sent_sha256"] == theirs["received_sha256"], "h1 -> h2: digests differ")
     check(theirs["sent_sha256"] == ours["received_sha256"], "h2 -> h1: digests differ")
@@ -109,13 +112,13 @@ def tcp(demo: Demo) -> Outcome:
 def route_add(demo: Demo) -> Outcome:
     """A route added at the control plane is used by both workers, and by the next packet."""
     target = "203.0.113.1"
-    demo.lab.node("h2").ip(f"addr add {target}/32 dev lo")
+    demo.lab.nodes["h2"].ip(f"addr add {target}/32 dev lo")
     demo.router.call("route.del", dst="203.0.113.0/24", wait="none")
     hop = {"via": "10.0.2.2", "dev": None, "weight": 1}
-    with Stream(demo.lab.node("h1"), demo.lab.node("h2"), "10.0.2.2", rate=2000):
+    with Stream(demo.lab.nodes["h1"], demo.lab.nodes["h2"], "10.0.2.2", rate=2000):
         added = demo.router.call("route.add", dst="203.0.113.0/24", nexthops=[hop], wait="visible")
     check(added["workers"]["seen"] == added["workers"]["of"], f"workers: {added['workers']}")
-    seen = probe(demo.lab.node("h1"), "echo", target, "--count", "2")
+    seen = probe(demo.lab.nodes["h1"], "echo", target, "--count", "2")
     check(not seen["lost"], f"echo {target}: lost {seen['lost']}")
     text = (
         f"203.0.113.0/24 published as generation {added['generation']} in"
@@ -127,7 +130,7 @@ def route_add(demo: Demo) -> Outcome:
 
 def kill_control(demo: Demo) -> Outcome:
     """kill -9 of control under a paced stream: nothing lost, no acknowledged route forgotten."""
-    with Stream(demo.lab.node("h1"), demo.lab.node("h2"), "10.0.2.2") as stream:
+    with Stream(demo.lab.nodes["h1"], demo.lab.nodes["h2"], "10.0.2.2") as stream:
         old = demo.router.kill("control")
         started = time.monotonic()
         wait_for("a new control", lambda: _successor(demo, "control", 0, old))
@@ -163,7 +166,7 @@ def worker_writes(demo: Demo) -> Outcome:
     gone = before - {p["pid"] for p in processes}
     check(gone == {old}, f"more than worker 1 died: {gone}")
     check(demo.router.call("fib.show")["published"]["digest"] == digest, "the FIB changed")
-    seen = probe(demo.lab.node("h1"), "echo", "10.0.2.2", "--count", "2")
+    seen = probe(demo.lab.nodes["h1"], "echo", "10.0.2.2", "--count", "2")
     check(not seen["lost"], f"echo after the restart: lost {seen['lost']}")
     return f"{worker['last_exit']}, pid {old} -> {worker['pid']}, FIB unchanged", {"pid": old}
 
@@ -171,7 +174,7 @@ def worker_writes(demo: Demo) -> Outcome:
 def kill_supervisor(demo: Demo) -> Outcome:
     """kill -9 of the supervisor: nothing lost, and the next one adopts its children."""
     before = {p["role"] + str(p.get("index", 0)): p["pid"] for p in demo.router.processes()}
-    with Stream(demo.lab.node("h1"), demo.lab.node("h2"), "10.0.2.2") as stream:
+    with Stream(demo.lab.nodes["h1"], demo.lab.nodes["h2"], "10.0.2.2") as stream:
         assert demo.router.process is not None
         os.kill(before["supervisor0"], 9)
         demo.router.process.wait(5)
@@ -202,7 +205,35 @@ def balance(demo: Demo) -> Outcome:
     return text, {"totals": totals, "verify": verify}
 
 
-STEPS: list[tuple[str, Callable[[Demo], Outcome]]] = [
+def leftovers(router: Router) -> str:
+    """What a router may leave behind in its namespaces, as text to compare."""
+    commands = (
+        ["nft", "list", "ruleset"],
+        ["tc", "qdisc"],
+        ["ip", "-o", "link"],
+        ["ip", "address"],
+        ["ip", "route", "show", "table", "all"],
+        ["ip", "-6", "route", "show", "table", "all"],
+        ["ipcs", "-q", "-s", "-m"],
+        ["ls", "/dev/shm"],
+        ["sysctl", "-a", "-r", "net.ipv[46].*(forward|redirects|rp_filter|accept_ra|autoconf|gc_)"],
+    )
+    text = "".join(router.node.run(command).stdout for command in commands)
+    return text + str(sorted(router.names.run_dir.glob("*")))
+
+
+def stop(demo: Demo) -> Outcome:
+    """The orderly stop removes every object, rule, link and setting the router made."""
+    status = demo.router.stop()
+    check(status == 0, f"exit status {status}")
+    after = leftovers(demo.router)
+    if after != demo.before:
+        changes = difflib.unified_diff(demo.before.splitlines(), after.splitlines(), n=0)
+        raise StepFailed("left behind: " + " | ".join(changes))
+    return "nothing left in /dev/shm, ipcs, nft, tc, links, routes, settings", {"exit": status}
+
+
+STEPS: list[tuple[str, Step]] = [
     ("load a routing table", load_table),
     ("echo h1 -> h2", echo_across),
     ("echo n2 -> r1", echo_router),

@@ -50,3 +50,13 @@ def demo(lab: Lab, *, addresses: bool = False) -> Lab:
         for interface, own in R1_ADDRESSES.items():
             lab.nodes["r1"].ip(*_addresses(interface, *own))
     return lab
+
+
+def kernel_path(lab: Lab) -> Lab:
+    """The same network with the kernel of r1 forwarding: what the router is measured against."""
+    demo(lab, addresses=True)
+    lab.nodes["r1"].sysctl(1, "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
+    lab.nodes["r1"].ip(
+        "route add 10.0.3.0/24 via 10.0.2.2", "route add 2001:db8:3::/64 via 2001:db8:2::2"
+    )
+    return lab

@@ -1,0 +1,67 @@
+"""The lab's probes, proven against the kernel's own forwarding before they judge the router."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from ribcage.lab.namespaces import Lab, available
+from ribcage.lab.topologies import kernel_path
+from ribcage.lab.traffic import Stream, probe, transfer
+
+POSSIBLE, REASON = available()
+pytestmark = [pytest.mark.netns, pytest.mark.skipif(not POSSIBLE, reason=REASON)]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """h1 -- r1 -- h2 -- n2 with the kernel of r1 forwarding."""
+    with Lab() as built:
+        yield kernel_path(built)
+
+
+@pytest.mark.parametrize("target", ["10.0.3.2", "2001:db8:3::2"])
+def test_echo_reports_every_reply_with_its_hop_limit(lab: Lab, target: str) -> None:
+    """Two routers on the way: 64 - 2."""
+    seen = probe(lab.nodes["h1"], "echo", target, "--count", "3")
+    assert (seen["sent"], seen["received"], seen["lost"]) == (3, 3, [])
+    assert seen["hops"] == [62, 62, 62]
+
+
+def test_echo_to_nobody_reports_every_loss(lab: Lab) -> None:
+    """An address that does not exist: all sequence numbers are listed as lost."""
+    seen = probe(lab.nodes["h1"], "echo", "10.0.3.77", "--count", "2", "--timeout", "0.2")
+    assert (seen["received"], seen["lost"]) == (0, [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("10.0.3.2", ["10.0.1.1", "10.0.2.2", "10.0.3.2"]),
+        ("2001:db8:3::2", ["2001:db8:1::1", "2001:db8:2::2", "2001:db8:3::2"]),
+    ],
+)
+def test_trace_lists_every_router_in_order(lab: Lab, target: str, path: list[str]) -> None:
+    """r1, h2, then the target itself."""
+    seen = probe(lab.nodes["h1"], "trace", target)
+    assert [hop["address"] for hop in seen["hops"]] == path
+    assert seen["reached"]
+
+
+def test_stream_counts_what_a_cut_link_loses(lab: Lab) -> None:
+    """The stream sees loss when there is loss: a link that goes down in the middle."""
+    with Stream(lab.nodes["h1"], lab.nodes["h2"], "10.0.2.2", rate=1000) as stream:
+        time.sleep(0.3)  # paced traffic needs time to flow; nothing is synchronised by it
+        lab.nodes["r1"].ip("link set eth2 down")
+        time.sleep(0.2)
+        lab.nodes["r1"].ip("link set eth2 up")
+        time.sleep(0.3)
+    assert stream.result.lost > 50
+    assert stream.result.received > 200
+
+
+def test_transfer_proves_both_directions_by_digest(lab: Lab) -> None:
+    """What one end sent is what the other received, and the two directions differ."""
+    seen = transfer(lab.nodes["h1"], lab.nodes["h2"], "10.0.2.2", "--mib", "4")
+    assert seen["client"]["sent_sha256"] == seen["server"]["received_sha256"]
+    assert seen["server"]["sent_sha256"] == seen["client"]["received_sha256"]
+    assert seen["client"]["sent_sha256"] != seen["server"]["sent_sha256"]
