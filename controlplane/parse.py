@@ -187,7 +187,7 @@ def _check_unicast(gateway: IPv4Address | IPv6Address) -> None:
 def _egress(topology: Topology, gateway: Address, port: Port | None) -> Port:
     owner = topology.owner(gateway)
     if owner is not None:
-        raise usage("E_NEXTHOP", f"next hop {gateway} is this router itself ({owner.name})")
+        raise usage("E_NEXTHOP", f"next hop {gateway} is this router itself ({owner})")
     if gateway.is_link_local and gateway.version == 6:
         if port is None:
             raise usage(

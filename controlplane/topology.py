@@ -62,6 +62,8 @@ class Topology:
 
     ports: dict[int, Port] = field(default_factory=dict)
     indices: dict[str, int] = field(default_factory=dict)  # also of ports that left
+    # Addresses of interfaces that are no ports (a loopback's, a daemon's): the kernel answers.
+    local: set[Address] = field(default_factory=set)
 
     def index_for(self, name: str) -> int | None:
         """The index of a name, the lowest free one when it is new; None when all are taken."""
@@ -120,12 +122,12 @@ class Topology:
                     best, found = rank, port
         return found
 
-    def owner(self, address: Address) -> Port | None:
-        """The port that has `address` as its own."""
+    def owner(self, address: Address) -> str | None:
+        """The name of the port that has `address` as its own; "the host" for local ones."""
         for port in self.ports.values():
             if any(own.ip == address for own in port.addresses):
-                return port
-        return None
+                return port.name
+        return "the host" if address in self.local else None
 
     def alive(self, hop: Hop) -> bool:
         """Whether a packet can leave over this hop: the port is up and still connected to it."""

@@ -16,13 +16,16 @@ a set whose port is down is not eligible, which is the RIB's business.
 from collections.abc import Iterable
 from ipaddress import IPv4Network, ip_network
 
-from ribcage.controlplane.nexthop import BROADCAST, RECEIVE, NexthopSet, glean
+from ribcage.controlplane.nexthop import BROADCAST, RECEIVE, Address, NexthopSet, glean
 from ribcage.controlplane.sources import DISTANCES, SOURCE_CONNECTED, Wanted
 from ribcage.controlplane.topology import Interface, Network, Port
 
 
-def connected_routes(ports: Iterable[Port]) -> list[Wanted]:
-    """Every connected route of these ports, one a prefix, in no particular order."""
+def connected_routes(ports: Iterable[Port], local: Iterable[Address] = ()) -> list[Wanted]:
+    """Every connected route of these ports, one a prefix, in no particular order.
+
+    `local`: addresses the host stack answers for on other interfaces, received as well.
+    """
     wanted: dict[Network, NexthopSet] = {}
     ports = sorted(ports, key=lambda port: port.index)
     for port in ports:
@@ -34,6 +37,9 @@ def connected_routes(ports: Iterable[Port]) -> list[Wanted]:
     for port in ports:
         for own in port.addresses:
             wanted[ip_network(own.ip)] = RECEIVE
+    for address in local:
+        if not address.is_loopback and not address.is_link_local:
+            wanted[ip_network(address)] = RECEIVE
     distance = DISTANCES[SOURCE_CONNECTED]
     return [
         Wanted(prefix, SOURCE_CONNECTED, nexthops, metric=0, distance=distance)
