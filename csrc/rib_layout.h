@@ -44,7 +44,7 @@ enum {
     RIB_HEADER_SIZE = 4096,
     RIB_JOURNAL = 8192,      /* entries; a power of two */
     RIB_MAX_NEXTHOPS = 32768, /* ids 1..32767: the same numbers as FIB groups */
-    RIB_MAX_PATHS = 16,      /* paths of one set */
+    RIB_MAX_PATHS = 32,      /* paths of one set */
     RIB_MAX_CANDIDATES = 64, /* candidates of one prefix */
     RIB_MAX_ROWS = 1 << 27,
 };
