@@ -7,4 +7,6 @@
 #include "fib_layout.h"
 #include "event_layout.h"
 #include "system.h"
+#include "row_layout.h"
+#include "rib.h"
 #endif

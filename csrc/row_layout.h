@@ -27,6 +27,13 @@ enum route_source {
 
 enum row_flag {
     ROW_STALE = 1, /* its source went away; in force until re-announced or swept */
+    /* In rows that the RIB returns: */
+    ROW_SELECTED = 2, /* the best of its prefix */
+    ROW_DEAD = 4,     /* its next hops are all down; never selected */
+    /* In rows given to rib_apply: the source's only candidate for the prefix, those with other
+     * metrics go (a withdrawal: all of them). Several words, so a crash may leave some of the
+     * others; the re-announcement that follows a crash removes them. */
+    ROW_ONLY = 16,
 };
 
 struct route_row {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "fib_layout.h"
+#include "rib_layout.h"
 #include "stats_layout.h"
 
 /* FNV-1a, 64 bits: small, good enough to tell a torn line from a whole one, and to fold
@@ -47,6 +48,20 @@ static uint64_t fib_layout_id(void)
                      FIB_STAMPS);
 }
 
+static uint64_t rib_layout_id(void)
+{
+    return LAYOUT_OF(sizeof(struct rib_header), offsetof(struct rib_header, geometry),
+                     offsetof(struct rib_header, words), offsetof(struct rib_header, sources),
+                     offsetof(struct rib_words, published), offsetof(struct rib_words, reselect),
+                     sizeof(struct rib_row), offsetof(struct rib_row, metric),
+                     offsetof(struct rib_row, nexthop), offsetof(struct rib_row, next),
+                     offsetof(struct rib_row, mark), offsetof(struct rib_row, since),
+                     sizeof(struct rib_node), offsetof(struct rib_node, port),
+                     offsetof(struct rib_node, next), offsetof(struct rib_node, state),
+                     sizeof(struct rib_journal_entry), sizeof(struct rib_geometry), RIB_JOURNAL,
+                     RIB_MAX_PATHS, SOURCE_COUNT);
+}
+
 static uint64_t stats_layout_id(void)
 {
     return LAYOUT_OF(sizeof(struct stats_object), offsetof(struct stats_object, life),
@@ -67,6 +82,11 @@ int segment_expected(uint32_t kind, struct segment_expect *out)
         out->magic = 0x0042494645474252u; /* "RBGEFIB" */
         out->layout_id = fib_layout_id();
         out->header_size = sizeof(struct fib_header);
+        return 0;
+    case SEGMENT_RIB:
+        out->magic = 0x0042495245474252u; /* "RBGERIB" */
+        out->layout_id = rib_layout_id();
+        out->header_size = sizeof(struct rib_header);
         return 0;
     case SEGMENT_STATS:
         out->magic = 0x0054415445474252u; /* "RBGETAT" */
