@@ -6,9 +6,9 @@
     dead, revived = forwarding.judge()    # set ids whose routes lost / regained their way out
 
 It remembers what the FIB holds (`recover` reads it back after a takeover) and writes only what
-differs, so a restart of control moves nothing. Ids of adjacencies that nobody uses any more are
-taken again after two publishes: a reader's batch that saw the old id has ended or is repeated
-by then (fib_layout.h, "Writing").
+differs, so a restart of control moves nothing. An adjacency that no group names any more is
+cleared after two publishes and its id taken again after two more: a reader's batch that saw the
+old word has ended or is repeated by then (fib_layout.h, "Writing").
 
 Nothing here publishes: the caller wraps calls in the publisher's batch.
 """
@@ -117,6 +117,7 @@ class Forwarding:
         self._ports: dict[int, PortRecord] = {}
         self._ids: dict[Hop, int] = {}
         self._users: dict[Hop, set[int]] = {}
+        self._lonely: dict[Hop, int] = {}  # hops without users -> publish count then
         self._free: list[int] = []
         self._retired: list[tuple[int, int]] = []  # (publish count, adjacency id)
         self._next = 1
@@ -137,6 +138,7 @@ class Forwarding:
         for group, plan in self.tables.read_groups():
             self._groups[group] = plan
         self._free = [i for i in range(self._next - 1, 0, -1) if i not in self._adjacencies]
+        self._lonely = dict.fromkeys(self._ids, 0)  # until a set names them
 
     def restored_port(self, record: PortRecord) -> Port:
         """The port as the FIB describes it: in force until the kernel says otherwise."""
@@ -169,8 +171,11 @@ class Forwarding:
 
     # -- sets and groups
 
-    def define(self, group: int, nexthops: NexthopSet) -> None:
+    def define(self, group: int, nexthops: NexthopSet, like: int | None = None) -> None:
         """Makes group `group` mean `nexthops`; nothing when it already does.
+
+        `like`: a group whose buckets a new one starts from, so that flows stay on the paths
+        both have.
 
         E_ADJACENCIES (exit 1) when the adjacency table is full: nothing was changed then.
         """
@@ -180,8 +185,9 @@ class Forwarding:
             self.sets[group] = nexthops
             for hop in nexthops.hops():
                 self._users.setdefault(hop, set()).add(group)
+                self._lonely.pop(hop, None)
                 self._adjacency(hop)
-        self._refresh(group)
+        self._refresh(group, like)
         # Only now does no bucket name the old paths' adjacencies.
         if before is not None:
             self._unuse(group, set(before.hops()) - set(nexthops.hops()))
@@ -267,9 +273,10 @@ class Forwarding:
         for group in sorted({group for hop in hops for group in self._users.get(hop, ())}):
             self._refresh(group)
 
-    def _refresh(self, group: int) -> None:
+    def _refresh(self, group: int, like: int | None = None) -> None:
         before = self._groups.get(group)
-        previous = before.buckets if before is not None else ()
+        example = before if before is not None or like is None else self._groups.get(like)
+        previous = example.buckets if example is not None else ()
         plan = group_plan(self.sets[group], self.topology.alive, self._adjacency, previous)
         if plan != before:
             self._groups[group] = plan
@@ -315,12 +322,15 @@ class Forwarding:
             users.discard(group)
             if not users:
                 del self._users[hop]
-                self._retire(hop)
+                self._lonely[hop] = self._publishes
 
-    def _retire(self, hop: Hop) -> None:
-        adjacency = self._ids.pop(hop, None)
-        if adjacency is not None and adjacency in self._adjacencies:
-            self.tables.clear_adjacency(adjacency)
-            del self._adjacencies[adjacency]
-            self._retired.append((self._publishes, adjacency))
-            self.changed = True
+    def tidy(self) -> None:
+        """Clears adjacencies that have had no user for two publishes. Inside a batch."""
+        for hop, since in list(self._lonely.items()):
+            if self._publishes >= since + REUSE_AFTER:
+                del self._lonely[hop]
+                adjacency = self._ids.pop(hop)
+                self.tables.clear_adjacency(adjacency)
+                del self._adjacencies[adjacency]
+                self._retired.append((self._publishes, adjacency))
+                self.changed = True

@@ -67,6 +67,13 @@ class Path:
     hop: Hop
     weight: int = 1
 
+    def order(self) -> tuple[int, int, bytes]:
+        """What paths of a set are sorted by: port, family, address."""
+        gateway = self.hop.gateway
+        if gateway is None:
+            return (self.hop.port, 0, b"")
+        return (self.hop.port, gateway.version, gateway.packed)
+
 
 @dataclass(frozen=True, slots=True)
 class NexthopSet:
@@ -107,12 +114,7 @@ def nexthop_set(paths: Collection[Path]) -> NexthopSet:
         raise ValueError(f"a weight is outside 1..{MAX_WEIGHT}")
     if len({path.hop for path in paths}) != len(paths):
         raise ValueError("a next hop is listed twice; give it a weight instead")
-    return NexthopSet(KIND_FORWARD, tuple(sorted(paths, key=_order)))
-
-
-def _order(path: Path) -> tuple[int, int, bytes]:
-    gateway = path.hop.gateway
-    return (path.hop.port, gateway.version if gateway else 0, gateway.packed if gateway else b"")
+    return NexthopSet(KIND_FORWARD, tuple(sorted(paths, key=Path.order)))
 
 
 def bucket_count(nexthops: NexthopSet) -> int:

@@ -88,25 +88,42 @@ def test_a_removed_port_kills_its_sets_and_keeps_its_index(bench: Any) -> None:
 
 
 def test_forgetting_a_set_frees_its_adjacencies_only_later(bench: Any) -> None:
-    """An id is taken again after two publishes; a hop another set uses stays."""
-    bench.forwarding.define(1, BOTH)
-    bench.forwarding.define(2, host(1, A))
-    shared, lonely = (bench.forwarding.adjacency_of(hop) for hop in (Hop(1, A), Hop(2, B)))
+    """Cleared after two publishes, its id taken again after two more; a shared hop stays."""
+    forwarding = bench.forwarding
+    forwarding.define(1, BOTH)
+    forwarding.define(2, host(1, A))
+    shared, lonely = (forwarding.adjacency_of(hop) for hop in (Hop(1, A), Hop(2, B)))
+    forwarding.forget(1)
+    for expected in ({shared, lonely}, {shared, lonely}, {shared}):
+        forwarding.tidy()
+        assert set(bench.tables.adjacencies) == expected
+        forwarding.published()
+    hops = [Hop(1, ip_address(f"10.0.1.{i}")) for i in (77, 78)]
+    forwarding.define(3, host(1, hops[0].gateway))
+    assert forwarding.adjacency_of(hops[0]) != lonely
+    forwarding.published()
+    forwarding.define(4, host(1, hops[1].gateway))
+    assert forwarding.adjacency_of(hops[1]) == lonely
+
+
+def test_a_hop_wanted_again_keeps_its_adjacency(bench: Any) -> None:
+    bench.forwarding.define(1, host(1, A))
+    kept = bench.forwarding.adjacency_of(Hop(1, A))
     bench.forwarding.forget(1)
-    assert set(bench.tables.adjacencies) == {shared}
-    new = ip_address("10.0.1.77")
-    bench.forwarding.define(3, host(1, new))
-    assert bench.forwarding.adjacency_of(Hop(1, new)) != lonely
     bench.forwarding.published()
-    bench.forwarding.published()
-    newer = ip_address("10.0.1.78")
-    bench.forwarding.define(4, host(1, newer))
-    assert bench.forwarding.adjacency_of(Hop(1, newer)) == lonely
+    bench.forwarding.define(2, host(1, A))
+    for _ in range(3):
+        bench.forwarding.published()
+        bench.forwarding.tidy()
+    assert set(bench.tables.adjacencies) == {kept}
 
 
 def test_a_changed_set_lets_go_of_its_old_hops(bench: Any) -> None:
     bench.forwarding.define(1, host(1, A))
     bench.forwarding.define(1, host(2, B))
+    bench.forwarding.published()
+    bench.forwarding.published()
+    bench.forwarding.tidy()
     assert [record.hop for record in bench.tables.adjacencies.values()] == [Hop(2, B)]
     assert bench.forwarding.gateways() == {Hop(2, B)}
 
