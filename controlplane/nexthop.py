@@ -179,14 +179,15 @@ def fill(order: Sequence[int], previous: Sequence[int]) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class GroupPlan:
-    """What a FIB group should hold: `buckets` are adjacency ids, a power of two of them."""
+    """What a FIB group should hold: `buckets` are adjacency ids, a power of two of them, or
+    none for the kinds without a path."""
 
     kind: int
     buckets: tuple[int, ...]
     paths: int  # living ones
 
 
-NOWHERE = GroupPlan(KIND_UNREACHABLE, (0,), 0)
+NOWHERE = GroupPlan(KIND_UNREACHABLE, (), 0)
 
 
 def living(nexthops: NexthopSet, alive: Callable[[Hop], bool]) -> list[Path]:
@@ -211,7 +212,7 @@ def group_plan(
     group with an ICMP error, before the runner-ups are looked for.
     """
     if nexthops.kind not in PATH_KINDS:
-        return GroupPlan(nexthops.kind, (0,), 0)
+        return GroupPlan(nexthops.kind, (), 0)
     paths = living(nexthops, alive)
     if not paths:
         return NOWHERE

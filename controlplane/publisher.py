@@ -24,6 +24,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -56,10 +57,10 @@ class RouteTable(Protocol):
 
 
 class RouteWriter(Protocol):
-    """The FIB's writer as the publisher needs it. `apply`: like the RIB's, changes = words."""
+    """The FIB's writer as the publisher needs it. `apply`: like the RIB's, changes = words;
+    everything happens inside `guard()`, the writer's semaphore, which may be nested."""
 
-    def begin(self) -> None: ...
-    def end(self) -> None: ...
+    def guard(self) -> AbstractContextManager[None]: ...
     def apply(self, rows: Any, count: int) -> Applied: ...
     def publish(self, update_id: int, t0: int, t1: int) -> int: ...
     def limits(self) -> tuple[int, int]: ...
@@ -99,7 +100,8 @@ class Counters:
 
 
 class Publisher:
-    """See the module's text. `bells` rings the workers that wait; `clock` is monotonic ns."""
+    """See the module's text. `bells` rings the workers that wait; `clock` is monotonic ns;
+    `replay` forwards what the RIB's journal has open, after a failure between RIB and FIB."""
 
     def __init__(
         self,
@@ -112,12 +114,15 @@ class Publisher:
         max_batch: int = 256,
         update_id: int = 0,
         generation: int = 0,
+        replay: Callable[[], object] = lambda: None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.table = table
         self.writer = writer
         self.forwarding = forwarding
         self.bells = bells
+        self.replay = replay
+        self.behind = False  # decided changes did not reach the FIB: the journal stays open
         self.max_delay_ns = int(max_delay * 1e9)
         self.max_batch = max_batch
         self.clock = clock
@@ -194,8 +199,12 @@ class Publisher:
         for one in pending:
             self._open(one.t0)
         try:
-            self._apply_all(pending)
-            published = self._publish(self._open_since or self.clock())
+            with self.writer.guard():
+                if self.behind:
+                    self.behind = False
+                    self.replay()
+                self._apply_all(pending)
+                published = self._publish(self._open_since or self.clock())
         except Exception as failure:
             for one in pending:
                 one.future.set_exception(failure)
@@ -262,9 +271,9 @@ class Publisher:
         unfit: dict[bytes, RibcageError] = {}
         if count == 0:
             return unfit
-        self.writer.begin()
-        try:
-            at = 0
+        at = 0
+        self.behind, whole = True, not self.behind  # until the last word is stored
+        with self.writer.guard():
             while at < count:
                 done = self.writer.apply(changes + at, count - at)
                 at += done.applied
@@ -275,8 +284,7 @@ class Publisher:
                     self.counters.refused += 1
                     self._take_back(row)
                     at += 1
-        finally:
-            self.writer.end()
+        self.behind = not whole
         return unfit
 
     def _take_back(self, change: Any) -> None:
@@ -295,13 +303,11 @@ class Publisher:
         mark = self.table.changed()
         t1 = max(t0, self._decided)
         self.update_id += 1
-        self.writer.begin()
-        try:
+        with self.writer.guard():
             self.generation = self.writer.publish(self.update_id, t0, t1)
-        finally:
-            self.writer.end()
         t3 = self.clock()
-        self.table.published(mark)
+        if not self.behind:
+            self.table.published(mark)
         self.forwarding.published()
         self._open_since = None
         self._last_ns = t3

@@ -13,4 +13,5 @@
 #include "row_layout.h"
 #include "rib.h"
 #include "row_assign.h"
+#include "verify.h"
 #endif

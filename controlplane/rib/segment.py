@@ -153,6 +153,11 @@ class Rib:
             self._rib = ffi.NULL
             self._memory.close()
 
+    @property
+    def handle(self) -> Any:
+        """`struct rib *` for C callers in this process; valid until close()."""
+        return self._rib
+
     # -- rows
 
     def apply(self, rows: Any, count: int, changes: Any, room: int) -> Applied:

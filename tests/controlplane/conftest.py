@@ -1,16 +1,34 @@
 """Fakes with the behaviour the real RIB and FIB promise, small enough to be obviously right."""
 
+import contextlib
 import errno
-from collections.abc import Callable, Iterable
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from ipaddress import ip_interface, ip_network
+from pathlib import Path
 from typing import Any
 
+import posix_ipc
 import pytest
+from ribcage.controlplane.core import Core
+from ribcage.controlplane.fib_segment import FibParams
+from ribcage.controlplane.fib_tables import FibTables
+from ribcage.controlplane.fib_writer import FibWriter
 from ribcage.controlplane.forwarding import AdjacencyRecord, Forwarding, PortRecord
 from ribcage.controlplane.nexthop import GroupPlan, NexthopSet
 from ribcage.controlplane.publisher import Applied, Publisher
+from ribcage.controlplane.rib.mapping import RibParams
+from ribcage.controlplane.rib.segment import Rib
 from ribcage.controlplane.topology import Network, Port, Topology
+from ribcage.controlplane.writer_guard import WriterGuard
 from ribcage.shared._core import ffi
+from ribcage.shared.fib import FibReader
+from ribcage.shared.names import Names
+from ribcage.shared.plan import FibPlan, Plan
+from ribcage.shared.segment import remove_segment
 
 Key = tuple[int, bytes, int]
 
@@ -96,14 +114,16 @@ class FakeWriter:
         self.words = 0
         self.journal: list[str] = []
 
-    def begin(self) -> None:
+    @contextmanager
+    def guard(self) -> Iterator[None]:
         self.depth += 1
-
-    def end(self) -> None:
-        self.depth -= 1
+        try:
+            yield
+        finally:
+            self.depth -= 1
 
     def apply(self, rows: Any, count: int) -> Applied:
-        assert self.depth == 1, "FIB words are stored only inside the semaphore"
+        assert self.depth > 0, "FIB words are stored only inside the semaphore"
         changed = 0
         for i in range(count):
             key, group = key_of(rows[i]), int(rows[i].nexthop)
@@ -119,7 +139,7 @@ class FakeWriter:
         return Applied(count, changed)
 
     def publish(self, update_id: int, t0: int, t1: int) -> int:
-        assert self.depth == 1
+        assert self.depth > 0
         assert 0 < t0 <= t1
         self.generation += 1
         self.journal.append(f"publish {self.generation}")
@@ -245,3 +265,76 @@ def make_bench() -> Callable[..., Bench]:
 @pytest.fixture
 def define(bench: Bench) -> Callable[[int, NexthopSet], None]:
     return bench.forwarding.define
+
+
+@pytest.fixture
+def names(tmp_path: Path) -> Iterator[Names]:
+    """An instance of its own; whatever it made is gone afterwards."""
+    made = Names(f"t{os.getpid()}-{uuid.uuid4().hex[:8]}", tmp_path)
+    made.make_run_dir()
+    yield made
+    Rib.remove(made)
+    remove_segment(made.fib)
+    with contextlib.suppress(posix_ipc.ExistentialError):
+        posix_ipc.unlink_semaphore(made.writer_semaphore)
+
+
+@dataclass
+class Router:
+    """A core over real segments, without processes around it."""
+
+    names: Names
+    plan: Plan = field(default_factory=lambda: Plan("t"))
+    core: Core = field(init=False)
+
+    def start(self) -> Core:
+        """What a control process does first: attach, recover, take over."""
+        fib_plan = self.plan.fib
+        self.guard = WriterGuard(self.names)
+        params = RibParams(
+            max_rows=2 * (fib_plan.max_routes4 + fib_plan.max_routes6), instance_id=7
+        )
+        self.rib = Rib.create_or_attach(self.names, params)
+        limits = FibParams(max_routes4=fib_plan.max_routes4, max_routes6=fib_plan.max_routes6)
+        self.writer = FibWriter.create_or_attach(
+            self.names, limits, instance_id=7, guard=self.guard
+        )
+        self.reader = FibReader(self.writer.mapped.fd)
+        tables = FibTables(self.writer, self.reader)
+        self.core = Core(self.plan, self.rib, tables, self.reader)
+        self.taken = self.core.takeover(self.writer.outcome != "attached")
+        return self.core
+
+    def stop(self) -> None:
+        """The process is gone: nothing is undone, the segments stay."""
+        self.reader.close()
+        self.writer.close()
+        self.rib.close()
+        self.guard.close()
+
+    def restart(self) -> Core:
+        self.stop()
+        return self.start()
+
+    def ports(self) -> None:
+        for index, address in ((1, "10.0.1.1/24"), (2, "10.0.2.1/24")):
+            self.core.put_port(
+                Port(
+                    index,
+                    f"eth{index}",
+                    ifindex=10 + index,
+                    mac=bytes([2, 0, 0, 0, 0, index]),
+                    up=True,
+                    addresses=(ip_interface(address), ip_interface(f"2001:db8:{index}::1/64")),
+                )
+            )
+
+
+@pytest.fixture
+def router(names: Names) -> Iterator[Router]:
+    """Small limits, so that a segment is a few MiB."""
+    limits = FibPlan(max_routes4=2000, max_routes6=1000)
+    made = Router(names, Plan("t", fib=limits))
+    made.start()
+    yield made
+    made.stop()
