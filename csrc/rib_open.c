@@ -172,31 +172,49 @@ static void slots_scan(struct rib *rib, const uint8_t *seen, uint64_t *reclaimed
     }
 }
 
+static int entry_key(const struct rib *rib, uint64_t number, struct route_row *key)
+{
+    const struct rib_journal_entry *entry = &rib->journal[number % RIB_JOURNAL];
+    memset(key, 0, sizeof *key);
+    memcpy(key->prefix, entry->prefix, 16);
+    key->length = entry->length;
+    key->family = entry->family;
+    return row_valid(key);
+}
+
+static int journal_check(const struct rib *rib)
+{
+    const struct rib_words *words = &rib->header->words;
+    struct route_row key;
+    if (words->published > words->changed)
+        return -EBADMSG;
+    if (words->changed - words->published >= RIB_JOURNAL)
+        return 0; /* its entries are not read, see rib_pending */
+    for (uint64_t number = words->published; number < words->changed; number++)
+        if (entry_key(rib, number, &key) != 0)
+            return -EBADMSG;
+    return 0;
+}
+
 /* Only the operation that was open at death can have left marks half done, and only the newest
  * journal entry can be its. */
 static uint32_t newest_repair(struct rib *rib)
 {
     const struct rib_words *words = &rib->header->words;
     struct route_row key;
-    if (words->changed == words->published)
+    if (words->changed == words->published || entry_key(rib, words->changed - 1, &key) != 0)
         return 0;
-    const struct rib_journal_entry *entry = &rib->journal[(words->changed - 1) % RIB_JOURNAL];
-    memset(&key, 0, sizeof key);
-    memcpy(key.prefix, entry->prefix, 16);
-    key.length = entry->length;
-    key.family = entry->family;
-    return row_valid(&key) == 0 ? (uint32_t)rib_repair(rib, &key) : 0;
+    return (uint32_t)rib_repair(rib, &key);
 }
 
 static int take_over(struct rib *rib, struct rib_recovery *recovery)
 {
-    const struct rib_words *words = &rib->header->words;
     uint32_t slots = (rib->max_rows > rib->max_nodes ? rib->max_rows : rib->max_nodes) + 2;
     uint8_t *seen = calloc(slots, 1);
     if (seen == NULL)
         return -ENOMEM;
     rib->fresh_row = 1;
-    int error = words->published > words->changed ? -EBADMSG : 0;
+    int error = journal_check(rib);
     if (error == 0)
         error = nexthops_open(rib, &recovery->reclaimed, seen);
     if (error == 0) {

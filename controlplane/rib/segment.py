@@ -263,8 +263,11 @@ class Rib:
     def counts(self) -> Counts:
         count = ffi.new("struct rib_counts *")
         lib.rib_count(self._rib, count)
-        values: dict[str, Any] = {name: getattr(count, name) for name in Counts.__slots__}
-        return Counts(**{k: v if isinstance(v, int) else tuple(v) for k, v in values.items()})
+        values: dict[str, Any] = {}
+        for name in Counts.__slots__:
+            value = getattr(count, name)
+            values[name] = value if isinstance(value, int) else tuple(value)
+        return Counts(**values)
 
     # -- whole sources, liveness
 
