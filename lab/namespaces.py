@@ -22,6 +22,7 @@ import os
 import pickle
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -191,6 +192,8 @@ def _pickled(function: Callable[..., Any], args: Any, kwargs: Any) -> bytes:
     try:
         return pickle.dumps((True, function(*args, **kwargs)))
     except BaseException as error:
+        # The frames die with the child; their text travels as a note of the exception.
+        error.add_note("in the child:\n" + traceback.format_exc())
         try:
             data = pickle.dumps((False, error))
             pickle.loads(data)  # some exceptions pickle and do not come back
