@@ -93,7 +93,9 @@ class KernelEdge:
         self._fights: deque[float] = deque()
         self._counters = {"events": 0, "resolve_sent": 0, "resolve_refused": 0, "set_back": 0}
         self._synced = asyncio.Event()
-        self._changed: set[str] = set()  # ports to bring up (again)
+        self._made: dict[str, int] = {}  # port -> ifindex that was brought up
+        self._down: set[int] = set()  # ports that are administratively down now
+        self._returned: set[str] = set()  # ports to bring up (again)
         self._wake = asyncio.Event()
         self._busy = asyncio.Lock()  # one change of the kernel at a time
         self._task: asyncio.Task[None] | None = None
@@ -157,15 +159,16 @@ class KernelEdge:
             ]
             self._wanted = {interface.name: interface for interface in interfaces}
             for name in dropped:
+                self._made.pop(name, None)
                 problems += await self._ports.take_down(name)
                 link = self._links.by_name(name)
                 if link is not None:
                     self._tell(self._neighbours.lose_port(link.ifindex))
             async with AsyncIPRoute() as route:
                 for interface in interfaces:
-                    problems += await self._ports.bring_up(route, interface)
+                    problems += await self._bring_up(route, interface, again=False)
                 problems += await self._host_side(route)
-        problems += await self._apply_filter()
+            problems += await self._apply_filter()
         if self._monitor is not None:
             # Neighbours of ports that are new were heard and not kept.
             self._monitor.resync((RTM_GETLINK, RTM_GETADDR, RTM_GETNEIGH))
@@ -270,7 +273,24 @@ class KernelEdge:
         if self._monitor is not None:
             self._monitor.send(resolve_request(ifindex, known, managed=False))
         self._journal.managed.discard((link.name, known))
-        self._journal.write()
+        self._save()
+
+    def sweep_managed(self) -> None:
+        """Let go of what a predecessor managed and `manage` was not called for since start.
+        Control calls it once, when its own gateways are all known again."""
+        for name, address in self._journal.managed - self._managed:
+            link = self._links.by_name(name)
+            if link is not None and self._monitor is not None:
+                self._monitor.send(resolve_request(link.ifindex, address, managed=False))
+        self._journal.managed &= self._managed
+        self._save()
+
+    def _save(self) -> None:
+        """The journal of neighbours: a full disk costs their undo, not their service."""
+        try:
+            self._journal.write()
+        except OSError as error:
+            self._log("warning", "kernel.journal", why=error.strerror)
 
     def _want(self, entry: tuple[str, str]) -> None:
         """Journal and ask at the end of this turn of the loop: one write for a thousand."""
@@ -281,7 +301,7 @@ class KernelEdge:
     def _flush_managed(self) -> None:
         if self._unsent - self._journal.managed:
             self._journal.managed |= self._unsent
-            self._journal.write()
+            self._save()
         for name, address in sorted(self._unsent):
             link = self._links.by_name(name)
             if link is not None and self._monitor is not None:
@@ -320,20 +340,22 @@ class KernelEdge:
             if isinstance(event, LinkEvent):
                 self._link_changed(event)
             elif isinstance(event, AddressEvent):
-                self._changed.add("")  # the host port's source may have to change
-                self._wake.set()
+                self._wake.set()  # the host port's source may have to change
             self._on_event(event)
 
     def _link_changed(self, event: LinkEvent) -> None:
         if event.gone:
+            self._down.discard(event.ifindex)
             for lost in self._neighbours.lose_port(event.ifindex):
                 self._on_event(lost)
             return
         if event.name not in self._wanted:
             return
-        # New, or up again: IPv6 addresses went when it was set down.
-        self._changed.add(event.name)
-        self._wake.set()
+        was_down = event.ifindex in self._down
+        (self._down.discard if event.up else self._down.add)(event.ifindex)
+        if self._made.get(event.name) != event.ifindex or (was_down and event.up):
+            self._returned.add(event.name)
+            self._wake.set()
         if event.up and event.carrier:
             # Losing the carrier deletes neighbours, managed ones too.
             for entry in self._managed:
@@ -375,18 +397,31 @@ class KernelEdge:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            names, self._changed = self._changed, set()
             problems = []
             try:
                 async with self._busy, AsyncIPRoute() as route:
+                    names, self._returned = self._returned, set()
                     for name in sorted(names & self._wanted.keys()):
-                        problems += await self._ports.bring_up(route, self._wanted[name])
+                        problems += await self._bring_up(route, self._wanted[name], again=True)
                     problems += await self._host_side(route)
-                problems += await self._apply_filter()
+                    problems += await self._apply_filter()
             except Exception as error:  # the task must outlive one failed pass
                 problems.append(f"{type(error).__name__}: {error}")
             for problem in problems:
                 self._log("warning", "kernel.port", why=problem)
+
+    async def _bring_up(self, route: AsyncIPRoute, interface: Interface, again: bool) -> list[str]:
+        """`again` only repairs, unless the port is another one than was brought up before."""
+        link = self._links.by_name(interface.name)
+        if link is None:
+            return []
+        known = self._made.get(interface.name) == link.ifindex
+        try:
+            problems = await self._ports.bring_up(route, interface, again and known)
+        except OSError as error:  # the journal could not be written
+            return [f"{interface.name}: {self._undo_file}: {error.strerror}"]
+        self._made[interface.name] = link.ifindex
+        return problems
 
     async def _host_side(self, route: AsyncIPRoute) -> list[str]:
         """MTU and source addresses of the host port, from the ports that exist now."""

@@ -88,7 +88,7 @@ class Journal:
             raise ValueError(f"{path}: longer than {MAX_BYTES} bytes, not an undo journal")
         try:
             return cls._from_json(path, json.loads(data))
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise ValueError(f"{path}: not an undo journal: {error!r}") from error
 
     @classmethod

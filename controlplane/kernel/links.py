@@ -23,18 +23,18 @@ AddressKey = tuple[int, str, int]  # ifindex, address, prefix length
 
 
 class LinkTable:
-    """What exists now: `links` by ifindex, `aliases` by ifindex, `addresses` by their key."""
+    """What exists now: `links` by ifindex, `addresses` by their key."""
 
     def __init__(self) -> None:
         self.links: dict[int, LinkEvent] = {}
-        self.aliases: dict[int, str] = {}
         self.addresses: dict[AddressKey, AddressEvent] = {}
+        self._names: dict[str, int] = {}
         self._link_seen: dict[int, int] = {}
         self._address_seen: dict[AddressKey, int] = {}
 
     def by_name(self, name: str) -> LinkEvent | None:
         """The link of that name that exists now. A namespace holds at most one."""
-        return next((link for link in self.links.values() if link.name == name), None)
+        return self.links.get(self._names.get(name, 0))
 
     def apply_link(self, message: LinkMessage, generation: int) -> list[Event]:
         """The events of one link message; none when nothing that we tell has changed."""
@@ -56,7 +56,7 @@ class LinkTable:
         if same is not None and same.ifindex != new.ifindex:
             events += self._remove(same)  # its end was lost in an overrun, or comes later
         self.links[new.ifindex] = new
-        self.aliases[new.ifindex] = message.alias
+        self._names[new.name] = new.ifindex
         self._link_seen[new.ifindex] = generation
         return events if new == old else [*events, new]
 
@@ -101,7 +101,7 @@ class LinkTable:
         for key in [key for key in self.addresses if key[0] == link.ifindex]:
             events += self._lose(key)
         del self.links[link.ifindex]
-        del self.aliases[link.ifindex]
+        del self._names[link.name]
         del self._link_seen[link.ifindex]
         return [*events, replace(link, up=False, carrier=False, gone=True)]
 

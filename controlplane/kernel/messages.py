@@ -66,7 +66,6 @@ class LinkMessage:
     mac: bytes
     mtu: int
     flags: int
-    alias: str
     gone: bool
 
 
@@ -175,7 +174,6 @@ def _link(kind: int, body: memoryview) -> LinkMessage | None:
         mac if len(mac) == 6 else b"",
         _number(found.get(4), 0),  # IFLA_MTU
         flags,
-        _text(found.get(20)),  # IFLA_IFALIAS
         kind == RTM_DELLINK,
     )
 

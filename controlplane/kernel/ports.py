@@ -55,12 +55,20 @@ class Ports:
         self._table = table
         self._log = log
 
-    async def bring_up(self, route: AsyncIPRoute, interface: Interface) -> list[str]:
-        """Make one port as the plan says; a link that does not exist (yet) is no problem."""
+    async def bring_up(
+        self, route: AsyncIPRoute, interface: Interface, again: bool = False
+    ) -> list[str]:
+        """Make one port as the plan says; a link that does not exist (yet) is no problem.
+
+        `again`: the link was set up again, and only the addresses it lost meanwhile are missing.
+        Its MTU and state are the operator's to change while we run.
+        """
         name = interface.name
         link = self._table.by_name(name)
         if link is None:
             return []
+        if again:
+            return await self._addresses(route, link, interface.addresses)
         state = self._journal.ports.get(name)
         fresh = state is not None and state.ifindex != link.ifindex
         if state is None or fresh:
