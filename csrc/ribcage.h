@@ -6,4 +6,5 @@
 #include "segment_layout.h"
 #include "fib_layout.h"
 #include "event_layout.h"
+#include "system.h"
 #endif
