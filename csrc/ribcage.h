@@ -6,4 +6,7 @@
 #include "segment_layout.h"
 #include "fib_layout.h"
 #include "event_layout.h"
+#include "packet.h"
+#include "checksum.h"
+#include "limiter.h"
 #endif
