@@ -25,9 +25,8 @@
 #ifndef RC_PACKET_H
 #define RC_PACKET_H
 #include "base.h"
-#include "stats_layout.h"
 
-struct fib_answer; /* fib.h */
+struct fib_answer; /* fib.h; reasons are enum drop_reason of stats_layout.h */
 
 enum {
     VNET_LENGTH = 10,         /* struct vnet_header, in front of every frame of a ring slot */
