@@ -7,6 +7,7 @@
 #include "fib_layout.h"
 #include "event_layout.h"
 #include "packet.h"
+#include "address_class.h"
 #include "checksum.h"
 #include "limiter.h"
 #endif
