@@ -7,4 +7,12 @@
 #include "fib_layout.h"
 #include "event_layout.h"
 #include "system.h"
+#include "packet.h"
+#include "address_class.h"
+#include "checksum.h"
+#include "limiter.h"
+#include "stats_layout.h"
+#include "port_filter.h"
+#include "port_socket.h"
 #endif
+

@@ -6,6 +6,9 @@
 
 #include "packet.h"
 
+enum { ADDRESS_AT = (sizeof(struct tpacket2_hdr) + TPACKET_ALIGNMENT - 1) / TPACKET_ALIGNMENT *
+                    TPACKET_ALIGNMENT };
+
 static struct tpacket2_hdr *slot_header(const struct ring *ring, uint32_t slot)
 {
     const struct ring_geometry *g = &ring->geometry;
@@ -82,8 +85,7 @@ int ring_take(struct ring *ring, struct ring_frame *out)
         return 0;
     store_relaxed32(slot_mark(header), ring->mark);
     const uint8_t *slot = (const uint8_t *)header;
-    const struct sockaddr_ll *from =
-        (const void *)(slot + TPACKET_ALIGN(sizeof(struct tpacket2_hdr)));
+    const struct sockaddr_ll *from = (const void *)(slot + ADDRESS_AT);
     uint32_t mac = header->tp_mac;
     uint32_t captured = header->tp_snaplen;
     if (mac < sizeof *header + VNET_LENGTH || mac > ring->geometry.slot_bytes ||
