@@ -12,7 +12,10 @@
 #include "checksum.h"
 #include "limiter.h"
 #include "stats_layout.h"
+#include "stats.h"
+#include "event.h"
 #include "port_filter.h"
 #include "port_socket.h"
+#include "worker.h"
 #endif
 

@@ -80,8 +80,7 @@ int ring_take(struct ring *ring, struct ring_frame *out)
     if (ring->taken + 1 >= ring->geometry.slots)
         return 0;
     struct tpacket2_hdr *header = slot_header(ring, ring->next);
-    uint32_t status = load_acquire32(&header->tp_status);
-    if ((status & TP_STATUS_USER) == 0)
+    if ((load_acquire32(&header->tp_status) & TP_STATUS_USER) == 0)
         return 0;
     store_relaxed32(slot_mark(header), ring->mark);
     const uint8_t *slot = (const uint8_t *)header;
@@ -98,7 +97,6 @@ int ring_take(struct ring *ring, struct ring_frame *out)
     out->captured = captured;
     out->wire_length = header->tp_len;
     out->station = from->sll_pkttype;
-    out->losing = (status & TP_STATUS_LOSING) != 0;
     ring->next = following(ring, ring->next);
     ring->taken++;
     return 1;
