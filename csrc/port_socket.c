@@ -71,10 +71,9 @@ static int attach(int fd, int level, int option, struct port_instruction *code, 
     return setsockopt(fd, level, option, &program, sizeof program) == 0 ? 0 : -errno;
 }
 
-/* *fanout_id as the caller keeps it: bit 31 set (so it is never 0), the flags, the kernel's id. */
-static const uint32_t ID_KNOWN = 0x80000000u;
-
-static int join_group(int fd, uint32_t flags, uint32_t id)
+/* A fanout id is what getsockopt(PACKET_FANOUT) says: id, type and flags, just what the next
+ * member has to give setsockopt. It is never 0, because the type is not. */
+static int set_fanout(int fd, uint32_t flags, uint32_t id)
 {
     uint32_t mode = PACKET_FANOUT_CBPF | flags;
     return set_packet(fd, PACKET_FANOUT, (int)((mode << 16) | (id & 0xffff)));
@@ -82,28 +81,24 @@ static int join_group(int fd, uint32_t flags, uint32_t id)
 
 static int make_group(int fd, uint32_t *fanout_id)
 {
-    uint32_t flags = PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
-    int error = join_group(fd, flags | PACKET_FANOUT_FLAG_UNIQUEID, 0);
-    if (error == -EINVAL) {
-        flags = 0;
-        error = join_group(fd, flags | PACKET_FANOUT_FLAG_UNIQUEID, 0);
-    }
+    int error = set_fanout(fd, PACKET_FANOUT_FLAG_UNIQUEID | PACKET_FANOUT_FLAG_IGNORE_OUTGOING, 0);
+    if (error == -EINVAL) /* before Linux 5.16 */
+        error = set_fanout(fd, PACKET_FANOUT_FLAG_UNIQUEID, 0);
     if (error != 0)
         return error;
     int value = 0;
     socklen_t length = sizeof value;
     if (getsockopt(fd, SOL_PACKET, PACKET_FANOUT, &value, &length) != 0)
         return -errno;
-    *fanout_id = ID_KNOWN | (flags << 16) | ((uint32_t)value & 0xffff);
+    *fanout_id = (uint32_t)value;
     struct port_instruction code[PORT_PROGRAM_MAX];
     return attach(fd, SOL_PACKET, PACKET_FANOUT_DATA, code, port_fanout_program(code));
 }
 
 static int join_fanout(int fd, uint32_t *fanout_id)
 {
-    if (*fanout_id == 0)
-        return make_group(fd, fanout_id);
-    return join_group(fd, (*fanout_id & ~ID_KNOWN) >> 16, *fanout_id);
+    return *fanout_id == 0 ? make_group(fd, fanout_id)
+                           : set_packet(fd, PACKET_FANOUT, (int)*fanout_id);
 }
 
 static void raise_send_buffer(int fd)
@@ -148,8 +143,7 @@ int port_socket_open(uint32_t ifindex, uint32_t kind, uint32_t slots, uint32_t s
     int error = ring_geometry(slots, slot_bytes, &geometry);
     if (error != 0)
         return error;
-    if (worker >= workers || ifindex == 0 || ifindex > INT32_MAX ||
-        (*fanout_id == 0) != (worker == 0))
+    if (worker >= workers || ifindex == 0 || ifindex > INT32_MAX)
         return -EINVAL;
     int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)

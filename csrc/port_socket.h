@@ -40,10 +40,11 @@ enum {
 int ring_geometry(uint32_t slots, uint32_t slot_bytes, struct ring_geometry *out);
 
 /* Opens the socket of `worker` (0..workers-1) on an interface and starts receiving.
- * *fanout_id: 0 for the port's first socket, which gets it filled; the others pass it on.
+ * *fanout_id: 0 for the port's first socket, which gets it filled; the others pass it on. It is the
+ * whole word of getsockopt(PACKET_FANOUT), so that it can be read back from any member.
  * Returns a non-blocking, close-on-exec descriptor or -errno: -EPERM without CAP_NET_RAW, -ENODEV
  * no such interface, -ENETDOWN it is down and this kernel wants it up (try again then), -ENOMEM
- * no memory for the ring, -EINVAL bad geometry or worker order. */
+ * no memory for the ring, -EINVAL bad geometry. */
 int port_socket_open(uint32_t ifindex, uint32_t kind, uint32_t slots, uint32_t slot_bytes,
                      uint32_t worker, uint32_t workers, uint32_t *fanout_id);
 

@@ -13,6 +13,8 @@
 #include "monotonic.h"
 #include "worker_state.h"
 
+RC_STATIC_ASSERT(WORKER_BATCH_MAX == (int)BATCH_MAX, "one limit, told to Python");
+
 enum { MISSES_A_SECOND = 1000, MISSES_BURST = 256 };
 
 /* Maps a whole object; *size receives its bytes. NULL and -errno in *error. */

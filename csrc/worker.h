@@ -20,9 +20,11 @@
 
 struct worker; /* private */
 
+enum { WORKER_BATCH_MAX = 256 };
+
 struct worker_config {
     uint32_t index;
-    uint32_t batch;             /* frames a port and turn, 1..256 */
+    uint32_t batch;             /* frames a port and turn, 1..WORKER_BATCH_MAX */
     uint64_t seed;              /* of the flow hash: one per instance */
     uint64_t spin_ns;           /* longest busy wait after traffic; 0: always sleep */
     uint64_t hold_timeout_ns;
