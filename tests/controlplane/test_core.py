@@ -198,18 +198,17 @@ def test_an_heir_goes_on_without_a_flap(router: Any) -> None:
 
 def test_an_acknowledged_row_that_was_not_published_is_published_by_the_heir(router: Any) -> None:
     """Death between the RIB's acknowledgement and the FIB: the journal says what is missing."""
-    router_rows = []
 
-    async def scenario() -> None:
+    async def scenario() -> int:
         router.ports()
         number = router.core.nexthops.intern(host(2, B))
-        wanted = Wanted(ip_network("203.0.113.0/24"), SOURCE_RUNTIME, host(2, B))
-        rows, count = pack([wanted], [number])
-        spare, _ = pack([wanted], [0])
-        router_rows.append(router.rib.apply(rows, count, spare, 1))
+        router.core.publisher.flush()
+        return int(number)
 
-    run(scenario)
-    assert router_rows[0].changes == 1
+    wanted = Wanted(ip_network("203.0.113.0/24"), SOURCE_RUNTIME, host(2, B))
+    rows, count = pack([wanted], [run(scenario)])
+    spare, _ = pack([wanted], [0])
+    assert router.rib.apply(rows, count, spare, 1).changes == 1
     assert router.reader.match("203.0.113.1") is None
     router.restart()
     assert router.taken.replayed == 1
