@@ -179,6 +179,16 @@ class Core:
             self.publisher.touch(t0 or time.monotonic_ns())
         return changed
 
+    def gateways(self) -> set[Hop]:
+        """Hops that routes go through, host routes of neighbours not counted."""
+        found = set()
+        for number, nexthops in self.forwarding.sets.items():
+            hops = [hop for hop in nexthops.hops() if hop.gateway is not None]
+            own = 1 if len(hops) == 1 and hops[0] in self.hosts else 0
+            if hops and self.rib.nexthop_refs(number) > own:
+                found.update(hops)
+        return found
+
     # -- selection after liveness changed
 
     def reselect(self, t0: int | None = None) -> None:
@@ -235,13 +245,16 @@ class Core:
             t0 = time.monotonic_ns()
             generation = self.rib.mark_stale(source)
             wanted = self.wanted(source)
-            refused = 0
-            for at in range(0, len(wanted), SLICE):
-                refused += self._announce(wanted[at : at + SLICE], t0)
-                self.publisher.flush()
-                await asyncio.sleep(0)
             if source == SOURCE_NEIGHBOUR:
                 self.hosts = {route.nexthops.paths[0].hop for route in wanted}
+            refused = 0
+            for at in range(0, len(wanted), SLICE):
+                part = wanted[at : at + SLICE]
+                if source == SOURCE_NEIGHBOUR:  # some may have gone since the first slice
+                    part = [one for one in part if one.nexthops.paths[0].hop in self.hosts]
+                refused += self._announce(part, t0)
+                self.publisher.flush()
+                await asyncio.sleep(0)
             await self._sweep(source, generation, t0)
             self.publisher.flush()
             if refused:

@@ -206,6 +206,11 @@ class FibWriter:
     # ---- looking ----
 
     @property
+    def handle(self) -> Any:
+        """`struct fib_writer *` for C callers in this process; valid until close()."""
+        return self._writer
+
+    @property
     def generation(self) -> int:
         return int(self._header.published.generation)
 

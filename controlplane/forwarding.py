@@ -246,10 +246,6 @@ class Forwarding:
         adjacency = self._ids.get(hop)
         return adjacency is not None and self._write_adjacency(adjacency, hop)
 
-    def gateways(self) -> set[Hop]:
-        """The hops routes use as gateways: what the kernel should keep resolved."""
-        return {hop for hop, users in self._users.items() if hop.gateway is not None and users}
-
     def adjacency_of(self, hop: Hop) -> int | None:
         return self._ids.get(hop)
 

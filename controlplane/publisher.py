@@ -122,11 +122,13 @@ class Publisher:
         self.forwarding = forwarding
         self.bells = bells
         self.replay = replay
+        self.on_publish: Callable[[], None] = lambda: None
         self.behind = False  # decided changes did not reach the FIB: the journal stays open
         self.max_delay_ns = int(max_delay * 1e9)
         self.max_batch = max_batch
         self.clock = clock
         self.counters = Counters()
+        self.last: Published | None = None
         self.generation = generation
         self.update_id = update_id
         self._room = ffi.new("struct route_row[]", CHANGES)
@@ -314,7 +316,9 @@ class Publisher:
         self.counters.publishes += 1
         self.counters.publish_ns[min(max(t3 - t0, 1).bit_length() - 1, 39)] += 1
         self.counters.bells += self.bells()
-        return Published(self.generation, self.update_id, t0, t1, t3, self.counters.changes)
+        self.last = Published(self.generation, self.update_id, t0, t1, t3, self.counters.changes)
+        self.on_publish()
+        return self.last
 
 
 def _joined(todo: Sequence[_Submission]) -> tuple[Any, int]:
