@@ -104,7 +104,6 @@ class ManagementServer:
     async def start(self) -> None:
         """Listens; errors as make_listener."""
         self._listener = make_listener(self.path, self.plan.mode, self.plan.group)
-        self._reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self._listen()
 
     async def stop(self, grace: float = 2.0) -> None:
@@ -114,7 +113,9 @@ class ManagementServer:
         asyncio.get_running_loop().remove_reader(self._listener)
         remove_listener(self.path, self._listener)
         self._listener = None
-        os.close(self._reserve)
+        if self._reserve >= 0:
+            os.close(self._reserve)
+            self._reserve = -1
         for connection in list(self._connections.values()):
             connection.finish()
         deadline = time.monotonic() + grace
@@ -134,7 +135,13 @@ class ManagementServer:
 
     def _listen(self) -> None:
         if self._listener is not None:
+            self._take_reserve()
             asyncio.get_running_loop().add_reader(self._listener, self._accept)
+
+    def _take_reserve(self) -> None:
+        if self._reserve < 0:
+            with suppress(OSError):
+                self._reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS):
@@ -148,7 +155,8 @@ class ManagementServer:
                 self.counters["accept_errors"] += 1
                 if error.errno in NO_DESCRIPTOR:
                     self._shed()
-                elif error.errno in (errno.ENOBUFS, errno.ENOMEM):
+                    return
+                if error.errno in (errno.ENOBUFS, errno.ENOMEM):
                     self._pause()
                     return
                 continue  # ECONNABORTED, EPROTO: that client's loss
@@ -167,9 +175,8 @@ class ManagementServer:
             sock, _ = self._listener.accept()
             sock.setblocking(False)
             self._turn_away(sock, "E_DESCRIPTORS", "the router has no descriptor left")
-        try:
-            self._reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
+        self._take_reserve()
+        if self._reserve < 0:
             self._pause()
 
     def _pause(self) -> None:
