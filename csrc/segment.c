@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "fib_layout.h"
+#include "rib_layout.h"
+#include "fib_multibit.h"
 #include "stats_layout.h"
 
 /* FNV-1a, 64 bits: small, good enough to tell a torn line from a whole one, and to fold
@@ -44,7 +46,22 @@ static uint64_t fib_layout_id(void)
                      sizeof(struct fib_stamp), offsetof(struct fib_group, bucket),
                      sizeof(struct fib_adjacency), offsetof(struct fib_adjacency, nexthop),
                      sizeof(struct fib_port), offsetof(struct fib_port, address), FIB_BLOCK,
-                     FIB_STAMPS);
+                     FIB_STAMPS, offsetof(struct fib_intent, at),
+                     offsetof(struct multibit_node, count), offsetof(struct multibit_node, own));
+}
+
+static uint64_t rib_layout_id(void)
+{
+    return LAYOUT_OF(sizeof(struct rib_header), offsetof(struct rib_header, geometry),
+                     offsetof(struct rib_header, words), offsetof(struct rib_header, sources),
+                     offsetof(struct rib_words, published), offsetof(struct rib_words, reselect),
+                     sizeof(struct rib_row), offsetof(struct rib_row, metric),
+                     offsetof(struct rib_row, nexthop), offsetof(struct rib_row, next),
+                     offsetof(struct rib_row, mark), offsetof(struct rib_row, since),
+                     sizeof(struct rib_node), offsetof(struct rib_node, port),
+                     offsetof(struct rib_node, next), offsetof(struct rib_node, state),
+                     sizeof(struct rib_journal_entry), sizeof(struct rib_geometry), RIB_JOURNAL,
+                     RIB_MAX_PATHS, SOURCE_COUNT);
 }
 
 static uint64_t stats_layout_id(void)
@@ -64,12 +81,17 @@ int segment_expected(uint32_t kind, struct segment_expect *out)
     out->major = 1;
     switch (kind) {
     case SEGMENT_FIB:
-        out->magic = 0x0042494645474252u; /* "RBGEFIB" */
+        out->magic = 0x0042494645474252u; /* "RBGEFIB", little-endian */
         out->layout_id = fib_layout_id();
         out->header_size = sizeof(struct fib_header);
         return 0;
+    case SEGMENT_RIB:
+        out->magic = 0x0042495245474252u; /* "RBGERIB" */
+        out->layout_id = rib_layout_id();
+        out->header_size = sizeof(struct rib_header);
+        return 0;
     case SEGMENT_STATS:
-        out->magic = 0x0054415445474252u; /* "RBGETAT" */
+        out->magic = 0x0054415445474252u; /* "RBGETAT", little-endian */
         out->layout_id = stats_layout_id();
         out->header_size = sizeof(struct stats_object);
         return 0;

@@ -18,10 +18,12 @@ isolation of any kind from what runs inside.
 """
 
 import ctypes
+import itertools
 import os
 import pickle
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -191,6 +193,8 @@ def _pickled(function: Callable[..., Any], args: Any, kwargs: Any) -> bytes:
     try:
         return pickle.dumps((True, function(*args, **kwargs)))
     except BaseException as error:
+        # The frames die with the child; their text travels as a note of the exception.
+        error.add_note("in the child:\n" + traceback.format_exc())
         try:
             data = pickle.dumps((False, error))
             pickle.loads(data)  # some exceptions pickle and do not come back
@@ -209,6 +213,7 @@ class Lab:
     def __init__(self, user: bool | None = None) -> None:
         self.user = os.geteuid() != 0 if user is None else user
         self.nodes: dict[str, Node] = {}
+        self._indexes = itertools.count(101)
         command = [*_unshare(self.user), sys.executable, "-I", "-S", str(HOLDER)]
         self._base = self._hold(command, b"")
 
@@ -256,8 +261,12 @@ class Lab:
         """
         more = " ".join(words)
         one, two = self.nodes[node1], self.nodes[node2]
+        # Numbers of our own, all different: the kernel handles carrier changes of a veth at once
+        # only when its ifindex is not its peer's, and up to a second later otherwise.
+        index1, index2 = next(self._indexes), next(self._indexes)
         one.ip(
-            f"link add {name1} {more} type veth peer name {name2} {more} netns {two.pid}",
+            f"link add {name1} index {index1} {more} type veth"
+            f" peer name {name2} index {index2} {more} netns {two.pid}",
             f"link set {name1} up",
         )
         two.ip(f"link set {name2} up")

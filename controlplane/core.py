@@ -1,0 +1,310 @@
+"""The control process's state in one place: RIB, FIB, links, and the operations on all of them.
+
+    core = Core(plan, rib, fib, reader, publisher options...)
+    core.takeover()                 # what a dead predecessor left is in force again
+    core.put_port(port)             # a link changed: FIB first, then who is eligible
+    await core.sync(SOURCE_STATIC)  # mark, announce, sweep; in slices, the loop goes on
+
+Everything that changes a route or a next hop goes through here or through `publisher`; edges
+(kernel, management, channel) call it and are called by nothing in here. One thread.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ribcage.controlplane.fib_tables import FibTables
+from ribcage.controlplane.forwarding import Forwarding
+from ribcage.controlplane.nexthop import Hop
+from ribcage.controlplane.nexthops import Nexthops
+from ribcage.controlplane.publisher import CHANGES, Publisher
+from ribcage.controlplane.rib.segment import Rib
+from ribcage.controlplane.rows import new_rows, pack
+from ribcage.controlplane.sources import (
+    SOURCE_CONNECTED,
+    SOURCE_NAMES,
+    SOURCE_NEIGHBOUR,
+    SOURCE_STATIC,
+    Rejected,
+    Wanted,
+)
+from ribcage.controlplane.sources.connected import connected_routes
+from ribcage.controlplane.sources.neighbour import Neighbour, neighbour_routes
+from ribcage.controlplane.sources.static import static_routes
+from ribcage.controlplane.topology import Port, Topology
+from ribcage.shared.errors import RibcageError
+from ribcage.shared.fib import FibReader
+from ribcage.shared.plan import Plan
+
+SLICE = 512  # wanted routes announced between two turns of the loop
+Log = Callable[..., None]
+
+
+@dataclass(slots=True)
+class Taken:
+    """What a takeover found and did; times in ns."""
+
+    replayed: int = 0
+    everything: bool = False
+    sets: int = 0
+    nanoseconds: int = 0
+
+
+@dataclass(slots=True)
+class Rejections:
+    """Routes a source asked for and cannot have now, by source."""
+
+    rows: dict[int, list[Rejected]] = field(default_factory=dict)
+
+    def all(self) -> list[Rejected]:
+        return [row for rows in self.rows.values() for row in rows]
+
+
+class Core:
+    """See the module's text. `fib` is the adapter of the FIB's writer."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        rib: Rib,
+        fib: FibTables,
+        reader: FibReader,
+        *,
+        bells: Callable[[], int] = lambda: 0,
+        log: Log = lambda *_, **__: None,
+    ) -> None:
+        self.plan = plan
+        self.rib = rib
+        self.fib = fib
+        self.reader = reader
+        self.log = log
+        self.topology = Topology()
+        self.neighbours: dict[Hop, Neighbour] = {}
+        self.hosts: set[Hop] = set()  # neighbours that have a host route
+        self.rejections = Rejections()
+        self.forwarding = Forwarding(fib, self.topology, self.neighbours)
+        self.nexthops = Nexthops(rib, self.forwarding, fib.guard)
+        generation = reader.generation
+        stamp = reader.stamp(generation)
+        self.publisher = Publisher(
+            rib,
+            fib,
+            self.forwarding,
+            bells=bells,
+            max_delay=plan.fib.max_delay,
+            max_batch=plan.fib.max_batch,
+            update_id=stamp.update_id if stamp is not None else generation,
+            generation=generation,
+            replay=lambda: self._replay(time.monotonic_ns()),
+        )
+        self._changes = new_rows(CHANGES)
+        self._locks: dict[int, asyncio.Lock] = {}
+        self._reselecting: asyncio.Task[None] | None = None
+
+    # -- takeover
+
+    def takeover(self, fib_is_new: bool) -> Taken:
+        """Puts in force what the RIB holds: sets, links as the FIB knew them, open changes.
+
+        After it every acknowledged update is in the FIB and published; nothing that was right
+        is written. About a millisecond, plus the journal; a new FIB takes a walk of the RIB.
+        """
+        start = time.monotonic_ns()
+        self.forwarding.recover()
+        self.forwarding.restore()
+        self.nexthops.load()
+        taken = Taken(sets=len(self.forwarding.sets))
+        recovery = self.rib.recovery
+        if fib_is_new and recovery.rows:
+            self.rib.doubt()
+        if (fib_is_new and recovery.rows) or recovery.everything:
+            taken.everything = True
+            taken.replayed = self._compare(start)
+        else:
+            taken.replayed = self._replay(start)
+        if recovery.reselect or self.nexthops.judge():
+            self._reselect_now(start)
+        self.publisher.flush()
+        self.rib.published(self.rib.changed())
+        taken.nanoseconds = time.monotonic_ns() - start
+        return taken
+
+    def _replay(self, t0: int) -> int:
+        """The journal's open changes, once more: each prefix and its best next hop now."""
+        total, cursor = 0, 0
+        while True:
+            filled, cursor = self.rib.pending(self._changes, CHANGES, cursor)
+            if filled == 0:
+                return total
+            self.publisher.forward(self._changes, filled, t0)
+            total += filled
+
+    def _compare(self, t0: int) -> int:
+        """The whole RIB against the whole FIB; only what differs is written."""
+        from ribcage.controlplane.verify import differences
+
+        total = 0
+        for rows, count in differences(self.rib, self.fib):
+            self.publisher.forward(rows, count, t0)
+            total += count
+        return total
+
+    # -- links and neighbours
+
+    def put_port(self, port: Port, t0: int | None = None) -> None:
+        """A port is new or changed. The FIB's words first, then which routes are eligible."""
+        with self.fib.guard():
+            self.forwarding.put_port(port)
+        self.links_changed(t0)
+
+    def drop_port(self, index: int, t0: int | None = None) -> None:
+        with self.fib.guard():
+            self.forwarding.drop_port(index)
+        self.links_changed(t0)
+
+    def links_changed(self, t0: int | None = None) -> None:
+        """Publishes changed words; lets runners-up take over where next hops died."""
+        if self.forwarding.changed:
+            self.publisher.touch(t0 or time.monotonic_ns())
+        if self.nexthops.judge():
+            self.reselect(t0)
+
+    def neighbour(self, hop: Hop, known: Neighbour | None, t0: int | None = None) -> bool:
+        """An adjacency's MAC came, changed or went; True when the FIB was touched."""
+        with self.fib.guard():
+            changed = self.forwarding.neighbour(hop, known)
+        if changed:
+            self.publisher.touch(t0 or time.monotonic_ns())
+        return changed
+
+    def gateways(self) -> set[Hop]:
+        """Hops that routes go through, host routes of neighbours not counted."""
+        found = set()
+        for number, nexthops in self.forwarding.sets.items():
+            hops = [hop for hop in nexthops.hops() if hop.gateway is not None]
+            own = 1 if len(hops) == 1 and hops[0] in self.hosts else 0
+            if hops and self.rib.nexthop_refs(number) > own:
+                found.update(hops)
+        return found
+
+    # -- selection after liveness changed
+
+    def reselect(self, t0: int | None = None) -> None:
+        """Judges the prefixes of changed sets again: the first slice now, the rest later."""
+        if self._reselecting is not None and not self._reselecting.done():
+            return  # the pass under way starts over by itself: the RIB remembers
+        since = t0 or time.monotonic_ns()
+        if self._reselect_slice(since):
+            self._reselecting = asyncio.get_running_loop().create_task(self._reselect_rest(since))
+        self.publisher.flush()
+
+    def _reselect_slice(self, t0: int) -> bool:
+        step = self.rib.reselect(self._changes, CHANGES)
+        self.publisher.forward(self._changes, step.changes, t0)
+        return step.more
+
+    def _reselect_now(self, t0: int) -> None:
+        while self._reselect_slice(t0):
+            pass
+
+    async def _reselect_rest(self, t0: int) -> None:
+        more = True
+        while more:
+            await asyncio.sleep(0)
+            more = self._reselect_slice(t0)
+            self.publisher.flush()
+
+    # -- whole sources
+
+    def wanted(self, source: int) -> list[Wanted]:
+        """What a source wants now; rejections are kept for listings."""
+        if source == SOURCE_CONNECTED:
+            return connected_routes(self.topology.ports.values(), self.topology.local)
+        if source == SOURCE_NEIGHBOUR:
+            wanted, left_out = neighbour_routes(
+                self.neighbours, self.topology, self.plan.neighbours.max
+            )
+            if left_out:
+                self.log("warning", "neighbours.limit", left_out=left_out)
+            return wanted
+        if source == SOURCE_STATIC:
+            wanted, rejected = static_routes(self.plan.routes, self.topology)
+            self.rejections.rows[source] = rejected
+            return wanted
+        raise ValueError(f"source {source} has no plan")
+
+    async def sync(self, source: int) -> int:
+        """Mark, announce, sweep: afterwards the RIB holds of `source` what it wants now.
+
+        Unchanged routes are only refreshed and cost no FIB word. Returns the routes refused.
+        """
+        lock = self._locks.setdefault(source, asyncio.Lock())
+        async with lock:
+            t0 = time.monotonic_ns()
+            generation = self.rib.mark_stale(source)
+            wanted = self.wanted(source)
+            if source == SOURCE_NEIGHBOUR:
+                self.hosts = {route.nexthops.paths[0].hop for route in wanted}
+            refused = 0
+            for at in range(0, len(wanted), SLICE):
+                part = wanted[at : at + SLICE]
+                if source == SOURCE_NEIGHBOUR:  # some may have gone since the first slice
+                    part = [one for one in part if one.nexthops.paths[0].hop in self.hosts]
+                refused += self._announce(part, t0)
+                self.publisher.flush()
+                await asyncio.sleep(0)
+            await self._sweep(source, generation, t0)
+            self.publisher.flush()
+            if refused:
+                name = SOURCE_NAMES.get(source, str(source))
+                self.log("error", "source.refused", source=name, routes=refused)
+            return refused
+
+    def _announce(self, wanted: Sequence[Wanted], t0: int) -> int:
+        """Applies a slice; what is refused is listed with its reason and the rest goes on."""
+        ready: list[Wanted] = []
+        ids: list[int] = []
+        refused: list[tuple[Wanted, RibcageError]] = []
+        for route in wanted:
+            try:
+                ids.append(self.nexthops.intern(route.nexthops))
+                ready.append(route)
+            except RibcageError as error:
+                refused.append((route, error))
+        rows, count = pack(ready, ids)
+        try:
+            self.publisher.apply(rows, count, t0)
+        except RibcageError:
+            # Rare and slow: find out which of the slice's routes it was.
+            for i, route in enumerate(ready):
+                try:
+                    self.publisher.apply(rows + i, 1, t0)
+                except RibcageError as error:
+                    refused.append((route, error))
+        for route, error in refused:
+            row = Rejected(str(route.prefix), route.source, error.code, error.message)
+            self.rejections.rows.setdefault(route.source, []).append(row)
+        return len(refused)
+
+    async def _sweep(self, source: int, generation: int, t0: int) -> None:
+        slot, more = 0, True
+        while more:
+            step = self.rib.sweep(source, generation, self._changes, CHANGES, slot)
+            self.publisher.forward(self._changes, step.changes, t0)
+            slot, more = step.slot, step.more
+            if more:
+                self.publisher.flush()
+                await asyncio.sleep(0)
+
+    # -- one neighbour's host route
+
+    def announce_host(self, route: Wanted, t0: int) -> "asyncio.Future[Any]":
+        """The host route of one resolved neighbour, published with the next batch."""
+        rows, count = pack([route], [self.nexthops.intern(route.nexthops)])
+        return self.publisher.submit(rows, count, t0)
+
+    def withdraw_host(self, route: Wanted, t0: int) -> "asyncio.Future[Any]":
+        rows, count = pack([route], [0])
+        return self.publisher.submit(rows, count, t0)

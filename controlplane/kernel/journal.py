@@ -1,0 +1,156 @@
+"""The undo journal: what this instance has changed in the kernel, on disk before it happens.
+
+    journal = Journal.open(names.undo_file, "r1")
+    journal.settings["net/ipv4/ip_forward"] = ("1", "0")
+    journal.write()
+    ...change it...
+
+A JSON file replaced by rename, so that a reader sees the whole of the old or of the new one, and
+so that `undo` works however control died. Not synced to disk: a crash of the machine takes the
+changes with it, and the boot id in the file says that it is void. It is void too for another
+network namespace. Written by control alone; read by control's heir and by `undo`.
+"""
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+VERSION: Final = 1
+MAX_BYTES: Final = 4 << 20
+
+
+def namespace_id() -> str:
+    """This boot and this network namespace as one word."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot}/{Path('/proc/self/ns/net').stat().st_ino}"
+
+
+@dataclass(slots=True)
+class PortState:
+    """Link attributes of one port that were changed: pairs of (before, ours), or None."""
+
+    ifindex: int
+    mtu: tuple[int, int] | None = None
+    up: tuple[bool, bool] | None = None
+
+
+@dataclass(slots=True)
+class Journal:
+    """Everything to take back. Change the fields, `write()`, and only then change the kernel.
+
+    settings: path below /proc/sys -> (before, ours).  tables: nft tables of the netdev family.
+    links: interfaces made by us -> their MAC, by which undo knows them.  addresses: (interface,
+    "address/length").  managed: (interface, address) of managed neighbours.  metrics: family ->
+    metric of the default route out of rc-host (gone with its link, so only the heir needs it).
+    """
+
+    path: Path
+    instance: str
+    namespace: str = ""
+    settings: dict[str, tuple[str, str]] = field(default_factory=dict)
+    tables: list[str] = field(default_factory=list)
+    links: dict[str, str] = field(default_factory=dict)
+    ports: dict[str, PortState] = field(default_factory=dict)
+    addresses: set[tuple[str, str]] = field(default_factory=set)
+    managed: set[tuple[str, str]] = field(default_factory=set)
+    metrics: dict[int, int] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, path: Path, instance: str) -> "Journal":
+        """The journal of this instance in this namespace: a predecessor's, or an empty one.
+
+        A file of another boot or namespace, or one that is not a journal, is put aside as
+        `NAME.void`: its changes are out of reach, and its text may still help somebody.
+        """
+        here = namespace_id()
+        try:
+            found = cls.load(path)
+        except FileNotFoundError:
+            found = None
+        except ValueError:
+            found = None
+            path.replace(path.with_suffix(".void"))
+        if found is not None and found.namespace == here:
+            found.instance = instance
+            return found
+        if found is not None:
+            path.replace(path.with_suffix(".void"))
+        return cls(path, instance, here)
+
+    @classmethod
+    def load(cls, path: Path) -> "Journal":
+        """Read the file. FileNotFoundError, or ValueError that says what is wrong with it."""
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ValueError(f"{path}: longer than {MAX_BYTES} bytes, not an undo journal")
+        try:
+            return cls._from_json(path, json.loads(data))
+        except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+            raise ValueError(f"{path}: not an undo journal: {error!r}") from error
+
+    @classmethod
+    def _from_json(cls, path: Path, text: Any) -> "Journal":
+        if text["version"] != VERSION:
+            raise ValueError(f"version {text['version']}, this build reads {VERSION}")
+        return cls(
+            path,
+            str(text["instance"]),
+            str(text["namespace"]),
+            {str(name): (str(a), str(b)) for name, (a, b) in text["settings"].items()},
+            [str(table) for table in text["tables"]],
+            {str(name): str(mac) for name, mac in text["links"].items()},
+            {
+                str(name): PortState(
+                    int(state["ifindex"]),
+                    (int(state["mtu"][0]), int(state["mtu"][1])) if state["mtu"] else None,
+                    (bool(state["up"][0]), bool(state["up"][1])) if state["up"] else None,
+                )
+                for name, state in text["ports"].items()
+            },
+            {(str(port), str(address)) for port, address in text["addresses"]},
+            {(str(port), str(address)) for port, address in text["managed"]},
+            {int(family): int(metric) for family, metric in text["metrics"].items()},
+        )
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is left to take back."""
+        return not (
+            self.settings
+            or self.tables
+            or self.links
+            or self.ports
+            or self.addresses
+            or self.managed
+        )
+
+    def write(self) -> None:
+        """Replace the file. OSError when the disk refuses: then do not make the change."""
+        ports = {
+            name: {"ifindex": state.ifindex, "mtu": state.mtu, "up": state.up}
+            for name, state in self.ports.items()
+        }
+        text = {
+            "version": VERSION,
+            "instance": self.instance,
+            "namespace": self.namespace,
+            "settings": self.settings,
+            "tables": self.tables,
+            "links": self.links,
+            "ports": ports,
+            "addresses": sorted(self.addresses),
+            "managed": sorted(self.managed),
+            "metrics": self.metrics,
+        }
+        part = self.path.with_suffix(".part")
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w") as stream:
+            json.dump(text, stream, indent=1)
+        part.replace(self.path)
+
+    def remove(self) -> None:
+        """Nothing is left to undo."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,171 @@
+"""The configured interfaces, made as the plan says and put back when it no longer names them.
+
+    ports = Ports(journal, settings, table)
+    problems = await ports.bring_up(route, interface)
+    problems = await ports.take_down(name)
+
+For one port: the sysctls of settings.py, MTU, the missing addresses (IPv6 without duplicate
+address detection: the router is the authority for them, and a packet must not wait a second),
+then up. Each change is journalled first. Addresses of others on the port are left alone.
+Used by KernelEdge, one call at a time.
+"""
+
+import asyncio
+import errno
+import ipaddress
+import os
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from pyroute2 import AsyncIPRoute, IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+from ribcage.controlplane.kernel.events import LinkEvent
+from ribcage.controlplane.kernel.journal import Journal, PortState
+from ribcage.controlplane.kernel.links import LinkTable
+from ribcage.controlplane.kernel.settings import Settings, port_settings, restore
+from ribcage.controlplane.kernel.undo import revert_addresses, revert_port
+
+IFA_F_NODAD: Final = 0x02
+
+
+class Interface(Protocol):
+    """What is needed of shared.plan.InterfacePlan."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def addresses(self) -> Sequence[str]: ...
+    @property
+    def mtu(self) -> int | None: ...
+
+
+def canonical(address: str) -> str:
+    """`address/length` in the spelling of the kernel. ValueError for anything else."""
+    return ipaddress.ip_interface(address).with_prefixlen
+
+
+class Ports:
+    """The way there and back for each port. `table` is the monitor's, read here only."""
+
+    def __init__(
+        self, journal: Journal, settings: Settings, table: LinkTable, log: Callable[..., None]
+    ) -> None:
+        self._journal = journal
+        self._settings = settings
+        self._table = table
+        self._log = log
+
+    async def bring_up(
+        self, route: AsyncIPRoute, interface: Interface, again: bool = False
+    ) -> list[str]:
+        """Make one port as the plan says; a link that does not exist (yet) is no problem.
+
+        `again`: the link was set up again, and only the addresses it lost meanwhile are missing.
+        Its MTU and state are the operator's to change while we run.
+        """
+        name = interface.name
+        link = self._table.by_name(name)
+        if link is None:
+            return []
+        if again:
+            return await self._addresses(route, link, interface.addresses)
+        state = self._journal.ports.get(name)
+        fresh = state is not None and state.ifindex != link.ifindex
+        if state is None or fresh:
+            state = PortState(link.ifindex)
+        problems = self._settings.apply(port_settings(name), fresh)
+        problems += await self._attributes(route, link, interface.mtu, state)
+        problems += await self._addresses(route, link, interface.addresses)
+        return problems
+
+    async def take_down(self, name: str) -> list[str]:
+        """Undo what was done to a port that the plan no longer names."""
+        problems = await asyncio.to_thread(self._revert, name)
+        chosen = {
+            path: pair
+            for path, pair in self._journal.settings.items()
+            if path in {path for path, _ in port_settings(name)} and "/forwarding" not in path
+        }
+        refused = restore(chosen)
+        if not refused:
+            for path in chosen:
+                del self._journal.settings[path]
+        self._journal.write()
+        return problems + refused
+
+    def _revert(self, name: str) -> list[str]:
+        with IPRoute() as route:  # the blocking one: the same code as in undo
+            ours = sorted(entry for entry in self._journal.addresses if entry[0] == name)
+            problems = revert_addresses(self._journal, ours, route)
+            if name in self._journal.ports:
+                problems += revert_port(self._journal, name, route)
+        return problems
+
+    async def _attributes(
+        self, route: AsyncIPRoute, link: LinkEvent, mtu: int | None, state: PortState
+    ) -> list[str]:
+        """MTU, then up, both in the journal before. The kernel's refusal is the problem text."""
+        before = state.mtu[0] if state.mtu else link.mtu
+        wanted = mtu if mtu is not None else before
+        state.mtu = (before, wanted) if wanted != before else None
+        if not link.up:
+            state.up = (False, True)
+        if state.mtu or state.up:
+            self._journal.ports[link.name] = state
+            self._journal.write()
+        problems = []
+        if wanted != link.mtu:
+            try:
+                await route.link("set", index=link.ifindex, mtu=wanted)
+            except NetlinkError as error:
+                problems.append(f"{link.name}: mtu {wanted}: {_words(error)}")
+        if not link.up:
+            try:
+                await route.link("set", index=link.ifindex, state="up")
+            except NetlinkError as error:
+                problems.append(f"{link.name}: up: {_words(error)}")
+        return problems
+
+    async def _addresses(
+        self, route: AsyncIPRoute, link: LinkEvent, addresses: Sequence[str]
+    ) -> list[str]:
+        problems = []
+        wanted = [canonical(address) for address in addresses]
+        ours = {address for name, address in self._journal.addresses if name == link.name}
+        if dropped := sorted((link.name, address) for address in ours - set(wanted)):
+            problems += await asyncio.to_thread(self._drop, dropped)
+        present = {
+            f"{event.address}/{event.prefixlen}"
+            for event in self._table.addresses.values()
+            if event.ifindex == link.ifindex
+        }
+        for address in wanted:
+            if address in present:
+                continue
+            entry = (link.name, address)
+            new = entry not in self._journal.addresses
+            if new:
+                self._journal.addresses.add(entry)
+                self._journal.write()
+            text, _, length = address.partition("/")
+            flags = {"flags": IFA_F_NODAD} if ":" in text else {}
+            try:
+                await route.addr(
+                    "add", index=link.ifindex, address=text, prefixlen=int(length), **flags
+                )
+            except NetlinkError as error:
+                if error.code != errno.EEXIST:
+                    problems.append(f"{link.name}: address {address}: {_words(error)}")
+                if new:
+                    self._journal.addresses.discard(entry)
+        return problems
+
+    def _drop(self, dropped: list[tuple[str, str]]) -> list[str]:
+        with IPRoute() as route:
+            problems = revert_addresses(self._journal, dropped, route)
+        self._journal.write()
+        return problems
+
+
+def _words(error: NetlinkError) -> str:
+    return os.strerror(error.code)

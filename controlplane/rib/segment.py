@@ -1,0 +1,376 @@
+"""class Rib: the routing table as control uses it.
+
+    rib = Rib.create_or_attach(names, RibParams(instance_id=...))
+    applied = rib.apply(rows, n, changes, room)    # arrays of struct route_row; acknowledged
+    ...fib apply, publish...                       # changes[0..applied.changes)
+    rib.published(mark)                            # mark = rib.changed() before the publish
+
+Best path, what survives a crash and what a slice costs: csrc/rib.h. Only the control process
+that holds the control lock may hold a Rib; one thread. Nothing here blocks: calls over whole
+sources take a budget of row slots and say whether there is more.
+"""
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import posix_ipc
+from ribcage.controlplane.rib.mapping import Memory, RibParams, anonymous_rib, map_rib
+from ribcage.controlplane.rib.records import (
+    Filter,
+    NexthopSet,
+    Route,
+    Row,
+    pack_address,
+    pack_filter,
+    pack_key,
+    pack_nexthops,
+    pack_rows,
+    unpack_nexthops,
+    unpack_route,
+    unpack_row,
+)
+from ribcage.shared._core import ffi, lib
+from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.names import Names
+
+SLICE_SLOTS = 65536  # row slots a sweep or reselect looks at per call, a few milliseconds
+MAX_LIST: int = lib.RIB_WALK_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """rows[0..applied) are in force; `changes` entries of the array were filled. `error`: 0, or
+    an errno about rows[applied] (see rib_apply in csrc/rib.h)."""
+
+    applied: int
+    changes: int
+    error: int = 0
+    added: int = 0
+    replaced: int = 0
+    refreshed: int = 0
+    withdrawn: int = 0
+    unknown: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One step of work over many rows. Go on with `slot` while `more`."""
+
+    changes: int
+    more: bool
+    slot: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What taking the table over found and did; see struct rib_recovery. nanoseconds: of that."""
+
+    created: bool
+    rows: int
+    nexthops: int
+    pending: int
+    everything: bool
+    reselect: bool
+    repaired: int
+    reclaimed: int
+    nanoseconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Totals. Pairs are (IPv4, IPv6); source, stale and generation are indexed by source."""
+
+    rows: int
+    max_rows: int
+    routes: tuple[int, int]
+    selected: tuple[int, int]
+    source: tuple[int, ...]
+    source6: tuple[int, ...]
+    stale: tuple[int, ...]
+    generation: tuple[int, ...]
+    nexthops: int
+    max_nexthops: int
+    nodes: int
+    max_nodes: int
+    changed: int
+    published: int
+    segment_bytes: int
+    private_bytes: int
+
+
+class Rib:
+    """See the module's text. `recovery` tells what opening it found."""
+
+    def __init__(self, memory: Memory, created: bool) -> None:
+        found, error = ffi.new("struct rib_recovery *"), ffi.new("int *")
+        self._memory = memory
+        self._rib = lib.rib_open(memory.base, memory.size, found, error)
+        if self._rib == ffi.NULL:
+            memory.close()
+            raise _refused(-error[0])
+        self.recovery = Recovery(
+            created=created,
+            rows=found.rows,
+            nexthops=found.nexthops,
+            pending=found.pending,
+            everything=bool(found.everything),
+            reselect=bool(found.reselect),
+            repaired=found.repaired,
+            reclaimed=found.reclaimed,
+            nanoseconds=found.nanoseconds,
+        )
+        self._applied = ffi.new("struct rib_applied *")
+        self._number = ffi.new("uint32_t[2]")
+        self._one = ffi.new("struct rib_route *")
+
+    @classmethod
+    def create_or_attach(cls, names: Names, params: RibParams) -> "Rib":
+        """The instance's table, made when absent; errors as mapping.map_rib, and E_DAMAGED.
+
+        An existing table keeps the limits it was made with (see counts())."""
+        return cls(*map_rib(names.rib, params))
+
+    @classmethod
+    def private(cls, params: RibParams) -> "Rib":
+        """A table in private memory: for tests and dry runs."""
+        return cls(anonymous_rib(params), True)
+
+    @staticmethod
+    def remove(names: Names) -> None:
+        """Unlinks the instance's table (orderly stop); fine when there is none."""
+        try:
+            posix_ipc.unlink_shared_memory(names.rib)
+        except posix_ipc.ExistentialError:
+            return
+
+    def close(self) -> None:
+        """Lets go of it; the segment stays. The Rib is of no use afterwards."""
+        if self._rib != ffi.NULL:
+            lib.rib_close(self._rib)
+            self._rib = ffi.NULL
+            self._memory.close()
+
+    @property
+    def handle(self) -> Any:
+        """`struct rib *` for C callers in this process; valid until close()."""
+        return self._rib
+
+    # -- rows
+
+    def apply(self, rows: Any, count: int, changes: Any, room: int) -> Applied:
+        """Puts `struct route_row[count]` in force; best next hops that changed go to changes[].
+
+        Returns early when changes[room] is full: call again with the rest."""
+        result = self._applied
+        error = lib.rib_apply(self._rib, rows, count, changes, room, result)
+        return Applied(
+            result.applied,
+            result.changes,
+            -error,
+            result.added,
+            result.replaced,
+            result.refreshed,
+            result.withdrawn,
+            result.unknown,
+        )
+
+    def apply_rows(self, rows: Sequence[Row]) -> tuple[Applied, list[Row]]:
+        """The same for a few rows as values; the changes too."""
+        array, count = pack_rows(rows)
+        changes = ffi.new("struct route_row[]", max(1, count))
+        applied = self.apply(array, count, changes, max(1, count))
+        return applied, [unpack_row(changes[i]) for i in range(applied.changes)]
+
+    def check(self, rows: Any, count: int) -> tuple[int, int]:
+        """(0, count) when all rows would be taken, else (errno, index of the first refused)."""
+        bad = ffi.new("uint64_t *", count)
+        error = lib.rib_check(self._rib, rows, count, bad)
+        return -error, int(bad[0])
+
+    def limit(self, source: int, rows: int) -> None:
+        """At most `rows` candidates of `source` from now on; 0: no limit of its own."""
+        _checked(lib.rib_limit(self._rib, source, rows), "limit")
+
+    # -- journal
+
+    def changed(self) -> int:
+        """The mark for published(), once all changes returned so far are in the FIB."""
+        return int(lib.rib_changed(self._rib))
+
+    def published(self, mark: int) -> None:
+        _checked(lib.rib_published(self._rib, mark), "published")
+
+    def pending(self, rows: Any, room: int, cursor: int = 0) -> tuple[int, int]:
+        """Fills rows[room] with (prefix, best next hop) of changes the FIB may lack: (how many,
+        cursor for the next call); 0 at the end. E_JOURNAL: too many, compare RIB and FIB whole."""
+        at = ffi.new("uint64_t *", cursor)
+        filled = lib.rib_pending(self._rib, at, rows, room)
+        if filled == -errno.EOVERFLOW:
+            raise RibcageError(
+                "E_JOURNAL",
+                f"more than {lib.RIB_JOURNAL} changes are unpublished; compare the tables whole",
+            )
+        return int(filled), int(at[0])
+
+    def doubt(self) -> None:
+        """The FIB may lack everything: `recovery.everything` for the next heir too."""
+        lib.rib_doubt(self._rib)
+
+    # -- reading
+
+    def candidates(self, prefix: str) -> list[Route]:
+        """All candidates of exactly this prefix, best first; E_PREFIX when it is none."""
+        found = ffi.new("struct rib_route[]", lib.RIB_MAX_CANDIDATES)
+        n = _checked(
+            lib.rib_get(self._rib, pack_key(prefix), found, lib.RIB_MAX_CANDIDATES), "candidates"
+        )
+        return [unpack_route(found[i]) for i in range(n)]
+
+    def best(self, prefix: str) -> Route | None:
+        """The route in force for exactly this prefix."""
+        found = lib.rib_best(self._rib, pack_key(prefix), self._one) == 0
+        return unpack_route(self._one) if found else None
+
+    def match(self, address: str) -> Route | None:
+        """Longest match among routes in force; ValueError: not an address. Not for packets."""
+        packed, family = pack_address(address)
+        found = lib.rib_match(self._rib, packed, family, self._one) == 0
+        return unpack_route(self._one) if found else None
+
+    def walk(
+        self, cursor: str | None = None, limit: int = 500, wanted: Filter | None = None
+    ) -> tuple[list[Route], str | None]:
+        """A slice of the listing (family, address, length, rank), and the cursor for the next;
+        None at the end. Fewer than `limit` do not mean the end. E_CURSOR: not one of ours."""
+        at = _unpack_cursor(cursor)
+        found = ffi.new("struct rib_route[]", min(limit, MAX_LIST))
+        n = lib.rib_walk(
+            self._rib, at, pack_filter(wanted or Filter()), found, min(limit, MAX_LIST)
+        )
+        if n == -errno.EINVAL:
+            raise RibcageError("E_CURSOR", "cursor, limit or filter is out of range", None, 2)
+        _checked(n, "walk")
+        following = None if at.state == 2 else bytes(ffi.buffer(at)).hex()
+        return [unpack_route(found[i]) for i in range(n)], following
+
+    def walk_release(self) -> None:
+        """Frees the index that listings use; the next walk makes it again."""
+        lib.rib_walk_release(self._rib)
+
+    def counts(self) -> Counts:
+        count = ffi.new("struct rib_counts *")
+        lib.rib_count(self._rib, count)
+        values: dict[str, Any] = {}
+        for name in Counts.__slots__:
+            value = getattr(count, name)
+            values[name] = value if isinstance(value, int) else tuple(value)
+        return Counts(**values)
+
+    # -- whole sources, liveness
+
+    def mark_stale(self, source: int) -> int:
+        """All routes of `source` are stale from now on (and in force); its new generation."""
+        return _checked(lib.rib_mark_stale(self._rib, source), "mark_stale")
+
+    def sweep(
+        self,
+        source: int,
+        generation: int,
+        changes: Any,
+        room: int,
+        slot: int = 0,
+        budget: int = SLICE_SLOTS,
+    ) -> Slice:
+        """Withdraws stale rows of `source` in the next `budget` slots. E_STALE: another
+        generation began, this sweep is out of date."""
+        number = self._number
+        number[0] = slot
+        more = lib.rib_sweep(
+            self._rib, source, generation, number, budget, changes, room, number + 1
+        )
+        if more == -errno.ESTALE:
+            raise RibcageError("E_STALE", f"source {source} is past generation {generation}")
+        return Slice(number[1], _checked(more, "sweep") == 1, number[0])
+
+    def set_dead(self, nexthop: int, dead: bool) -> bool:
+        """A next-hop set is (not) eligible; True when that is news. Then call reselect."""
+        return _checked(lib.rib_set_dead(self._rib, nexthop, dead), "set_dead") == 1
+
+    def reselect(self, changes: Any, room: int, budget: int = SLICE_SLOTS) -> Slice:
+        """Chooses again where liveness changed, `budget` slots a call, until not `more`."""
+        more = lib.rib_reselect(self._rib, budget, changes, room, self._number + 1)
+        return Slice(self._number[1], _checked(more, "reselect") == 1)
+
+    # -- next-hop sets
+
+    def nexthop_intern(self, nexthops: NexthopSet) -> int:
+        """The id of the set equal to this one, stored when new. ValueError; E_NEXTHOPS full."""
+        packed = pack_nexthops(nexthops)
+        _checked(lib.rib_nexthop_intern(self._rib, packed), "nexthop_intern")
+        return int(packed.id)
+
+    def nexthop_put(self, identity: int, nexthops: NexthopSet) -> None:
+        """Stores a set under an id, new or in place of another (its routes follow)."""
+        packed = pack_nexthops(nexthops, identity)
+        _checked(lib.rib_nexthop_put(self._rib, packed), "nexthop_put")
+
+    def nexthop(self, identity: int) -> NexthopSet | None:
+        found = ffi.new("struct rib_nexthops *")
+        missing = lib.rib_nexthop_get(self._rib, identity, found) != 0
+        return None if missing else unpack_nexthops(found)
+
+    def nexthop_delete(self, identity: int) -> bool:
+        """Forgets a set; False while a row names it (or when there is none)."""
+        return bool(lib.rib_nexthop_delete(self._rib, identity) == 0)
+
+    def nexthop_refs(self, identity: int) -> int:
+        return int(lib.rib_nexthop_refs(self._rib, identity))
+
+    def nexthops(self) -> Iterator[int]:
+        """Ids in use, ascending."""
+        identity = 0
+        while identity := lib.rib_nexthop_next(self._rib, identity):
+            yield identity
+
+
+def _unpack_cursor(text: str | None) -> Any:
+    at = ffi.new("struct rib_cursor *")
+    if text is None:
+        return at
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        raw = b""
+    if len(raw) != ffi.sizeof("struct rib_cursor"):
+        raise RibcageError("E_CURSOR", "the cursor is not one that route.list gave", None, 2)
+    ffi.memmove(at, raw, len(raw))
+    return at
+
+
+def _checked(result: int, what: str) -> int:
+    """The result, or the named error of -errno."""
+    if result >= 0:
+        return int(result)
+    if result == -errno.ENOSPC:
+        raise RibcageError(
+            "E_NEXTHOPS",
+            "the table of next-hop sets is full",
+            "use fewer different next hops",
+            Exit.NO,
+        )
+    if result == -errno.ENOENT:
+        raise RibcageError("E_NEXTHOP", f"{what}: no such next-hop set")
+    raise RibcageError("E_INTERNAL", f"{what}: {os.strerror(-result)}")
+
+
+def _refused(error: int) -> RibcageError:
+    if error == errno.EBADMSG:
+        return RibcageError(
+            "E_DAMAGED",
+            "the routing table in shared memory does not hold together",
+            "stop the router and start it again; routes added at run time are lost",
+        )
+    return RibcageError("E_INTERNAL", f"rib_open: {os.strerror(error)}")

@@ -1,0 +1,28 @@
+/* See row_assign.h. */
+#include "row_assign.h"
+
+uint64_t rows_assign(struct route_row *rows, uint64_t n, const struct row_assignment *how)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        struct route_row *row = &rows[i];
+        uint32_t number = row->nexthop;
+        uint32_t nexthop = 0;
+        if (number == 0)
+            return i;
+        if ((row->flags & ROW_GATEWAY) != 0) {
+            if (number > how->n_gateways)
+                return i;
+            nexthop = how->gateways[number - 1];
+        } else if (how->n_ids != 0) {
+            nexthop = how->ids[(number - 1) % how->n_ids];
+        }
+        if (nexthop == 0)
+            return i;
+        row->nexthop = nexthop;
+        row->metric = how->metric;
+        row->source = how->source;
+        row->distance = how->distance;
+        row->flags = 0;
+    }
+    return n;
+}

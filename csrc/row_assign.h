@@ -1,0 +1,25 @@
+/* Rows as they are parsed become rows as the RIB wants them: next hops and the route's rank.
+ *
+ * rows_parse() leaves in `nexthop` a number of the file's own (an id, or with ROW_GATEWAY the
+ * position of a gateway); only control knows which next-hop set that means. Private memory,
+ * any process.
+ */
+#ifndef RC_ROW_ASSIGN_H
+#define RC_ROW_ASSIGN_H
+#include "row_layout.h"
+
+struct row_assignment {
+    const uint32_t *ids;      /* id n means ids[(n - 1) % n_ids] */
+    const uint32_t *gateways; /* gateway n means gateways[n - 1] */
+    uint32_t n_ids;
+    uint32_t n_gateways;
+    uint32_t metric;
+    uint8_t source;
+    uint8_t distance;
+    uint8_t unused[2];
+};
+/* Gives every row its next-hop set, source, distance and metric and clears its flags. Returns
+ * how many rows were done: less than n at the first row whose next hop means nothing. */
+uint64_t rows_assign(struct route_row *rows, uint64_t n, const struct row_assignment *how);
+
+#endif

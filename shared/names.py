@@ -1,0 +1,159 @@
+"""Every name a router instance uses: run directory, sockets, locks, shared memory, semaphore.
+
+Use: `names = Names.resolve("r1")`, then `names.fib`, `names.supervisor_socket`, ... Several
+instances live on one host because each name carries the instance. Nothing here touches the
+file system except `make_run_dir`, which the supervisor calls.
+
+    RUN_BASE/INSTANCE/       supervisor.sock control.sock supervisor.lock control.lock
+                             state.json (what the supervisor made) undo.json (kernel settings)
+    /dev/shm/                ribcage.INSTANCE.fib  .rib  .stats.N   sem.ribcage.INSTANCE.writer
+"""
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from ribcage.shared.errors import Exit, RibcageError
+
+INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+DEFAULT_INSTANCE = "r1"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of one instance. `instance` is checked against an allow-list: it becomes part
+    of paths and object names, so it can never hold a slash or be `..`."""
+
+    instance: str
+    run_base: Path
+
+    def __post_init__(self) -> None:
+        if not INSTANCE.fullmatch(self.instance):
+            raise RibcageError(
+                "E_INSTANCE",
+                f"instance name {self.instance!r} is not 1-32 of letters, digits, '_', '.', '-' "
+                "starting with a letter or digit",
+                exit_code=Exit.USAGE,
+            )
+
+    @property
+    def run_dir(self) -> Path:
+        return self.run_base / self.instance
+
+    @property
+    def supervisor_socket(self) -> Path:
+        return self.run_dir / "supervisor.sock"
+
+    @property
+    def control_socket(self) -> Path:
+        return self.run_dir / "control.sock"
+
+    @property
+    def supervisor_lock(self) -> Path:
+        return self.run_dir / "supervisor.lock"
+
+    @property
+    def control_lock(self) -> Path:
+        return self.run_dir / "control.lock"
+
+    @property
+    def state_file(self) -> Path:
+        return self.run_dir / "state.json"
+
+    @property
+    def undo_file(self) -> Path:
+        return self.run_dir / "undo.json"
+
+    @property
+    def fib(self) -> str:
+        return f"/ribcage.{self.instance}.fib"
+
+    @property
+    def rib(self) -> str:
+        return f"/ribcage.{self.instance}.rib"
+
+    @property
+    def writer_semaphore(self) -> str:
+        return f"/ribcage.{self.instance}.writer"
+
+    def stats(self, worker: int) -> str:
+        """The stats object of worker slot `worker` (0..)."""
+        return f"/ribcage.{self.instance}.stats.{worker}"
+
+    def to_json(self) -> dict[str, str]:
+        return {"instance": self.instance, "run_base": str(self.run_base)}
+
+    @classmethod
+    def from_json(cls, body: object) -> "Names":
+        """Inverse of `to_json`; E_INSTANCE or E_NAMES on anything else."""
+        if not isinstance(body, dict):
+            raise RibcageError("E_NAMES", f"names must be an object, not {type(body).__name__}")
+        instance, base = body.get("instance"), body.get("run_base")
+        if not isinstance(instance, str) or not isinstance(base, str) or not base.startswith("/"):
+            raise RibcageError("E_NAMES", "names need an instance and an absolute run_base")
+        return cls(instance, Path(base))
+
+    @classmethod
+    def resolve(cls, instance: str | None = None) -> "Names":
+        """The names for `instance`, else $RIBCAGE_INSTANCE, else "r1".
+
+        The base is $RIBCAGE_RUN_DIR, else /run/ribcage for root, else $XDG_RUNTIME_DIR/ribcage,
+        else /tmp/ribcage-UID (whose owner `make_run_dir` checks: /tmp is open to all).
+        """
+        name = instance or os.environ.get("RIBCAGE_INSTANCE") or DEFAULT_INSTANCE
+        override = os.environ.get("RIBCAGE_RUN_DIR")
+        runtime = os.environ.get("XDG_RUNTIME_DIR")
+        if override:
+            base = Path(override).absolute()
+        elif os.geteuid() == 0:
+            base = Path("/run/ribcage")
+        elif runtime and runtime.startswith("/"):
+            base = Path(runtime) / "ribcage"
+        else:
+            base = Path(f"/tmp/ribcage-{os.geteuid()}")
+        return cls(name, base)
+
+    def make_run_dir(self) -> None:
+        """Creates the run directory (supervisor only): 0750 as root, else 0700.
+
+        E_RUN_DIR (exit 5) when a part of it belongs to somebody else, is a link, or cannot be
+        made: what is put there decides who may talk to the router.
+        """
+        mode = 0o750 if os.geteuid() == 0 else 0o700
+        shared_base = self.run_base == Path("/run/ribcage")
+        for path, want in ((self.run_base, 0o755 if shared_base else mode), (self.run_dir, mode)):
+            try:
+                path.mkdir(mode=want, parents=path == self.run_base)
+                path.chmod(want)  # whatever the umask was
+            except FileExistsError:
+                pass
+            except OSError as error:
+                raise RibcageError(
+                    "E_RUN_DIR",
+                    f"cannot make {path}: {error.strerror}",
+                    hint="set RIBCAGE_RUN_DIR to a directory you own",
+                    exit_code=Exit.PRIVILEGE,
+                ) from error
+            self._check_owned(path)
+
+    @staticmethod
+    def _check_owned(path: Path) -> None:
+        info = path.lstat()
+        if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid():
+            kind = "is not a directory" if not stat.S_ISDIR(info.st_mode) else "belongs to"
+            owner = "" if not stat.S_ISDIR(info.st_mode) else f" uid {info.st_uid}"
+            raise RibcageError(
+                "E_RUN_DIR",
+                f"{path} {kind}{owner}, this process has uid {os.geteuid()}",
+                hint="set RIBCAGE_RUN_DIR to a directory you own",
+                exit_code=Exit.PRIVILEGE,
+            )
+        if info.st_mode & 0o022:
+            raise RibcageError(
+                "E_RUN_DIR",
+                f"{path} is writable by others (mode {stat.S_IMODE(info.st_mode):04o})",
+                hint=f"chmod go-w {path}",
+                exit_code=Exit.PRIVILEGE,
+            )

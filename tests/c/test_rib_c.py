@@ -1,0 +1,12 @@
+"""The routing table's C code under ASan and UBSan."""
+
+from pathlib import Path
+
+from tests.c.build import CSRC, run_c_test
+
+RIB = [*(path.name for path in sorted(CSRC.glob("rib_*.c"))), "segment.c", "rows.c"]
+
+
+def test_no_limit_and_no_damage_leads_out_of_the_table(tmp_path: Path) -> None:
+    """Every limit is a named error, and a scribbled segment is refused or read within bounds."""
+    run_c_test("test_rib.c", RIB, tmp_path, ["500"])

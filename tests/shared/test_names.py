@@ -1,0 +1,75 @@
+"""Names: what an instance may be called, and where its things are."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ribcage.shared.errors import RibcageError
+from ribcage.shared.names import Names
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "-x", "a/b", "a b", "é", "a" * 33, "a\n", "a\0"])
+def test_a_name_that_could_leave_the_run_directory_is_refused(name: str) -> None:
+    """Allow-list, because the name becomes part of paths and object names."""
+    with pytest.raises(RibcageError) as info:
+        Names(name, Path("/run/ribcage"))
+    assert (info.value.code, info.value.exit_code) == ("E_INSTANCE", 2)
+
+
+@given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", fullmatch=True))
+def test_every_object_carries_the_instance(name: str) -> None:
+    """Two instances never share a name; paths stay inside the run directory."""
+    names = Names(name, Path("/run/ribcage"))
+    assert names.supervisor_socket.parent == Path("/run/ribcage") / name
+    for shared in (names.fib, names.rib, names.writer_semaphore, names.stats(3)):
+        assert shared.startswith(f"/ribcage.{name}.")
+        assert shared.count("/") == 1
+    assert Names.from_json(names.to_json()) == names
+
+
+@pytest.mark.parametrize(
+    "body", [None, 3, {}, {"instance": "r1"}, {"instance": "r1", "run_base": "x"}]
+)
+def test_names_from_a_peer_are_checked(body: object) -> None:
+    """A peer's JSON raises the one error type."""
+    with pytest.raises(RibcageError):
+        Names.from_json(body)
+
+
+def test_the_environment_decides_instance_and_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Argument before environment before default."""
+    monkeypatch.setenv("RIBCAGE_RUN_DIR", "/tmp/x")
+    monkeypatch.setenv("RIBCAGE_INSTANCE", "r7")
+    assert Names.resolve() == Names("r7", Path("/tmp/x"))
+    assert Names.resolve("r2").instance == "r2"
+    monkeypatch.delenv("RIBCAGE_RUN_DIR")
+    monkeypatch.delenv("RIBCAGE_INSTANCE")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
+    monkeypatch.setattr(os, "geteuid", lambda: 7)
+    assert Names.resolve() == Names("r1", Path("/run/user/7/ribcage"))
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert Names.resolve().run_base == Path("/tmp/ribcage-7")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert Names.resolve().run_base == Path("/run/ribcage")
+
+
+def test_the_run_directory_is_private_and_ours(tmp_path: Path) -> None:
+    """Made with a closed mode whatever the umask; a link or an open directory is refused."""
+    names = Names("r1", tmp_path / "base")
+    old = os.umask(0)
+    try:
+        names.make_run_dir()
+        names.make_run_dir()
+    finally:
+        os.umask(old)
+    want = 0o750 if os.geteuid() == 0 else 0o700
+    assert names.run_dir.stat().st_mode & 0o777 == want
+    names.run_dir.chmod(0o777)
+    with pytest.raises(RibcageError, match="writable by others"):
+        names.make_run_dir()
+    names.run_dir.rmdir()
+    names.run_dir.symlink_to(tmp_path)
+    with pytest.raises(RibcageError, match="not a directory"):
+        names.make_run_dir()
