@@ -28,7 +28,7 @@ def scenarios() -> list[str]:
 @cache
 def refusal() -> str:
     """Why this machine cannot make namespaces; empty when it can."""
-    probe = [*UNSHARE, "ip", "link", "add", "a", "type", "veth", "peer", "name", "b"]
+    probe = [*UNSHARE, "ip", "link", "add", "p0", "type", "veth", "peer", "name", "p1"]
     try:
         run = subprocess.run(probe, capture_output=True, text=True, timeout=30, check=False)
     except OSError as error:
