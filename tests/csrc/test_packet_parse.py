@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from ribcage.shared._core import lib
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import (
     ICMPv6EchoRequest,
@@ -17,7 +18,6 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
 
-from ribcage.shared._core import lib
 from tests.csrc.packet_lib import MAC_HERE, MAC_PEER, Vnet, parse
 
 HOST, BROADCAST, MULTICAST, OTHER = 0, 1, 2, 3
@@ -195,7 +195,7 @@ STATIONS = [
 
 @pytest.mark.parametrize(("frame", "station", "outcome"), STATIONS)
 def test_link_layer_address_decides_too(frame: bytes, station: int, outcome: str) -> None:
-    """A unicast packet in a broadcast frame is never forwarded (RFC 1812 5.3.4), nor a stranger's."""
+    """Unicast in a broadcast frame is never forwarded (RFC 1812 5.3.4), nor a stranger's."""
     assert parse(frame, station=station).outcome == outcome
 
 
