@@ -54,7 +54,7 @@ static bool icmp_is_query(const struct packet *p)
 
 /* RFC 1812 4.3.2.7 and 1122 3.2.2; RFC 4443 2.4 e. IPv6 would allow errors about later fragments;
  * the first one meets the same fate, so nobody goes without. */
-static bool may_answer(const struct packet *p)
+int icmp_may_answer(const struct packet *p)
 {
     if (p->verdict != PACKET_FORWARD || p->family == 0 || p->fragment == FRAGMENT_LATER)
         return false;
@@ -101,7 +101,7 @@ uint32_t icmp_build(const struct packet *packet, uint32_t what, uint32_t info,
                     const uint8_t *source_address, uint8_t *out, uint32_t room)
 {
     const struct icmp_kind *kind = kind_of(what);
-    if (kind == NULL || !may_answer(packet))
+    if (kind == NULL || !icmp_may_answer(packet))
         return 0;
     bool v4 = packet->family == 4;
     uint32_t header = v4 ? IPV4_HEADER : IPV6_HEADER;

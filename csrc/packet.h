@@ -137,11 +137,13 @@ enum icmp_error {
     ICMP_ERROR_TOO_BIG = 4,       /* 3/4 fragmentation needed; 2/0 packet too big; info = MTU */
     ICMP_ERROR_TIME_EXCEEDED = 5, /* 11/0; 3/0 */
 };
+/* 1 when an ICMP error about this packet is allowed at all (RFC 1812 4.3.2.7, RFC 4443 2.4 e).
+ * A few ns: ask before a rate limiter's token is spent. */
+int icmp_may_answer(const struct packet *packet);
 /* Builds the whole IP packet (no Ethernet header) of an ICMP error about `packet`, from
  * source_address to the packet's source. The quote is packet_finish_checksum()'s, at most 576
- * bytes in all (RFC 1812 4.3.2.3) or 1280 (RFC 4443 2.4 c). Returns its length, or 0 when no
- * error may be sent about this packet (RFC 1812 4.3.2.7, RFC 4443 2.4 e) or `room` is too small
- * for the headers plus 8 bytes of transport. */
+ * bytes in all (RFC 1812 4.3.2.3) or 1280 (RFC 4443 2.4 c). Returns its length, or 0 unless
+ * icmp_may_answer(), or when `room` is too small for the headers plus 8 bytes of transport. */
 uint32_t icmp_build(const struct packet *packet, uint32_t what, uint32_t info,
                     const uint8_t *source_address, uint8_t *out, uint32_t room);
 

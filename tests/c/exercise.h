@@ -63,6 +63,7 @@ static inline void check_icmp(const struct packet *p, uint32_t room)
         uint32_t length = icmp_build(p, what, 1400, source, out, room);
         CHECK(length <= room && length <= (p->family == 4 ? 576u : 1280u));
         if (length > 0) {
+            CHECK(icmp_may_answer(p));
             CHECK(p->verdict == PACKET_FORWARD && p->fragment != FRAGMENT_LATER);
             memset(memory, 0, ETHERNET_LENGTH);
             memcpy(memory + 12, p->frame + 12, 2);

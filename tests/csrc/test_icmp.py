@@ -1,7 +1,7 @@
 """icmp_build(): ICMP errors byte for byte, and the packets one never answers."""
 
 import pytest
-from ribcage.shared._core import lib
+from ribcage.shared._core import ffi, lib
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import (
     ICMPv6DestUnreach,
@@ -142,6 +142,7 @@ def test_icmp_errors_are_never_answered(kind: int) -> None:
 def test_only_packets_that_may_be_answered_are(packet: Packet, answered: bool) -> None:
     """RFC 1812 4.3.2.7 and RFC 4443 2.4 e, as a table."""
     parsed = receive(packet)
+    assert bool(lib.icmp_may_answer(ffi.addressof(parsed.packet))) == answered
     for what in KINDS:
         assert (parsed.icmp(what, 1280) != b"") == answered
 

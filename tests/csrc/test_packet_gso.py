@@ -147,3 +147,17 @@ def test_cut_copy_is_a_prefix() -> None:
     whole = parsed.finish()
     for room in (0, 1, 5, 39, 41, 57, 58, 100, 1232):
         assert parsed.finish(room) == whole[:room]
+
+
+def test_udp_segment_without_checksum_stays_without() -> None:
+    """IPv4 UDP may leave the checksum out (RFC 768); cutting does not invent one."""
+    head = IP(src="10.0.0.1", dst="9.9.9.9")
+    packet = head / UDP(sport=5, chksum=0) / DATA[:5000]
+    parsed = offloaded(packet, UDP_L4, 999, needs_checksum=False)
+    assert parsed.finish() == bytes(head / UDP(sport=5, chksum=0) / DATA[:999])
+
+
+def test_datagram_to_be_fragmented_is_quoted_as_a_datagram() -> None:
+    """UFO: the fragments were on no wire yet, and the sender knows the datagram."""
+    packet = IP(src="10.0.0.1", dst="9.9.9.9") / UDP(sport=5) / DATA[:5000]
+    assert offloaded(packet, UFO, 1480).finish() == bytes(packet)

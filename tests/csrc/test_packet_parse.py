@@ -102,6 +102,7 @@ SOUND = {
     "IPv6 without payload": v6(Raw(b""), nh=59),
     "hop limit 0": v6(hlim=0),
     "IPv6 with Ethernet padding": v6(Raw(b""), nh=59) + bytes(6),
+    "hop-by-hop that is not first": v6(Raw(b"\0\0" + bytes(6) + b"\x11\x09" + bytes(6)), nh=60),
     "chain that ends nowhere": v6(Raw(b"\x3c\x09" + bytes(6)), nh=60),
     "chain of sixty headers": v6(Raw((b"\x3c\0" + bytes(6)) * 60), nh=60),
 }
@@ -216,6 +217,12 @@ def test_slot_that_cuts_only_padding_does_no_harm() -> None:
     assert parse(v4(), wire=len(v4()) + 4).outcome == "FORWARD"
 
 
+def test_wire_length_is_never_below_the_capture() -> None:
+    """A caller that knows no wire length may say 0."""
+    parsed = parse(v4(), wire=0)
+    assert (parsed.outcome, parsed.packet.wire_length) == ("FORWARD", len(v4()))
+
+
 def test_record_describes_ipv4() -> None:
     """Every field of the record, from a packet with options, DSCP, ECN and DF."""
     frame = v4(TCP(sport=4660, dport=443, options=[("NOP", None)] * 4) / b"x",
@@ -254,6 +261,7 @@ FRAGMENTS = [
     (v4(flags="MF"), "FIRST"),
     (v4(flags="MF", frag=1), "LATER"),
     (v4(frag=8191), "LATER"),
+    (v4(frag=4096), "LATER"),
     (v6(IPv6ExtHdrFragment(m=1, offset=0) / UDP() / b"12345678"), "FIRST"),
     (v6(IPv6ExtHdrFragment(m=0, offset=0) / UDP() / b"12345678"), "NONE"),
     (v6(IPv6ExtHdrFragment(m=1, offset=1, nh=17) / b"12345678"), "LATER"),
@@ -279,6 +287,10 @@ def test_all_fragments_hash_on_addresses_alone() -> None:
     assert parse(v4(dst="198.51.100.8", flags="MF")).packet.hash != first
     six = parse(v6(IPv6ExtHdrFragment(m=1) / UDP() / b"12345678")).packet.hash
     assert six == parse(v6(IPv6ExtHdrFragment(offset=9, nh=17) / b"12345678")).packet.hash
+    # Only the first fragment knows what follows the chain: the protocol must not count either.
+    chained = IPv6ExtHdrFragment(m=1) / IPv6ExtHdrDestOpt() / UDP()
+    assert six == parse(v6(chained)).packet.hash
+    assert six == parse(v6(IPv6ExtHdrFragment(offset=9, nh=60) / b"12345678")).packet.hash
 
 
 def test_flow_keeps_its_hash_whatever_the_packet_carries() -> None:
