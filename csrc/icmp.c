@@ -58,11 +58,9 @@ int icmp_may_answer(const struct packet *p)
 {
     if (p->verdict != PACKET_FORWARD || p->family == 0 || p->fragment == FRAGMENT_LATER)
         return false;
-    if (p->station == STATION_BROADCAST || p->station == STATION_MULTICAST)
-        return false;
-    /* Checked here again because a host port lets every source in. */
-    if (address_class(p->family, p->source) != ADDRESS_UNICAST ||
-        address_class(p->family, p->target) != ADDRESS_UNICAST)
+    /* The verdict already rules out broadcast and multicast, at either layer. The source is
+     * checked here because a host port lets every source in. */
+    if (address_class(p->family, p->source) != ADDRESS_UNICAST)
         return false;
     /* A chain that was not followed to its end could hide an ICMP error. */
     if (p->family == 6 && p->l4 == 0 && p->protocol != PROTOCOL_NONE)
@@ -113,7 +111,8 @@ uint32_t icmp_build(const struct packet *packet, uint32_t what, uint32_t info,
         room = most;
 
     uint8_t *icmp = out + header;
-    uint32_t quoted = packet_finish_checksum(packet, icmp + ICMP_HEADER, room - header - ICMP_HEADER);
+    uint8_t *quote = icmp + ICMP_HEADER;
+    uint32_t quoted = packet_finish_checksum(packet, quote, room - header - ICMP_HEADER);
     if (quoted == 0)
         return 0;
     uint32_t message = ICMP_HEADER + quoted;

@@ -10,7 +10,8 @@
  *     switch (packet_parse(&p, frame, captured, wire, vnet, pkttype, seed, is_host_port)) {
  *     case PACKET_FORWARD: look up; ttl <= 1 and not a host port: TIME_EXCEEDED; too big: ...
  *         built = packet_rewrite(&p, &answer, scratch, !p.host_port);
- *         iov = {scratch, built}, {frame + built - VNET_LENGTH, p.send_length - (built - VNET_LENGTH)}
+ *         replaced = built - VNET_LENGTH;
+ *         iov = {scratch, built}, {frame + replaced, p.send_length - replaced}
  *     case PACKET_DELIVER: count as delivered, the host stack has its own copy
  *     case PACKET_LOCAL:   look up; FIB_KIND_RECEIVE or FIB_KIND_BROADCAST: delivered, else p.drop
  *     case PACKET_DROP:    count p.drop
@@ -58,7 +59,12 @@ enum vnet_gso {
 };
 
 /* sockaddr_ll.sll_pkttype: whom the frame was addressed to. */
-enum packet_station { STATION_HOST = 0, STATION_BROADCAST = 1, STATION_MULTICAST = 2, STATION_OTHER = 3 };
+enum packet_station {
+    STATION_HOST = 0,
+    STATION_BROADCAST = 1,
+    STATION_MULTICAST = 2,
+    STATION_OTHER = 3,
+};
 
 enum packet_verdict {
     PACKET_FORWARD = 0, /* a candidate: the lookup decides; TTL and size are not judged yet */

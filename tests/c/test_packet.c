@@ -13,7 +13,8 @@ static void whole_frames_are_forwarded(void)
     for (uint32_t i = 0; i < SHAPES; i++) {
         const struct shape *s = &shapes[i];
         struct packet p;
-        int verdict = packet_parse(&p, s->bytes, s->length, s->length, &s->vnet, STATION_HOST, 1, 0);
+        uint32_t n = s->length;
+        int verdict = packet_parse(&p, s->bytes, n, n, &s->vnet, STATION_HOST, 1, 0);
         if (verdict != PACKET_FORWARD)
             fprintf(stderr, "%s: verdict %d, drop %d\n", s->name, verdict, p.drop);
         CHECK_EQUAL(PACKET_FORWARD, verdict);
@@ -30,11 +31,11 @@ static void cut_frames_are_never_forwarded(void)
         packet_parse(&whole, s->bytes, s->length, s->length, &s->vnet, STATION_HOST, 1, 0);
         for (uint32_t n = 0; n < whole.send_length; n++) {
             /* The sender cut it: the wire carried n bytes. */
-            CHECK_EQUAL(PACKET_DROP, packet_parse(&p, s->bytes, n, n, &s->vnet, STATION_HOST, 1, 0));
+            int verdict = packet_parse(&p, s->bytes, n, n, &s->vnet, STATION_HOST, 1, 0);
+            CHECK_EQUAL(PACKET_DROP, verdict);
             CHECK_EQUAL(DROP_BAD_LENGTH, p.drop);
             /* The slot cut it: the wire carried it whole. */
-            int verdict =
-                packet_parse(&p, s->bytes, n, s->length, &s->vnet, STATION_HOST, 1, 0);
+            verdict = packet_parse(&p, s->bytes, n, s->length, &s->vnet, STATION_HOST, 1, 0);
             CHECK(verdict == PACKET_DROP || verdict == PACKET_LOCAL);
             CHECK_EQUAL(n < ETHERNET_LENGTH ? DROP_BAD_LENGTH : DROP_TRUNCATED, p.drop);
         }

@@ -14,6 +14,7 @@ PACKET = [
     "finish.c",
     "flow_hash.c",
     "icmp.c",
+    "packet_judge.c",
     "packet_parse.c",
     "rewrite.c",
 ]

@@ -2,7 +2,7 @@
 
 Use: `parse(frame)` returns a `Parsed` that keeps the buffers alive; `Parsed.rewrite()`,
 `.finish()`, `.icmp()` return bytes. `DROP` maps the names of enum drop_reason to numbers, read
-from the header itself.
+from the header itself. `v4()`, `v6()` and `ether()` build received frames from scapy fields.
 """
 
 import re
@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ribcage.shared._core import ffi, lib
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
 
 CSRC = Path(__file__).resolve().parent.parent.parent / "csrc"
 MAC_HERE, MAC_PEER = "02:00:00:00:00:01", "02:00:00:00:00:02"
@@ -124,3 +127,20 @@ def parse(
         int(host_port),
     )
     return Parsed(packet[0], (memory, header, packet), data)
+
+
+def ether(payload: object, **fields: Any) -> bytes:
+    """A frame addressed to the router."""
+    return bytes(Ether(dst=MAC_HERE, src=MAC_PEER, **fields) / payload)
+
+
+def v4(payload: object = None, **fields: Any) -> bytes:
+    fields = {"src": "10.0.0.1", "dst": "198.51.100.7", **fields}
+    body = UDP(sport=1000, dport=53) / b"0123456789abcdef" if payload is None else payload
+    return ether(IP(**fields) / body)
+
+
+def v6(payload: object = None, **fields: Any) -> bytes:
+    fields = {"src": "2001:db8::1", "dst": "2001:db8:1::9", **fields}
+    body = UDP(sport=1000, dport=53) / b"0123456789abcdef" if payload is None else payload
+    return ether(IPv6(**fields) / body)

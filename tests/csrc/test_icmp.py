@@ -1,5 +1,7 @@
 """icmp_build(): ICMP errors byte for byte, and the packets one never answers."""
 
+from typing import Any
+
 import pytest
 from ribcage.shared._core import ffi, lib
 from scapy.layers.inet import ICMP, IP, TCP, UDP
@@ -29,15 +31,15 @@ KINDS = {
 }
 
 
-def receive(l3: Packet, **how: object) -> Parsed:
-    return parse(bytes(Ether(src=MAC_PEER, dst=MAC_HERE) / l3), **how)  # type: ignore[arg-type]
+def receive(l3: Packet, **how: Any) -> Parsed:
+    return parse(bytes(Ether(src=MAC_PEER, dst=MAC_HERE) / l3), **how)
 
 
-def v4(body: object, **fields: object) -> Packet:
+def v4(body: object, **fields: Any) -> Packet:
     return IP(**{"src": "10.0.0.1", "dst": "198.51.100.7", "ttl": 1, **fields}) / body
 
 
-def v6(body: object, **fields: object) -> Packet:
+def v6(body: object, **fields: Any) -> Packet:
     return IPv6(**{"src": "2001:db8::1", "dst": "2001:db8:1::9", "hlim": 1, **fields}) / body
 
 

@@ -1,6 +1,7 @@
 """Super-frames and partial checksums: sizes on the wire, and packets finished for a quote."""
 
 import socket
+from typing import Any
 
 import pytest
 from ribcage.shared._core import ffi, lib
@@ -26,8 +27,8 @@ def pseudo(family: int, source: str, target: str, protocol: int, length: int) ->
     return total
 
 
-def tcp(family: int, size: int, flags: str = "PA", **fields: object) -> Packet:
-    head = IP(src="10.0.0.1", dst="198.51.100.7", id=77, flags="DF")
+def tcp(family: int, size: int, flags: str = "PA", **fields: Any) -> Packet:
+    head: Packet = IP(src="10.0.0.1", dst="198.51.100.7", id=77, flags="DF")
     if family == 6:
         head = IPv6(src="2001:db8::1", dst="2001:db8:1::9", fl=5)
     options = [("NOP", None), ("NOP", None), ("Timestamp", (1, 2))]
@@ -93,13 +94,10 @@ def test_partial_checksum_is_finished(family: int, size: int) -> None:
 
 def test_finished_checksum_that_sums_to_zero_is_written_as_ffff() -> None:
     """UDP's 0 means "none" (RFC 768), so a sum of zero is sent as 0xffff."""
-    for number in range(65536):
-        body = UDP(sport=number, dport=1, chksum=0) / b"ab"
-        total = pseudo(4, "10.0.0.1", "9.9.9.9", 17, 10)
-        raw = bytes(body)
-        total += sum(int.from_bytes(raw[i : i + 2], "big") for i in range(0, 10, 2))
-        if total % 0xFFFF == 0:
-            break
+    rest = bytes(UDP(sport=0, dport=1, chksum=0) / b"ab")
+    total = pseudo(4, "10.0.0.1", "9.9.9.9", 17, 10)
+    total += sum(int.from_bytes(rest[i : i + 2], "big") for i in range(0, 10, 2))
+    number = -total % 0xFFFF
     packet = IP(src="10.0.0.1", dst="9.9.9.9") / UDP(sport=number, dport=1) / b"ab"
     assert offloaded(packet, 0, 0).finish()[26:28] == b"\xff\xff"
 

@@ -1,6 +1,7 @@
 """packet_rewrite(): the sent frame is what scapy would have built from scratch."""
 
 import random
+from typing import Any
 
 import pytest
 from ribcage.shared._core import ffi, lib
@@ -23,7 +24,7 @@ def received(l3: Packet) -> bytes:
     return bytes(Ether(src=MAC_PEER, dst=MAC_HERE) / l3)
 
 
-def ipv4(ttl: int, **fields: object) -> Packet:
+def ipv4(ttl: int, **fields: Any) -> Packet:
     return IP(src="10.0.0.1", dst="198.51.100.7", ttl=ttl, **fields) / UDP(dport=53) / b"payload"
 
 
