@@ -2,17 +2,23 @@
 
 from fractions import Fraction
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ribcage.shared._core import ffi, lib
 
 # Small numbers often, so that buckets run dry and refill at their edges; any number sometimes.
-RATES = st.one_of(st.integers(0, 5), st.integers(0, 2000), st.integers(0, 2**32 - 1))
-BURSTS = st.one_of(st.integers(0, 4), st.integers(0, 4), st.integers(0, 2**32 - 1))
-STEP = st.one_of(st.just(0), st.integers(-(10**9), 10**9), st.sampled_from([10**9, 5 * 10**8]))
+RATES = st.one_of(st.integers(1, 5), st.integers(1, 5), st.integers(0, 2**32 - 1))
+BURSTS = st.one_of(st.integers(1, 4), st.integers(1, 4), st.integers(0, 2**32 - 1))
+STEPS = st.one_of(
+    st.just(0),
+    st.integers(-(10**9), -1),
+    st.integers(1, 10**9),
+    st.sampled_from([10**9 // 5, 10**9 // 5 - 1, 10**9 // 3, 10**9 // 3 + 1, 10**9, 10**12]),
+)
 
 
-@given(rate=RATES, burst=BURSTS, steps=st.lists(STEP, max_size=60))
+@settings(max_examples=300)
+@given(rate=RATES, burst=BURSTS, steps=st.lists(STEPS, min_size=8, max_size=60))
 def test_bucket_equals_exact_model(rate: int, burst: int, steps: list[int]) -> None:
     """Takes exactly when a model in fractions has a whole token, whatever the clock does."""
     now = newest = 10**12
