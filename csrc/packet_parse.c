@@ -226,7 +226,7 @@ static int parse_frame(struct packet *p, uint64_t seed)
     }
     if (verdict != PACKET_FORWARD)
         return verdict;
-    /* All fragments of a packet take one path, and only the first has ports (RFC 6438 3). */
+    /* All fragments of a packet take one path, and only the first has ports. */
     bool whole = p->fragment == FRAGMENT_NONE;
     p->hash = flow_hash(seed, p->family, p->source, p->target, whole ? p->protocol : 0,
                         whole ? p->source_port : 0, whole ? p->target_port : 0);
