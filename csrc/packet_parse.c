@@ -1,9 +1,9 @@
 /* packet_parse(): one ring slot in, one judged struct packet out. See packet.h.
  *
  * Order: Ethernet, header checks (version, lengths, checksum, options), transport header for the
- * flow hash, then the judgement by addresses (packet_judge.c). A field of *packet is set only once it was read
- * from captured bytes; `family` not 0 means the IP header was captured whole, `l3_length` not 0
- * that it passed its length checks.
+ * flow hash, then the judgement by addresses (packet_judge.c). A field of *packet is set only
+ * once it was read from captured bytes; `family` not 0 means the IP header was captured whole,
+ * `l3_length` not 0 that it passed its length checks.
  */
 #include "checksum.h"
 #include "frame.h"
