@@ -129,7 +129,7 @@ static void born(void)
     until_death = 0;
     f = calloc(1, sizeof *f);
     CHECK(f != NULL);
-    CHECK_EQUAL(0, hold_open(&f->hold, 40, 6));
+    CHECK_EQUAL(0, hold_open(&f->hold, 12, 2));
     CHECK_EQUAL(0, stats_attach(&f->stats, &object, sizeof object, 1));
     f->stats.ports = PORTS;
     event_open(&f->events, &object.life, -1, -1, 0);
