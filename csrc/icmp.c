@@ -54,15 +54,13 @@ static bool icmp_is_query(const struct packet *p)
 
 /* RFC 1812 4.3.2.7 and 1122 3.2.2; RFC 4443 2.4 e. IPv6 would allow errors about later fragments;
  * the first one meets the same fate, so nobody goes without. */
-static bool may_answer(const struct packet *p)
+int icmp_may_answer(const struct packet *p)
 {
     if (p->verdict != PACKET_FORWARD || p->family == 0 || p->fragment == FRAGMENT_LATER)
         return false;
-    if (p->station == STATION_BROADCAST || p->station == STATION_MULTICAST)
-        return false;
-    /* Checked here again because a host port lets every source in. */
-    if (address_class(p->family, p->source) != ADDRESS_UNICAST ||
-        address_class(p->family, p->target) != ADDRESS_UNICAST)
+    /* The verdict already rules out broadcast and multicast, at either layer. The source is
+     * checked here because a host port lets every source in. */
+    if (address_class(p->family, p->source) != ADDRESS_UNICAST)
         return false;
     /* A chain that was not followed to its end could hide an ICMP error. */
     if (p->family == 6 && p->l4 == 0 && p->protocol != PROTOCOL_NONE)
@@ -101,7 +99,7 @@ uint32_t icmp_build(const struct packet *packet, uint32_t what, uint32_t info,
                     const uint8_t *source_address, uint8_t *out, uint32_t room)
 {
     const struct icmp_kind *kind = kind_of(what);
-    if (kind == NULL || !may_answer(packet))
+    if (kind == NULL || !icmp_may_answer(packet))
         return 0;
     bool v4 = packet->family == 4;
     uint32_t header = v4 ? IPV4_HEADER : IPV6_HEADER;
@@ -113,7 +111,8 @@ uint32_t icmp_build(const struct packet *packet, uint32_t what, uint32_t info,
         room = most;
 
     uint8_t *icmp = out + header;
-    uint32_t quoted = packet_finish_checksum(packet, icmp + ICMP_HEADER, room - header - ICMP_HEADER);
+    uint8_t *quote = icmp + ICMP_HEADER;
+    uint32_t quoted = packet_finish_checksum(packet, quote, room - header - ICMP_HEADER);
     if (quoted == 0)
         return 0;
     uint32_t message = ICMP_HEADER + quoted;

@@ -10,7 +10,8 @@
  *     switch (packet_parse(&p, frame, captured, wire, vnet, pkttype, seed, is_host_port)) {
  *     case PACKET_FORWARD: look up; ttl <= 1 and not a host port: TIME_EXCEEDED; too big: ...
  *         built = packet_rewrite(&p, &answer, scratch, !p.host_port);
- *         iov = {scratch, built}, {frame + built - VNET_LENGTH, p.send_length - (built - VNET_LENGTH)}
+ *         replaced = built - VNET_LENGTH;
+ *         iov = {scratch, built}, {frame + replaced, p.send_length - replaced}
  *     case PACKET_DELIVER: count as delivered, the host stack has its own copy
  *     case PACKET_LOCAL:   look up; FIB_KIND_RECEIVE or FIB_KIND_BROADCAST: delivered, else p.drop
  *     case PACKET_DROP:    count p.drop
@@ -58,7 +59,12 @@ enum vnet_gso {
 };
 
 /* sockaddr_ll.sll_pkttype: whom the frame was addressed to. */
-enum packet_station { STATION_HOST = 0, STATION_BROADCAST = 1, STATION_MULTICAST = 2, STATION_OTHER = 3 };
+enum packet_station {
+    STATION_HOST = 0,
+    STATION_BROADCAST = 1,
+    STATION_MULTICAST = 2,
+    STATION_OTHER = 3,
+};
 
 enum packet_verdict {
     PACKET_FORWARD = 0, /* a candidate: the lookup decides; TTL and size are not judged yet */
@@ -137,11 +143,13 @@ enum icmp_error {
     ICMP_ERROR_TOO_BIG = 4,       /* 3/4 fragmentation needed; 2/0 packet too big; info = MTU */
     ICMP_ERROR_TIME_EXCEEDED = 5, /* 11/0; 3/0 */
 };
+/* 1 when an ICMP error about this packet is allowed at all (RFC 1812 4.3.2.7, RFC 4443 2.4 e).
+ * A few ns: ask before a rate limiter's token is spent. */
+int icmp_may_answer(const struct packet *packet);
 /* Builds the whole IP packet (no Ethernet header) of an ICMP error about `packet`, from
  * source_address to the packet's source. The quote is packet_finish_checksum()'s, at most 576
- * bytes in all (RFC 1812 4.3.2.3) or 1280 (RFC 4443 2.4 c). Returns its length, or 0 when no
- * error may be sent about this packet (RFC 1812 4.3.2.7, RFC 4443 2.4 e) or `room` is too small
- * for the headers plus 8 bytes of transport. */
+ * bytes in all (RFC 1812 4.3.2.3) or 1280 (RFC 4443 2.4 c). Returns its length, or 0 unless
+ * icmp_may_answer(), or when `room` is too small for the headers plus 8 bytes of transport. */
 uint32_t icmp_build(const struct packet *packet, uint32_t what, uint32_t info,
                     const uint8_t *source_address, uint8_t *out, uint32_t room);
 

@@ -1,32 +1,19 @@
 /* packet_parse(): one ring slot in, one judged struct packet out. See packet.h.
  *
  * Order: Ethernet, header checks (version, lengths, checksum, options), transport header for the
- * flow hash, then the judgement by addresses. A field of *packet is set only once it was read
- * from captured bytes; `family` not 0 means the IP header was captured whole, `l3_length` not 0
- * that it passed its length checks.
+ * flow hash, then the judgement by addresses (packet_judge.c). A field of *packet is set only
+ * once it was read from captured bytes; `family` not 0 means the IP header was captured whole,
+ * `l3_length` not 0 that it passed its length checks.
  */
-#include "address_class.h"
 #include "checksum.h"
 #include "frame.h"
 #include "packet.h"
-#include "stats_layout.h"
-
-static int drop(struct packet *p, uint32_t reason)
-{
-    p->drop = (uint8_t)reason;
-    return PACKET_DROP;
-}
-
-static int local_or(struct packet *p, uint32_t reason)
-{
-    p->drop = (uint8_t)reason;
-    return PACKET_LOCAL;
-}
+#include "packet_steps.h"
 
 /* `needed` bytes from the IP header on were not captured: cut by the slot, or never there. */
 static int too_short(struct packet *p, uint32_t needed)
 {
-    return drop(p, p->wire_length - p->l3 >= needed ? DROP_TRUNCATED : DROP_BAD_LENGTH);
+    return packet_drop(p, p->wire_length - p->l3 >= needed ? DROP_TRUNCATED : DROP_BAD_LENGTH);
 }
 
 /* The end of what may be read: of the IP packet, or of the capture when the slot cut it. */
@@ -50,7 +37,7 @@ static int check_length(struct packet *p, uint32_t header, uint32_t length, bool
     if (field_is_zero && is_gso_tcp(p))
         length = arrived;
     if (length < header || length > arrived)
-        return drop(p, DROP_BAD_LENGTH);
+        return packet_drop(p, DROP_BAD_LENGTH);
     p->l3_length = length;
     p->send_length = p->l3 + length;
     return PACKET_FORWARD;
@@ -117,10 +104,10 @@ static int parse_ipv4(struct packet *p)
         return too_short(p, IPV4_HEADER);
     const uint8_t *h = p->frame + p->l3;
     if (h[0] >> 4 != 4)
-        return drop(p, DROP_BAD_VERSION);
+        return packet_drop(p, DROP_BAD_VERSION);
     uint32_t header = (uint32_t)(h[0] & 15) * 4;
     if (header < IPV4_HEADER)
-        return drop(p, DROP_BAD_LENGTH);
+        return packet_drop(p, DROP_BAD_LENGTH);
     if (p->length - p->l3 < header)
         return too_short(p, header);
     p->family = 4;
@@ -130,7 +117,7 @@ static int parse_ipv4(struct packet *p)
     memcpy(p->source, h + 12, 4);
     memcpy(p->target, h + 16, 4);
     if (checksum_finish(checksum_partial(h, header, 0)) != 0)
-        return drop(p, DROP_BAD_CHECKSUM);
+        return packet_drop(p, DROP_BAD_CHECKSUM);
     uint32_t length = get16(h + 2);
     if (check_length(p, header, length, length == 0) != PACKET_FORWARD)
         return PACKET_DROP;
@@ -142,7 +129,7 @@ static int parse_ipv4(struct packet *p)
     else if (fragment & 0x2000)
         p->fragment = FRAGMENT_FIRST;
     if (header > IPV4_HEADER && !options_pass(h + IPV4_HEADER, header - IPV4_HEADER))
-        return drop(p, DROP_OPTIONS);
+        return packet_drop(p, DROP_OPTIONS);
     if (p->fragment != FRAGMENT_LATER)
         parse_transport(p, p->l3 + header);
     return PACKET_FORWARD;
@@ -177,7 +164,7 @@ static int parse_extensions(struct packet *p)
         }
         if (size > end - at) {
             if (p->protocol == PROTOCOL_HOP_BY_HOP && i == 0 && end == p->send_length)
-                return drop(p, DROP_BAD_LENGTH);
+                return packet_drop(p, DROP_BAD_LENGTH);
             return PACKET_FORWARD;
         }
         if (p->protocol == PROTOCOL_FRAGMENT) {
@@ -203,7 +190,7 @@ static int parse_ipv6(struct packet *p)
         return too_short(p, IPV6_HEADER);
     const uint8_t *h = p->frame + p->l3;
     if (h[0] >> 4 != 6)
-        return drop(p, DROP_BAD_VERSION);
+        return packet_drop(p, DROP_BAD_VERSION);
     p->family = 6;
     p->traffic_class = (uint8_t)(h[0] << 4 | h[1] >> 4);
     p->ttl = h[7];
@@ -217,50 +204,12 @@ static int parse_ipv6(struct packet *p)
     return parse_extensions(p);
 }
 
-/* RFC 1812 5.3.7 (martians), 5.3.4 and 5.3.5 (broadcasts), RFC 4291 2.5.6 and 3927 7 (link-local).
- * What the host stack may want is not counted as dropped: it has its own copy. */
-static int judge(struct packet *p)
-{
-    uint32_t source = address_class(p->family, p->source);
-    uint32_t target = address_class(p->family, p->target);
-    bool stays_on_link = target == ADDRESS_BROADCAST || target == ADDRESS_LINK_MULTICAST;
-
-    /* DHCP, IGMP, duplicate address detection, MLD: asked before there is an address. */
-    if (source == ADDRESS_UNSPECIFIED && stays_on_link)
-        return PACKET_DELIVER;
-    if (!p->host_port && source != ADDRESS_UNICAST && source != ADDRESS_LINK_LOCAL)
-        return drop(p, DROP_BAD_SOURCE);
-    if (stays_on_link)
-        return PACKET_DELIVER;
-    switch (target) {
-    case ADDRESS_UNSPECIFIED:
-    case ADDRESS_MARTIAN:
-        return drop(p, DROP_BAD_DESTINATION);
-    case ADDRESS_MULTICAST:
-        return drop(p, DROP_MULTICAST);
-    case ADDRESS_LINK_LOCAL: /* from the host's default route: it belongs to some other link */
-        if (p->host_port && source != ADDRESS_LINK_LOCAL)
-            return drop(p, DROP_LINK_LOCAL);
-        return PACKET_DELIVER;
-    default:
-        break;
-    }
-    /* Neighbours probe our global addresses from their link-local ones (RFC 4861 7.3.3). */
-    if (source == ADDRESS_LINK_LOCAL)
-        return local_or(p, DROP_LINK_LOCAL);
-    if (p->station == STATION_BROADCAST || p->station == STATION_MULTICAST)
-        return local_or(p, DROP_BROADCAST);
-    if (p->send_length > p->length)
-        return local_or(p, DROP_TRUNCATED);
-    return PACKET_FORWARD;
-}
-
 static int parse_frame(struct packet *p, uint64_t seed)
 {
     if (p->length < ETHERNET_LENGTH)
-        return drop(p, DROP_BAD_LENGTH);
+        return packet_drop(p, DROP_BAD_LENGTH);
     if (p->station == STATION_OTHER && !p->host_port)
-        return drop(p, DROP_NOT_FOR_US);
+        return packet_drop(p, DROP_NOT_FOR_US);
     p->l3 = ETHERNET_LENGTH;
     int verdict;
     switch (get16(p->frame + 12)) {
@@ -273,15 +222,15 @@ static int parse_frame(struct packet *p, uint64_t seed)
     case ETHERTYPE_ARP:
         return PACKET_DELIVER;
     default:
-        return drop(p, DROP_UNKNOWN_ETHERTYPE);
+        return packet_drop(p, DROP_UNKNOWN_ETHERTYPE);
     }
     if (verdict != PACKET_FORWARD)
         return verdict;
-    /* All fragments of a packet take one path, and only the first has ports (RFC 6438 3). */
+    /* All fragments of a packet take one path, and only the first has ports. */
     bool whole = p->fragment == FRAGMENT_NONE;
     p->hash = flow_hash(seed, p->family, p->source, p->target, whole ? p->protocol : 0,
                         whole ? p->source_port : 0, whole ? p->target_port : 0);
-    return judge(p);
+    return packet_judge(p);
 }
 
 int packet_parse(struct packet *packet, const void *frame, uint32_t captured, uint32_t wire_length,

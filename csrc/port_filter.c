@@ -69,12 +69,15 @@ static void mix_word(struct program *p, uint32_t offset)
     emit(p, BPF_MISC | BPF_TAX, 0, 0, 0);
 }
 
-/* The modulo of the kernel looks at low bits, the multiplication mixes into the high ones. */
+/* Multiplying moves bits up only, and the modulo of the kernel looks at the low ones: fold the
+ * upper half down, mix once more, and return the upper half. */
 static void finish(struct program *p)
 {
     emit(p, BPF_MISC | BPF_TXA, 0, 0, 0);
     emit(p, BPF_ALU | BPF_RSH | BPF_K, 16, 0, 0);
     emit(p, BPF_ALU | BPF_XOR | BPF_X, 0, 0, 0);
+    emit(p, BPF_ALU | BPF_MUL | BPF_K, GOLDEN, 0, 0);
+    emit(p, BPF_ALU | BPF_RSH | BPF_K, 16, 0, 0);
     emit(p, BPF_RET | BPF_A, 0, 0, 0);
 }
 

@@ -46,8 +46,10 @@ def main(argv: list[str] | None = None) -> int:
             case ["undo", run_dir]:
                 from ribcage.controlplane.kernel.undo import undo
 
-                undo(Path(run_dir))
-                return 0
+                problems = undo(Path(run_dir) / "undo.json")
+                for problem in problems:
+                    print(f"error: {problem}", file=sys.stderr)
+                return Exit.NO if problems else Exit.OK
             case _:
                 raise RibcageError("E_USAGE", USAGE, exit_code=Exit.USAGE)
     except RibcageError as error:

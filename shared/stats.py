@@ -8,14 +8,16 @@ Counters are packets unless they say bytes; a super-frame (GSO) is one packet. T
 as the object: a worker's successor goes on counting.
 """
 
+import fcntl
 import mmap
 import os
 from dataclasses import dataclass, field
+from typing import Any
 
-import posix_ipc
 from ribcage.shared._core import ffi, lib
-from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.errors import RibcageError
 from ribcage.shared.names import Names
+from ribcage.shared.segment import SegmentKind, create_segment, map_segment, remove_segment
 
 STATES = ("starting", "busy", "polling", "quiesced", "stopped")
 SIZE = ffi.sizeof("struct stats_object")
@@ -118,24 +120,12 @@ class StatsReader:
     """Maps one object read-only; closes nothing but its own mapping."""
 
     def __init__(self, fd: int) -> None:
-        size = os.fstat(fd).st_size
-        if size < SIZE:
-            raise _not_ready(f"{size} bytes", f"{SIZE}")
-        self._map = mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ)
-        self._buffer = ffi.from_buffer(self._map)
-        self._object = ffi.cast("struct stats_object *", self._buffer)
-        state = lib.segment_check(self._object, size, lib.SEGMENT_STATS)
-        if state != lib.SEGMENT_READY:
-            expected = ffi.new("struct segment_expect *")
-            lib.segment_expected(lib.SEGMENT_STATS, expected)
-            met = self._object.identity
-            text = f"layout {met.layout_id:#x}, version {met.major}, size {met.segment_size}"
-            self.close()
-            raise _not_ready(text, f"layout {expected.layout_id:#x}, version {expected.major}")
+        """E_LAYOUT or E_INITIALISING when the object is not a ready one of this build."""
+        self._mapped = map_segment(fd, SegmentKind.STATS)
+        self._object = ffi.cast("struct stats_object *", self._mapped.address)
 
     def close(self) -> None:
-        ffi.release(self._buffer)
-        self._map.close()
+        self._mapped.close()
 
     def snapshot(self) -> Snapshot:
         """One committed state. RibcageError E_STATS_BUSY after 1000 torn copies (never seen)."""
@@ -185,33 +175,26 @@ class StatsReader:
 def create_stats(names: Names, index: int, instance_id: int) -> int:
     """Makes the object of worker slot `index`; a read-write, close-on-exec descriptor.
 
-    Exclusive: RibcageError E_TAKEN when the name exists. Mode 0600. For the supervisor.
+    Exclusive: RibcageError E_EXISTS when the name is taken. Mode 0600. For the supervisor.
     """
     name = names.stats(index)
-    try:
-        shm = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=0o600, size=SIZE)
-    except posix_ipc.ExistentialError as error:
-        raise RibcageError(
-            "E_TAKEN",
-            f"/dev/shm{name} exists already",
-            hint="another router of this name runs, or remove the object",
-            exit_code=Exit.RUNNING,
-        ) from error
-    os.set_inheritable(shm.fd, False)
-    try:
-        os.posix_fallocate(shm.fd, 0, SIZE)  # a full /dev/shm is an error here, no SIGBUS later
-        format_stats(shm.fd, index, instance_id)
-    except BaseException:
-        os.close(shm.fd)
-        shm.unlink()
-        raise
-    return int(shm.fd)
+    with create_segment(name, SIZE) as mapped:
+        try:
+            _format(mapped.address, index, instance_id)
+        except BaseException:
+            remove_segment(name)
+            raise
+        return fcntl.fcntl(mapped.fd, fcntl.F_DUPFD_CLOEXEC, 0)
 
 
 def format_stats(fd: int, index: int, instance_id: int) -> None:
-    """Writes the identity of a fresh, zeroed object of at least SIZE bytes."""
+    """Writes the identity of a fresh, zeroed object of SIZE bytes behind any descriptor."""
     with mmap.mmap(fd, SIZE) as memory, ffi.from_buffer(memory, require_writable=True) as base:
-        error = lib.stats_create(base, SIZE, index, instance_id)
+        _format(base, index, instance_id)
+
+
+def _format(base: Any, index: int, instance_id: int) -> None:
+    error = lib.stats_create(base, SIZE, index, instance_id)
     if error != 0:
         raise RibcageError("E_STATS", f"stats object of worker {index}: {os.strerror(-error)}")
 
@@ -236,16 +219,16 @@ def total(snapshots: list[Snapshot]) -> Snapshot:
     )
 
 
-def _snapshot(block: object) -> Snapshot:
+def _snapshot(block: Any) -> Snapshot:
     ports = {}
-    for index, row in enumerate(block.port):  # type: ignore[attr-defined]
+    for index, row in enumerate(block.port):
         counters = PortCounters(row.rx, row.rx_bytes, row.tx, row.tx_bytes, row.ring_drops)
         if any((row.rx, row.tx, row.ring_drops)):
             ports[index] = counters
     return Snapshot(
         **{name: getattr(block, name) for name in TOTALS},
-        drops={name: block.drops[i] for i, name in REASONS.items()},  # type: ignore[attr-defined]
-        batch_size=tuple(block.batch_size),  # type: ignore[attr-defined]
+        drops={name: block.drops[i] for i, name in REASONS.items()},
+        batch_size=tuple(block.batch_size),
         ports=ports,
         balanced=bool(lib.stats_balanced(block)),
     )
@@ -253,9 +236,3 @@ def _snapshot(block: object) -> Snapshot:
 
 def _number(name: str) -> int:
     return next((i for i, known in REASONS.items() if known == name), -1)
-
-
-def _not_ready(met: str, expected: str) -> RibcageError:
-    return RibcageError(
-        "E_LAYOUT", f"not a ready stats object: it has {met}, this build expects {expected}"
-    )

@@ -145,6 +145,8 @@ class Lifecycle:
     def gone(self, child: Child, cause: str) -> None:
         """The process in this slot has ended."""
         context = self.context
+        if child.channel is not None:
+            self.on_readable(child)  # its last words: they were sent before it died
         pid, was = child.pid, child.state
         self._close_channel(child)
         if not child.own:

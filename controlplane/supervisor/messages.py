@@ -171,6 +171,15 @@ class Messages:
         self.handover.post(child, {"type": "port-opened", "index": port.index, "ok": True})
         self.on_progress()
 
+    def complete_port(self, port: Port) -> None:
+        """Opens what is missing of a known port, for the present number of workers."""
+        try:
+            self.context.ports.open(port, len(self.context.workers))
+        except (RibcageError, OSError) as error:
+            log("error", "port.open", index=port.index, error=str(error))
+        for worker in self.context.workers:
+            self.handover.send_port(worker, port)
+
     def _port_close(self, child: Child, message: Message) -> None:
         index = message.body.get("index")
         if type(index) is int:

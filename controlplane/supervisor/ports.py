@@ -141,11 +141,15 @@ class Ports:
 
 
 def _fanout_id(fd: int) -> int:
-    """The group a packet socket is in, 0 when it is in none (or is no packet socket)."""
-    sock = socket.socket(fileno=os.dup(fd))
+    """The group's word of a packet socket, 0 when it is in none (or is no packet socket)."""
+    copy = os.dup(fd)
     try:
-        return sock.getsockopt(SOL_PACKET, PACKET_FANOUT) & 0xFFFF
+        sock = socket.socket(fileno=copy)
     except OSError:
+        os.close(copy)
         return 0
-    finally:
-        sock.close()
+    with sock:
+        try:
+            return sock.getsockopt(SOL_PACKET, PACKET_FANOUT)
+        except OSError:
+            return 0

@@ -14,7 +14,6 @@ from ribcage.controlplane.supervisor.helper import Helpers
 from ribcage.controlplane.supervisor.lifecycle import Lifecycle, log_level
 from ribcage.controlplane.supervisor.messages import Messages
 from ribcage.shared import log as lines
-from ribcage.shared.errors import RibcageError
 from ribcage.shared.log import log
 from ribcage.shared.plan import PlanError
 
@@ -53,7 +52,10 @@ class Reloading:
     def _compiled(self, cause: str, clean: bool, out: bytes, err: bytes) -> None:
         self._compiling = False
         if clean:
-            self.from_text(out.decode("utf-8", "replace"))
+            try:
+                self.from_object(json.loads(out))
+            except (ValueError, RecursionError) as error:
+                log("error", "reload.refused", why=f"config compile printed no plan: {error}")
         else:
             for line in err.decode("utf-8", "replace").splitlines()[:100]:
                 log("error", "reload.invalid", line=line)
@@ -63,7 +65,15 @@ class Reloading:
             self.from_file()
 
     def from_object(self, plan: object) -> None:
-        """`reload-request` of control."""
+        """A plan as JSON values: the file's, or `reload-request` of control."""
+        if isinstance(plan, dict):
+            # Not the file's to change: the instance has its name, and --teach was said at start.
+            current = self.context.plan
+            plan = {
+                **plan,
+                "name": current.name,
+                "teach": current.teach or plan.get("teach", False),
+            }
         self.from_text(json.dumps(plan))
 
     def from_text(self, text: str) -> None:
@@ -118,10 +128,7 @@ class Reloading:
                 context.bells.drop(child.index)
         grown = [table.grow() for _ in range(count - len(table.workers))]
         for port in list(context.ports.known.values()):
-            try:
-                context.ports.open(port, len(table.workers))
-            except (RibcageError, OSError) as error:
-                log("error", "port.open", index=port.index, error=str(error))
+            self.messages.complete_port(port)
         for child in grown:
             if not any(leaver.index == child.index for leaver in table.leaving):
                 self.lifecycle.start(child)

@@ -49,6 +49,9 @@ def run_supervisor(
     plan = settings.plan
     lines.setup("supervisor", log_level(plan.log.level), plan.log.format)
     lib.sys_set_name(b"ribcage-super")
+    # A standby has no attach message yet, helpers never get one: they resolve these names.
+    os.environ["RIBCAGE_INSTANCE"] = names.instance
+    os.environ["RIBCAGE_RUN_DIR"] = str(names.run_base)
     names.make_run_dir()
     lock = SupervisorLock.take(names)
     try:
@@ -143,6 +146,9 @@ class Supervisor:
         context.phase = "running"
         if adopted:
             self.messages.open_fib()
+            # A worker that died meanwhile took its rings along: its successor needs new ones.
+            for port in list(context.ports.known.values()):
+                self.messages.complete_port(port)
         if not table.control.running:
             if table.standby.running:
                 self.lifecycle.take_standby()
@@ -153,8 +159,7 @@ class Supervisor:
                 self.lifecycle.start(worker)
         context.save()
         if adopted and table.control.running:
-            # It may have asked for ports while nobody listened, and a worker that died took its
-            # rings along.
+            # It may have opened or closed ports while nobody listened.
             self.handover.post(table.control, {"type": "ports-request"})
             self.handover.tell_workers(tuple(range(len(context.workers))))
             if self.plan_changed:

@@ -2,7 +2,7 @@
 
         src -- veth -- [p0  this namespace: worker process, hand-made FIB  p1] -- veth -- dst
 
-Use (in a process that `unshare -Urn` has started): `with Lab() as lab: ...`. The namespaces are
+Use (in a process that `unshare -Urni` has started): `with Lab() as lab: ...`. The namespaces are
 file descriptors of this process, so everything is gone when it ends. Sockets are opened "inside"
 a namespace by entering it for a moment; the process has one thread.
 """
@@ -31,6 +31,14 @@ from ribcage.shared.stats import SIZE, Snapshot, StatsReader, format_stats
 
 CLONE_NEWNET = 0x40000000
 DEADLINE = 20.0
+# No background traffic: the kernels of the peers send neither ICMP nor IPv6 chatter.
+QUIET = """table inet quiet {
+    chain out {
+        type filter hook output priority 0
+        meta l4proto { icmp, ipv6-icmp } drop
+    }
+}
+"""
 PLAN = Plan(name="lab", workers=WorkersPlan(count=1), rings=RingsPlan(slots=64))
 
 
@@ -200,12 +208,23 @@ class Lab:
 
     def _peer(self, ns: Namespace, net: int) -> bytes:
         with ns:
+            subprocess.run(["nft", "-f", "-"], input=QUIET.encode(), check=True)
             ip("addr", "add", f"10.{net}.0.2/24", "dev", "eth0")
             ip("addr", "add", f"fd00:{net}::2/64", "dev", "eth0", "nodad")
             ip("link", "set", "eth0", "up")
             gateway = self.mac[net - 1].hex(":")
             for family, address in (("-4", f"10.{net}.0.1"), ("-6", f"fd00:{net}::1")):
-                ip("neigh", "replace", address, "lladdr", gateway, "dev", "eth0", "nud", "permanent")
+                ip(
+                    "neigh",
+                    "replace",
+                    address,
+                    "lladdr",
+                    gateway,
+                    "dev",
+                    "eth0",
+                    "nud",
+                    "permanent",
+                )
                 ip(family, "route", "replace", "default", "via", address)
             return interface_mac("eth0")
 
@@ -364,5 +383,3 @@ def drain(sock: socket.socket) -> list[bytes]:
         while True:
             frames.append(sock.recv(70000))
     return frames
-
-

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from ribcage.shared.channel import Channel, ChannelError
+from ribcage.controlplane.supervisor.objects import remove_recorded
+from ribcage.controlplane.supervisor.statefile import State
+from ribcage.shared.channel import Channel, ChannelClosed, ChannelError
 from ribcage.shared.names import Names
 from ribcage.shared.plan import Plan, WorkersPlan
 
@@ -34,14 +37,10 @@ def until(what: str, check: Callable[[], T], deadline: float = DEADLINE) -> T:
         time.sleep(0.005)
 
 
-def queues() -> set[int]:
-    """Keys of all SysV queues."""
-    rows = Path("/proc/sysvipc/msg").read_text().splitlines()[1:]
-    return {int(row.split()[0]) & 0xFFFFFFFF for row in rows}
-
-
 class Router:
     """One instance in a run directory of its own."""
+
+    until = staticmethod(until)
 
     def __init__(self, tmp_path: Path, workers: int = 2, env: dict[str, str] | None = None) -> None:
         self.names = Names(f"t{os.getpid()}-{next(NUMBERS)}", tmp_path / "run")
@@ -126,8 +125,15 @@ class Router:
         return body
 
     def ps(self) -> list[dict[str, Any]]:
-        self.tell({"type": "ps-request", "id": 1})
-        return self.said("ps")["processes"]  # type: ignore[no-any-return]
+        def ask() -> list[dict[str, Any]] | None:
+            try:
+                self.tell({"type": "ps-request", "id": 1})
+                return self.said("ps")["processes"]  # type: ignore[no-any-return]
+            except ChannelClosed:  # that control has just died: ask the next one
+                self.disconnect()
+                return None
+
+        return until("ps", ask)
 
     def child(self, role: str, index: int = 0) -> dict[str, Any]:
         rows = [r for r in self.ps() if (r["role"], r["index"]) == (role, index)]
@@ -141,8 +147,6 @@ class Router:
     # ---- speaking as control ----
 
     def connect(self) -> Channel:
-        import socket
-
         def attempt() -> Channel | None:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             try:
@@ -155,6 +159,14 @@ class Router:
         if self.client is None:
             self.client = until("control's socket", attempt)
         return self.client
+
+    def heard(self) -> list[str]:
+        """Types of all messages control has been sent so far."""
+        self.disconnect()
+        channel = self.connect()
+        greeting = until("control's greeting", channel.recv)
+        heard: list[str] = greeting.body["heard"]
+        return heard
 
     def disconnect(self) -> None:
         if self.client is not None:
@@ -209,9 +221,6 @@ class Router:
             with contextlib.suppress(OSError):
                 if b"fake_router" in Path(f"/proc/{pid}/cmdline").read_bytes():
                     os.kill(pid, signal.SIGKILL)
-        from ribcage.controlplane.supervisor.objects import remove_recorded
-        from ribcage.controlplane.supervisor.statefile import State
-
         state = State.read(self.names.state_file, self.names.instance)
         if state is not None:
             remove_recorded(state)

@@ -3,7 +3,7 @@
 Forks, channels and IPC objects are real; the fake control does what it is told over its socket
 (one JSON object a datagram: {"send": message} goes to the supervisor, and everything the
 supervisor says comes back), the fake worker answers faults and stops. Behaviour by environment:
-FAKE_WORKER=crash|deaf|slow-ready, FAKE_CONTROL=deaf|undo|crash, FAKE_FORK=fail, FAKE_COUNT=file.
+FAKE_WORKER=crash|deaf, FAKE_CONTROL=deaf|undo|undo-deaf, FAKE_FORK=fail, FAKE_COUNT=file.
 """
 
 import errno
@@ -36,13 +36,14 @@ class Role:
         self.index = 0
         self.given: dict[str, int] = {}
         self.ports: dict[int, dict[str, Any]] = {}
-        self.names: Names | None = None
+        self.names = Names.resolve()  # the supervisor's environment says which
         self.orphan_timeout = 5.0
         self.others: list[Any] = []
+        self.heard: list[str] = []
 
     def hello(self, again: bool = False) -> None:
         body = {"type": "hello", "role": self.role, "index": self.index, "pid": os.getpid(),
-                "instance": self.names.instance if self.names else "", "version": "0",
+                "instance": self.names.instance, "version": "0",
                 "again": again, "ports": list(self.ports.values())}  # fmt: skip
         keep = {n: fd for n, fd in self.given.items() if not n.startswith("stats:")}
         self.channel.send(body, keep if again else {})
@@ -75,6 +76,7 @@ class Role:
                     self.search()
                     continue
                 if message is not None:
+                    self.heard.append(message.type)
                     self.handle(message)
             for source in list(self.others):
                 if source.fileno() in ready:
@@ -82,8 +84,6 @@ class Role:
 
     def search(self) -> None:
         self.channel.close()
-        if self.names is None:
-            os._exit(3)
         search = Reconnector(self.names.supervisor_socket, self.orphan_timeout)
         while not search.expired:
             found = search.attempt()
@@ -136,12 +136,11 @@ class Worker(Role):
 class Control(Role):
     def attached(self, message: Message) -> None:
         super().attached(message)
-        assert self.names is not None
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         fib = os.open("/dev/shm" + self.names.fib, flags, 0o600)
         os.ftruncate(fib, 4096)
         os.close(fib)
-        if CONTROL == "undo":
+        if CONTROL.startswith("undo"):
             self.names.undo_file.write_text("{}")
         self.names.control_socket.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -157,12 +156,11 @@ class Control(Role):
         if kind in ("attach", "promote"):
             self.role = "control"
             self.attached(message)
-        elif kind == "stop" and CONTROL != "deaf":
-            if self.names is not None:
-                self.names.undo_file.unlink(missing_ok=True)
+        elif kind == "stop" and not CONTROL.endswith("deaf"):
+            self.names.undo_file.unlink(missing_ok=True)
             os._exit(0)
         elif kind == "reload":
-            error = "no" if message.body["plan"].get("name") == "refused" else None
+            error = "no" if message.body["plan"].get("router_id") == "refused" else None
             body = {"type": "done", "id": message.body["id"]}
             self.channel.send(body | ({"error": error} if error else {}))
         for client in getattr(self, "clients", []):
@@ -175,7 +173,7 @@ class Control(Role):
             client = Channel(source.accept()[0])
             self.others.append(client)
             self.clients.append(client)
-            client.send({"type": "given", "given": sorted(self.given), "role": self.role})
+            client.send({"type": "given", "given": sorted(self.given), "heard": self.heard})
             return
         try:
             message = source.recv()
@@ -206,8 +204,6 @@ def run_worker(channel_fd: int) -> None:
 
 
 def run_control(channel_fd: int, standby: bool) -> None:
-    if CONTROL == "crash":
-        os._exit(3)
     Control(channel_fd, "standby" if standby else "control").run()
 
 
@@ -227,7 +223,7 @@ def create_stats(names: Names, worker: int, instance_id: int) -> int:
 
 
 class Fork:
-    """The fourth fork and the two after it fail, when asked to."""
+    """The second fork and the two after it fail, when asked to."""
 
     def __init__(self) -> None:
         self.calls = 0

@@ -3,27 +3,27 @@
 import functools
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ribcage.shared.channel import Channel, ChannelClosed
 
 MakeRouter = Callable[..., Any]
-
-
-def until(what: str, check: Callable[[], Any], deadline: float = 15.0) -> Any:
-    end = time.monotonic() + deadline
-    while not (answer := check()):
-        assert time.monotonic() < end, f"waited {deadline} s for: {what}"
-        time.sleep(0.005)
-    return answer
 
 
 def links(pid: int) -> dict[int, str]:
     """Descriptor -> what it names."""
     return {int(p.name): str(p.readlink()) for p in Path(f"/proc/{pid}/fd").iterdir()}
+
+
+def client_closed(client: Channel) -> bool:
+    try:
+        client.recv()
+    except ChannelClosed:
+        return True
+    return False
 
 
 def replaced(router: Any, index: int, old: int) -> int:
@@ -33,7 +33,7 @@ def replaced(router: Any, index: int, old: int) -> int:
         row = router.child("worker", index)
         return row["pid"] if row["state"] == "ready" and row["pid"] != old else 0
 
-    return int(until(f"worker {index} replaced", look))
+    return int(router.until(f"worker {index} replaced", look))
 
 
 def test_a_stopped_router_leaves_nothing(router: Any) -> None:
@@ -44,7 +44,7 @@ def test_a_stopped_router_leaves_nothing(router: Any) -> None:
     assert any("stats.1" in name for name in names)
     assert any(name.startswith("sem.") for name in names)
     router.process.send_signal(signal.SIGUSR1)
-    until("dump", lambda: (router.names.run_dir / "dump.json").exists())
+    router.until("dump", lambda: (router.names.run_dir / "dump.json").exists())
     assert router.stop() == 0
     assert router.leftovers() == []
     assert not router.names.run_dir.exists()
@@ -110,7 +110,7 @@ def test_eight_workers_killed_together_are_all_reaped_and_restarted(
         rows = [row for row in router.ps() if row["role"] == "worker"]
         return all(row["state"] == "ready" and row["pid"] not in old for row in rows)
 
-    until("8 new workers", ready)
+    router.until("8 new workers", ready)
     rows = [row for row in router.ps() if row["role"] == "worker"]
     assert [row["restarts"] for row in rows] == [1] * 8
     assert [pid for pid in old if Path(f"/proc/{pid}").exists()] == []
@@ -150,7 +150,7 @@ def test_a_child_has_its_own_descriptors_and_no_others(router: Any) -> None:
     def complete() -> bool:
         return all(sum("ring-" in x for x in links(pid).values()) == 2 for pid in workers)
 
-    until("rings handed over", complete)
+    router.until("rings handed over", complete)
     for index, pid in enumerate(workers):
         seen = links(pid)
         assert seen[0] == "/dev/null"
@@ -208,7 +208,7 @@ def test_a_restarted_worker_gets_what_the_dead_one_had(router: Any) -> None:
             if "ring-" in link
         }
 
-    until("rings", lambda: len(rings(old)) == 2)
+    router.until("rings", lambda: len(rings(old)) == 2)
     had = rings(old)
     os.kill(old, signal.SIGKILL)
     new = replaced(router, 1, old)
@@ -219,10 +219,10 @@ def test_a_stopped_worker_shows_as_stopped(router: Any) -> None:
     """SIGSTOP is not death: ps says T, the others go on; SIGCONT and it is well."""
     pid = router.worker_pids()[0]
     os.kill(pid, signal.SIGSTOP)
-    until("T", lambda: router.child("worker")["letter"] == "T")
+    router.until("T", lambda: router.child("worker")["letter"] == "T")
     assert router.child("worker", 1)["state"] == "ready"
     os.kill(pid, signal.SIGCONT)
-    until("S", lambda: router.child("worker")["letter"] in "SR")
+    router.until("S", lambda: router.child("worker")["letter"] in "SR")
     assert router.worker_pids()[0] == pid
 
 
@@ -245,19 +245,19 @@ def test_the_standby_takes_over_at_once(router: Any) -> None:
     """Control dies: the standby is promoted with the same things, and a new standby follows."""
     router.logged("child=standby")
     router.open_port(2)
-    until("standby", lambda: any(r["role"] == "standby" for r in router.state()["children"]))
+    router.until("standby", lambda: any(r["role"] == "standby" for r in router.state()["children"]))
     standby = next(r["pid"] for r in router.state()["children"] if r["role"] == "standby")
     workers = router.worker_pids()
     control = router.child("control")
     os.kill(control["pid"], signal.SIGKILL)
     router.disconnect()
     router.logged("control.promoted")
-    until("ready again", lambda: router.log_text().count("child.ready child=control") >= 2)
+    router.until("ready again", lambda: router.log_text().count("child.ready child=control") >= 2)
     row = router.child("control")
     assert (row["pid"], row["restarts"], row["state"]) == (standby, 1, "ready")
     assert row["last_exit"] == "killed by signal 9 (SIGKILL)"
     assert router.worker_pids() == workers
-    until(
+    router.until(
         "a new standby",
         lambda: any(
             r["role"] == "standby" and r["pid"] != standby for r in router.state()["children"]
@@ -278,9 +278,9 @@ def test_control_without_a_standby_is_forked_cold(make_router: MakeRouter) -> No
     pid = 0
     for _ in range(4):
         last = pid
-        pid = until("another control", functools.partial(control, last))
+        pid = router.until("another control", functools.partial(control, last))
         os.kill(pid, signal.SIGKILL)
-    until("control well", lambda: router.child("control")["state"] == "ready")
+    router.until("control well", lambda: router.child("control")["state"] == "ready")
 
 
 def test_slow_children_are_killed_at_stop(make_router: MakeRouter) -> None:
@@ -291,20 +291,29 @@ def test_slow_children_are_killed_at_stop(make_router: MakeRouter) -> None:
     assert router.leftovers() == []
 
 
-def test_a_dead_controls_kernel_changes_are_undone(make_router: MakeRouter, tmp_path: Path) -> None:
-    """Control left its undo file: the undo helper runs before the workers leave."""
+def test_what_control_could_not_undo_the_helper_undoes(make_router: MakeRouter) -> None:
+    """Control removes its undo file itself; is it killed for being slow, the helper runs."""
     router = make_router(1, FAKE_CONTROL="undo").start()
     assert router.names.undo_file.exists()
     assert router.stop() == 0
-    assert not (router.names.run_base / "undone").exists()  # control did it itself
-    other = make_router(1, FAKE_CONTROL="undo").start()
-    (other.names.undo_file).exists()
-    other.tell({"type": "stop-request"})
-    # Control is stopped hard before it can answer: what remains is the file.
-    control = other.state()["children"][0]["pid"]
-    os.kill(control, signal.SIGKILL)
-    assert other.process.wait(15) == 0
+    assert not (router.names.run_base / "undone").exists()
+    other = make_router(1, FAKE_CONTROL="undo-deaf").start()
+    assert other.stop() == 0
+    assert (other.names.run_base / "undone").exists()
     assert other.leftovers() == []
+
+
+def test_last_words_are_heard(make_router: MakeRouter) -> None:
+    """What a child sent before it died is read: a stop asked for by a dying control is obeyed."""
+    router = make_router(1).start()
+    client = router.connect()
+    os.kill(router.pid, signal.SIGSTOP)  # so that message and death are read in one turn
+    router.tell({"type": "stop-request"})
+    client.send({"type": "exit", "status": 5})
+    router.until("control's death", lambda: client_closed(client))
+    os.kill(router.pid, signal.SIGCONT)
+    assert router.process.wait(15) == 0
+    assert router.leftovers() == []
 
 
 def test_a_storm_of_signals_loses_no_stop(router: Any) -> None:
@@ -332,5 +341,5 @@ def test_a_daemons_launcher_returns_when_it_is_ready(make_router: MakeRouter) ->
         assert "already running" in router.log_text()
     finally:
         os.kill(pid, signal.SIGTERM)
-        until("daemon gone", lambda: not router.names.run_dir.exists())
+        router.until("daemon gone", lambda: not router.names.run_dir.exists())
     assert router.leftovers() == []

@@ -1,0 +1,226 @@
+"""The pure parts: back-off, exit words, state file, lock, loop, plan settings."""
+
+import json
+import os
+import resource
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ribcage.controlplane.supervisor import exits
+from ribcage.controlplane.supervisor.backoff import FIRST_DELAY, MAX_DELAY, Backoff, ForkRetry
+from ribcage.controlplane.supervisor.context import Settings
+from ribcage.controlplane.supervisor.lock import SupervisorLock
+from ribcage.controlplane.supervisor.loop import Loop
+from ribcage.controlplane.supervisor.ports import Port
+from ribcage.controlplane.supervisor.statefile import ChildRecord, State
+from ribcage.shared.errors import RibcageError
+from ribcage.shared.names import Names
+from ribcage.shared.plan import Plan, PlanError, RoutePlan
+
+
+def test_the_first_restart_is_at_once_and_the_next_ones_wait_longer() -> None:
+    """0, 10, 20, 40 ms ... MAX_DELAY while it never becomes stable."""
+    backoff = Backoff(limit=100, window=1e9)
+    delays = [backoff.died(float(i), 0.0) for i in range(12)]
+    assert delays[:4] == [0.0, FIRST_DELAY, 2 * FIRST_DELAY, 4 * FIRST_DELAY]
+    assert delays[-1] == MAX_DELAY
+
+
+def test_a_stable_life_resets_the_delay() -> None:
+    """Killed once a second while healthy: no wait, however often."""
+    backoff = Backoff(limit=1000, window=60.0)
+    assert [backoff.died(float(i), 2.0) for i in range(100)] == [0.0] * 100
+
+
+@given(
+    st.integers(1, 10),
+    st.lists(st.tuples(st.floats(0, 5), st.floats(0, 5)), max_size=60),
+)
+def test_never_more_than_limit_restarts_in_a_window(
+    limit: int, deaths: list[tuple[float, float]]
+) -> None:
+    """Property: in every window of 10 s at most `limit` answers are a delay."""
+    backoff, now, granted = Backoff(limit, 10.0), 0.0, []
+    for gap, ready_for in deaths:
+        now += gap
+        delay = backoff.died(now, ready_for)
+        if delay is not None:
+            assert 0.0 <= delay <= MAX_DELAY
+            granted.append(now)
+    for end in granted:
+        assert len([t for t in granted if end - 10.0 < t <= end]) <= limit
+
+
+def test_fork_retries_slow_down_and_recover() -> None:
+    """0.1, 0.2, 0.4 ... bounded; a success begins anew."""
+    retry = ForkRetry()
+    assert [retry.failed() for _ in range(3)] == [0.1, 0.2, 0.4]
+    assert [retry.failed() for _ in range(20)][-1] == MAX_DELAY
+    retry.succeeded()
+    assert retry.failed() == 0.1
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "core"),
+    [
+        (42 << 8, "exited 42", False),
+        (0, "exited 0", False),
+        (9, "killed by signal 9 (SIGKILL)", False),
+        (11 | 0x80, "killed by signal 11 (SIGSEGV), core dumped", True),
+        (40, "killed by signal 40", False),
+    ],
+)
+def test_a_wait_status_in_words(status: int, text: str, core: bool) -> None:
+    """Every form has its words; a core is named."""
+    end = exits.decode(status)
+    assert (end.text, end.core) == (text, core)
+
+
+def test_a_real_core_dump_is_named(tmp_path: Path) -> None:
+    """A child allowed to dump core, and aborting: decoded from the kernel's own status."""
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
+    if hard == 0 or pattern.startswith("|") or "/" in pattern:
+        pytest.skip("cores are not written into the working directory here")
+    pid = os.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+        signal.signal(signal.SIGABRT, signal.SIG_DFL)
+        os.abort()
+    end = exits.decode(os.waitpid(pid, 0)[1])
+    assert end.text == "killed by signal 6 (SIGABRT), core dumped"
+
+
+def test_the_reaper_survives_interruption_and_finds_all() -> None:
+    """waitpid is asked until nobody is left, whatever signal comes between."""
+    answers: list[tuple[int, int] | BaseException] = [
+        (5, 0), InterruptedError(), (6, 9), (0, 0), (7, 0),
+    ]  # fmt: skip
+
+    def waitpid(pid: int, options: int) -> tuple[int, int]:
+        answer = answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    assert [pid for pid, _ in exits.reap(waitpid)] == [5, 6]
+
+
+def test_the_state_file_round_trips(tmp_path: Path) -> None:
+    """What is written is what a successor reads; mode 0600."""
+    state = State("r1", 77, 12, 5, 6, "/ribcage.r1.writer", ["/ribcage.r1.fib"],
+                  [ChildRecord("worker", 1, 20, 30, 0, 2)])  # fmt: skip
+    path = tmp_path / "state.json"
+    state.write(path)
+    assert State.read(path, "r1") == state
+    assert State.read(path, "r2") is None
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@given(st.binary(max_size=200) | st.recursive(
+    st.none() | st.integers() | st.text(max_size=9),
+    lambda x: st.lists(x, max_size=4) | st.dictionaries(
+        st.sampled_from(["schema", "instance", "shm", "children", "semaphore"]), x, max_size=5),
+).map(lambda value: json.dumps(value).encode()))  # fmt: skip
+def test_a_broken_state_file_is_no_state(
+    tmp_path_factory: pytest.TempPathFactory, raw: bytes
+) -> None:
+    """Cut short, of another program, of another schema: nothing is known, nothing raises."""
+    path = tmp_path_factory.getbasetemp() / "broken.json"
+    path.write_bytes(raw)
+    assert State.read(path, "r1") is None
+
+
+def test_a_state_file_cannot_name_what_is_not_ours(tmp_path: Path) -> None:
+    """Objects are removed by these names: other instances and paths are refused."""
+    path = tmp_path / "state.json"
+    for name in ("/ribcage.r2.fib", "/ribcage.r1.x/../../../etc/passwd", "/etc/passwd"):
+        State("r1", 1, 1, shm=[name]).write(path)
+        assert State.read(path, "r1") is None
+
+
+def test_the_lock_excludes_and_dies_with_its_holder(tmp_path: Path) -> None:
+    """A second take is refused with the pid; after release or death it succeeds."""
+    names = Names("r1", tmp_path)
+    names.make_run_dir()
+    lock = SupervisorLock.take(names)
+    with pytest.raises(RibcageError, match=f"already running, pid {os.getpid()}") as info:
+        SupervisorLock.take(names)
+    assert (info.value.code, info.value.exit_code) == ("E_RUNNING", 8)
+    lock.release()
+    assert not names.supervisor_lock.exists()
+    pid = os.fork()
+    if pid == 0:
+        SupervisorLock.take(names)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    SupervisorLock.take(names).release()
+
+
+def test_a_callback_never_meets_a_reused_descriptor() -> None:
+    """Closed and reopened under the same number within one turn: the old event is dropped."""
+    loop = Loop()
+    first, second = os.pipe(), os.pipe()
+    calls: list[str] = []
+    for fd in (first[1], second[1]):
+        os.write(fd, b"x")
+
+    def swap(me: int, other: int) -> None:
+        calls.append("event")
+        loop.unwatch(me)
+        loop.unwatch(other)
+        os.close(other)
+        quiet = os.pipe()
+        assert quiet[0] == other  # the lowest free number
+        loop.watch(other, lambda: calls.append("wrong"))
+
+    loop.watch(first[0], lambda: swap(first[0], second[0]))
+    loop.watch(second[0], lambda: swap(second[0], first[0]))
+    loop.turn()
+    assert calls == ["event"]
+    loop.close()
+
+
+def test_timers_run_in_order_and_cancelled_ones_do_not() -> None:
+    """A heap of deadlines; the loop sleeps until the next."""
+    loop = Loop()
+    seen: list[int] = []
+    loop.after(0.02, lambda: seen.append(2))
+    loop.after(0.01, lambda: seen.append(1))
+    loop.after(0.015, lambda: seen.append(9)).cancel()
+    loop.after(0.03, loop.stop)
+    start = time.monotonic()
+    loop.run()
+    assert seen == [1, 2]
+    assert time.monotonic() - start >= 0.03
+    loop.close()
+
+
+def test_the_supervisor_keeps_no_routes() -> None:
+    """Routes stay text for control; a worker's plan has none."""
+    plan = Plan("r1", routes=(RoutePlan("10.0.0.0/8", "blackhole"),))
+    settings = Settings.parse(plan.dumps())
+    assert settings.plan.routes == ()
+    assert settings.for_worker()["routes"] == []
+    assert Plan.from_json(settings.for_control()) == plan
+    for text in ("", "[]", '{"name":1}', "[" * 100000):
+        with pytest.raises(PlanError):
+            Settings.parse(text)
+
+
+@given(st.dictionaries(
+    st.sampled_from(["index", "name", "ifindex", "kind", "slots", "slot_bytes"]),
+    st.integers() | st.text(max_size=20) | st.none() | st.booleans() | st.floats(),
+))  # fmt: skip
+def test_a_port_from_a_peer_is_a_port_or_an_error(body: dict[str, object]) -> None:
+    """RibcageError and nothing else."""
+    try:
+        port = Port.from_json(body)
+    except RibcageError:
+        return
+    assert Port.from_json(port.to_json()) == port
