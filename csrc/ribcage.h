@@ -4,7 +4,21 @@
 #define RC_RIBCAGE_H
 #include "base.h"
 #include "segment_layout.h"
+#include "row_layout.h"
 #include "fib_layout.h"
+#include "fib.h"
+#include "fib_multibit.h"
 #include "event_layout.h"
 #include "system.h"
+#include "packet.h"
+#include "address_class.h"
+#include "checksum.h"
+#include "limiter.h"
+#include "stats_layout.h"
+#include "stats.h"
+#include "event.h"
+#include "port_filter.h"
+#include "port_socket.h"
+#include "worker.h"
 #endif
+

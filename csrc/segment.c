@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "fib_layout.h"
+#include "fib_multibit.h"
 #include "stats_layout.h"
 
 /* FNV-1a, 64 bits: small, good enough to tell a torn line from a whole one, and to fold
@@ -44,7 +45,8 @@ static uint64_t fib_layout_id(void)
                      sizeof(struct fib_stamp), offsetof(struct fib_group, bucket),
                      sizeof(struct fib_adjacency), offsetof(struct fib_adjacency, nexthop),
                      sizeof(struct fib_port), offsetof(struct fib_port, address), FIB_BLOCK,
-                     FIB_STAMPS);
+                     FIB_STAMPS, offsetof(struct fib_intent, at),
+                     offsetof(struct multibit_node, count), offsetof(struct multibit_node, own));
 }
 
 static uint64_t stats_layout_id(void)
@@ -64,12 +66,12 @@ int segment_expected(uint32_t kind, struct segment_expect *out)
     out->major = 1;
     switch (kind) {
     case SEGMENT_FIB:
-        out->magic = 0x0042494645474252u; /* "RBGEFIB" */
+        out->magic = 0x0042494645474252u; /* "RBGEFIB", little-endian */
         out->layout_id = fib_layout_id();
         out->header_size = sizeof(struct fib_header);
         return 0;
     case SEGMENT_STATS:
-        out->magic = 0x0054415445474252u; /* "RBGETAT" */
+        out->magic = 0x0054415445474252u; /* "RBGETAT", little-endian */
         out->layout_id = stats_layout_id();
         out->header_size = sizeof(struct stats_object);
         return 0;

@@ -103,7 +103,8 @@ struct port_counters {
     uint32_t ring_first; /* first slot of the batch this commit closed; [first, next) may still
                             have to go back to the kernel: those whose mark equals ring_mark */
     uint32_t ring_mark;  /* nonzero, written to tp_padding of every slot of that batch */
-    uint32_t unused[3];
+    uint32_t ring_identity; /* of the socket the three above belong to (folded SO_COOKIE) */
+    uint32_t unused[2];
 };
 RC_STATIC_ASSERT(sizeof(struct port_counters) == 64, "one line");
 

@@ -1,0 +1,130 @@
+"""The C worker as a Python object: settings in, wake-ups out.
+
+Use: `forwarder = Forwarder(settings, stats_fd)`, give it a FIB and ports, then call `run` in a
+loop. Belongs to a worker process; tests may hold one too. Every method that can fail raises
+RibcageError with the errno's text; `run` never does.
+"""
+
+import os
+from dataclasses import dataclass
+
+from ribcage.shared._core import ffi, lib
+from ribcage.shared.errors import RibcageError
+from ribcage.shared.plan import Plan
+
+SPIN_SECONDS = 100e-6  # above it a wake-up (about 50 us) costs less than the burnt core
+NS = 1_000_000_000
+FAULTS = {"fib-write": 1, "abort": 2}
+KINDS = {"port": lib.PORT_KIND_NETWORK, "host": lib.PORT_KIND_HOST}
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Why `run` came back."""
+
+    channel: bool
+    signal: bool
+    deadline: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptors:
+    """What the loop polls and rings; -1 = none. Borrowed, never closed here."""
+
+    bell: int = -1
+    bell_control: int = -1
+    channel: int = -1
+    signals: int = -1
+    queue: int = -1  # SysV queue id, not a descriptor
+
+
+class Forwarder:
+    """Owns the mappings and the ring descriptors it was given."""
+
+    def __init__(
+        self, plan: Plan, index: int, seed: int, stats_fd: int, descriptors: Descriptors
+    ) -> None:
+        config = ffi.new("struct worker_config *")
+        config.index = index
+        config.batch = max(1, min(plan.workers.batch, lib.WORKER_BATCH_MAX))
+        config.seed = seed & 0xFFFFFFFFFFFFFFFF
+        config.spin_ns = int(SPIN_SECONDS * NS)
+        config.hold_timeout_ns = int(plan.hold.timeout * NS)
+        config.hold_packets = plan.hold.packets
+        config.hold_per_neighbour = plan.hold.per_neighbour
+        config.icmp_rate = plan.icmp.rate
+        config.icmp_burst = plan.icmp.burst
+        config.icmp_per_source = plan.icmp.per_source
+        config.queue = descriptors.queue
+        config.bell = descriptors.bell
+        config.bell_control = descriptors.bell_control
+        config.channel = descriptors.channel
+        config.signals = descriptors.signals
+        error = ffi.new("int32_t *")
+        self._worker = lib.worker_new(config, stats_fd, error)
+        if self._worker == ffi.NULL:
+            raise _failed("worker", error[0])
+
+    def close(self) -> None:
+        if self._worker != ffi.NULL:
+            lib.worker_free(self._worker)
+            self._worker = ffi.NULL
+
+    def set_fib(self, fd: int) -> None:
+        """Maps a FIB from a descriptor opened O_RDONLY; the caller closes it."""
+        _check("fib", lib.worker_set_fib(self._worker, fd))
+
+    def add_port(self, index: int, fd: int, kind: str, slots: int, slot_bytes: int) -> None:
+        """Owns fd from now on, also on error."""
+        if kind not in KINDS:
+            os.close(fd)
+            raise RibcageError("E_PORT", f"port kind {kind!r:.40} is not one of {list(KINDS)}")
+        error = lib.worker_add_port(self._worker, index, fd, KINDS[kind], slots, slot_bytes)
+        _check(f"port {index}", error)
+
+    def del_port(self, index: int) -> bool:
+        return bool(lib.worker_del_port(self._worker, index) == 0)
+
+    def set_channel(self, fd: int) -> None:
+        lib.worker_set_channel(self._worker, fd)
+
+    def run(self, deadline: float | None = None) -> Wake:
+        """Forwards until Python is needed. `deadline` is on time.monotonic()."""
+        until = 0 if deadline is None else max(1, int(deadline * NS))
+        wake = lib.worker_run(self._worker, until)
+        return Wake(
+            bool(wake & lib.WORKER_WAKE_CHANNEL),
+            bool(wake & lib.WORKER_WAKE_SIGNAL),
+            bool(wake & lib.WORKER_WAKE_DEADLINE),
+        )
+
+    def quiesce(self, on: bool) -> None:
+        lib.worker_quiesce(self._worker, on)
+
+    def stop(self) -> None:
+        lib.worker_stop(self._worker)
+
+    @property
+    def generation(self) -> int:
+        return int(lib.worker_generation(self._worker))
+
+    def report_ready(self) -> None:
+        lib.worker_report(self._worker, lib.EVENT_WORKER_READY, lib.URGENCY_STATE, 0)
+
+    def report_fault(self, code: int) -> None:
+        lib.worker_report(self._worker, lib.EVENT_WORKER_FAULT, lib.URGENCY_FAULT, code)
+
+    def fault(self, kind: str) -> None:
+        """Dies as asked, for tests and teaching; comes back only when it does not know how."""
+        if kind.startswith("exit") and kind[4:].isdigit():
+            os._exit(int(kind[4:]) & 0xFF)
+        lib.worker_fault(self._worker, FAULTS.get(kind, 0))
+
+
+def _failed(what: str, error: int) -> RibcageError:
+    return RibcageError("E_WORKER", f"{what}: {os.strerror(-error)}")
+
+
+def _check(what: str, error: int) -> None:
+    if error < 0:
+        raise _failed(what, error)
