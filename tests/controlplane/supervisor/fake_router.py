@@ -6,6 +6,7 @@ supervisor says comes back), the fake worker answers faults and stops. Behaviour
 FAKE_WORKER=crash|deaf, FAKE_CONTROL=deaf|undo|undo-deaf, FAKE_FORK=fail, FAKE_COUNT=file.
 """
 
+import contextlib
 import errno
 import os
 import select
@@ -63,7 +64,8 @@ class Role:
             self.given[name] = fd
 
     def run(self) -> None:
-        self.hello()
+        with contextlib.suppress(ChannelClosed):  # read below
+            self.hello()
         while True:
             poll = select.poll()
             for source in [self.channel, *self.others]:
@@ -89,7 +91,8 @@ class Role:
             found = search.attempt()
             if found is not None:
                 self.channel = found
-                self.hello(again=True)
+                with contextlib.suppress(ChannelClosed):  # read by the caller
+                    self.hello(again=True)
                 return
             select.select([], [], [], 0.01)
         os._exit(9)
