@@ -238,6 +238,7 @@ def make_router(tmp_path: Path) -> Iterator[Callable[..., Router]]:
 
     yield make
     for router in made:
+        print(router.log_text())  # shown when the test failed
         with contextlib.suppress(ChannelError):
             router.destroy()
 

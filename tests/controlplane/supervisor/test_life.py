@@ -221,7 +221,9 @@ def test_a_stopped_worker_shows_as_stopped(router: Any) -> None:
     os.kill(pid, signal.SIGSTOP)
     router.until("T", lambda: router.child("worker")["letter"] == "T")
     assert router.child("worker", 1)["state"] == "ready"
+    router.logged('child.stalled child="worker 0"')
     os.kill(pid, signal.SIGCONT)
+    router.logged('child.well child="worker 0"')
     router.until("S", lambda: router.child("worker")["letter"] in "SR")
     assert router.worker_pids()[0] == pid
 
