@@ -1,5 +1,7 @@
 """A typed file to the Plan the processes run on. Pure; the file has passed every check."""
 
+from typing import cast
+
 from ribcage.controlplane.config.machine import Machine
 from ribcage.controlplane.config.model import File, Route, Workers
 from ribcage.shared.plan import (
@@ -15,6 +17,7 @@ from ribcage.shared.plan import (
     Plan,
     RingsPlan,
     RoutePlan,
+    RouteType,
     WorkersPlan,
 )
 
@@ -77,4 +80,4 @@ def _route(route: Route) -> RoutePlan:
         hops = tuple(NexthopPlan(hop.via, hop.dev, hop.weight) for hop in route.nexthops)
     elif route.type == "forward":
         hops = (NexthopPlan(route.via, route.dev),)
-    return RoutePlan(route.dst, route.type, hops, route.metric, route.distance)
+    return RoutePlan(route.dst, cast(RouteType, route.type), hops, route.metric, route.distance)

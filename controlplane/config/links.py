@@ -126,7 +126,7 @@ def _conflicts(
         if other.ip == address.ip:
             yield _twice(f"address {address.ip}", positions, place, other_place)
             return
-        if name != link.name and other.network.overlaps(address.network):  # type: ignore[arg-type]
+        if name != link.name and other.network.overlaps(address.network):
             yield Problem(
                 "E106",
                 f"{address.network} on {link.name} overlaps {other.network} on {name}",

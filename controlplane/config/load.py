@@ -79,16 +79,15 @@ def check(
 
 def _text(data: bytes | str) -> str | Problem:
     if len(data) > MAX_BYTES:
-        text = f"{len(data)} bytes, at most {MAX_BYTES} are read"
-        return Problem("E002", text, WHOLE_FILE, "load routes with: ribcage route load FILE")
-    if isinstance(data, bytes):
-        try:
-            data = data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            text = f"not UTF-8 text: byte 0x{data[error.start]:02x} in line {line}"
-            return Problem("E002", text, WHOLE_FILE, "save the file as UTF-8")
-    return data.replace("\r\n", "\n")  # as tomllib does
+        what = f"{len(data)} bytes, at most {MAX_BYTES} are read"
+        return Problem("E002", what, WHOLE_FILE, "load routes with: ribcage route load FILE")
+    try:
+        text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        what = f"not UTF-8 text: byte 0x{error.object[error.start]:02x} in line {line}"
+        return Problem("E002", what, WHOLE_FILE, "save the file as UTF-8")
+    return text.replace("\r\n", "\n")  # as tomllib does
 
 
 def _read(path: Path) -> bytes | Problem:

@@ -67,7 +67,7 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant, or None."""
     words = list(known)
     lower = word.lower().replace("-", "_")[:64]
-    if lower in words or lower in SYNONYMS and SYNONYMS[lower] in words:
+    if lower in words or (lower in SYNONYMS and SYNONYMS[lower] in words):
         return lower if lower in words else SYNONYMS[lower]
     meant = {theirs: ours for theirs, ours in SYNONYMS.items() if ours in words}
     if lower.replace("_", "-") in meant:

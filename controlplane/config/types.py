@@ -30,7 +30,7 @@ _GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 def refuse(code: str, text: str, hint: str | None = None) -> NoReturn:
     """Raises the refusal; pydantic collects it with its place."""
     # Text goes in as a value: pydantic would take braces in a message for its own.
-    raise PydanticCustomError(code, "{text}", {"text": text, "hint": hint})  # type: ignore[arg-type]
+    raise PydanticCustomError(code, "{text}", {"text": text, "hint": hint})
 
 
 def between(low: int, high: int, hint: str | None = None) -> AfterValidator:

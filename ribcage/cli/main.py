@@ -58,7 +58,9 @@ def _run(output: Output, words: list[str]) -> int:
     from ribcage.cli.app import alias, build
     from ribcage.cli.session import Session
 
-    usage_error = typer.BadParameter.__mro__[1]  # UsageError, wherever typer keeps it
+    usage_error: type[Exception] = typer.BadParameter.__mro__[
+        1
+    ]  # UsageError, wherever typer keeps it
     session = Session(output.options, output)
     shown = io.StringIO()
     # typer prints help by itself; under -j that too has to be a JSON document.

@@ -61,7 +61,7 @@ def show(
 
 def _pages(
     session: Session, family: int | None, prefix: str | None, source: str | None, left: int
-) -> Iterator[list[Mapping[str, Any]]]:
+) -> Iterator[list[dict[str, Any]]]:
     cursor: str | None = None
     seen: set[str] = set()
     while True:
@@ -114,9 +114,7 @@ def flags(row: Mapping[str, Any]) -> str:
 def _where_to(row: Mapping[str, Any]) -> str:
     hops = [hop for hop in row.get("nexthops") or () if isinstance(hop, dict)]
     kind = row.get("type", "forward")
-    text = (
-        str(kind) if kind != "forward" and not hops else " | ".join(_hop(hop, hops) for hop in hops)
-    )
+    text = str(kind) if kind != "forward" and not hops else " | ".join(_hop(hop) for hop in hops)
     if row.get("metric"):
         text += f"  metric {row['metric']}"
     return text
