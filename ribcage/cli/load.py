@@ -12,6 +12,7 @@ import lzma
 import os
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -110,7 +111,7 @@ def _lines(raw: IO[bytes], path: Path) -> Iterator[str]:
             if len(line) > MAX_LINE or len(json.dumps(text)) > len(text) + 4:
                 raise ValueError("not a line of a table")
             yield text if text.endswith("\n") else text + "\n"
-    except (ValueError, EOFError, lzma.LZMAError, gzip.BadGzipFile) as error:
+    except (ValueError, EOFError, lzma.LZMAError, zlib.error, OSError) as error:
         what = "not plain text" if isinstance(error, UnicodeDecodeError) else str(error)
         raise RibcageError(
             "E_TABLE",

@@ -79,6 +79,8 @@ def _run(output: Output, words: list[str]) -> int:
         raise KeyboardInterrupt from None
     finally:
         session.hang_up()
+    if status == INTERRUPTED:  # what typer makes of Ctrl-C
+        raise KeyboardInterrupt
     if output.json and not output.answered:
         output.answer({"help": shown.getvalue().rstrip()}, "")
     return status if isinstance(status, int) else Exit.OK

@@ -134,7 +134,7 @@ def mutated(rng: random.Random) -> str:
         number = rng.randrange(len(lines))
         line = lines[number]
         match rng.randrange(7):
-            case 0:
+            case 0 if len(lines) > 1:
                 del lines[number]
             case 1:
                 lines.insert(number, lines[rng.randrange(len(lines))])
