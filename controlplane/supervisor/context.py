@@ -1,0 +1,153 @@
+"""What the parts of the supervisor share: settings, tables, handles. No behaviour of its own.
+
+`Roles` is how the composition root (ribcage/roles.py) lends the other planes' entry points: the
+supervisor imports neither of them. Tests lend small fakes instead.
+"""
+
+import json
+import os
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ribcage.controlplane.supervisor.loop import Loop
+from ribcage.controlplane.supervisor.objects import CreateStats, Objects
+from ribcage.controlplane.supervisor.ports import OpenPort, Ports
+from ribcage.controlplane.supervisor.table import Child, Table
+from ribcage.shared.names import Names
+from ribcage.shared.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Entry points and commands that come from outside the supervisor.
+
+    run_worker(channel_fd) and run_control(channel_fd, standby) run in a fresh fork and need not
+    return. `undo` and `compile` are argument vectors of helper programs; `compile` prints a plan
+    as JSON, or errors on stderr and exit 3.
+    """
+
+    run_worker: Callable[[int], None]
+    run_control: Callable[[int, bool], None]
+    open_port: OpenPort
+    create_stats: CreateStats
+    undo: Callable[[Path], list[str]]
+    compile: Callable[[str], list[str]]
+    fork: Callable[[], int] = os.fork
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Deadlines in seconds. Generous ones guard against hangs, not against slow machines."""
+
+    adoption: float = 1.0  # how long a successor waits for the living to say hello
+    start: float = 30.0  # from having all it needs to `ready`
+    stop_control: float = 5.0  # undoing nft rules and sysctls included
+    stop_workers: float = 2.0
+    undo: float = 5.0
+    compile: float = 30.0
+    standby_delay: float = 1.0  # lets the promoted one have the CPU
+    closed_channel: float = 1.0  # a child that closed its channel has this long to exit
+
+
+@dataclass(slots=True)
+class Settings:
+    """The plan twice: without routes for the supervisor and workers, as text for control.
+
+    The supervisor holds no routes, and a file may have 200,000 of them.
+    """
+
+    plan: Plan
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Settings":
+        """PlanError when the text is not a plan (routes are checked by control)."""
+        try:
+            body = json.loads(text)
+        except (ValueError, RecursionError):
+            body = None
+        if isinstance(body, dict):
+            body.pop("routes", None)
+            return cls(Plan.from_json(body), text)
+        return cls(Plan.from_json(text), text)  # says what is wrong
+
+    @property
+    def digest(self) -> int:
+        return zlib.crc32(self.text.encode())
+
+    def for_worker(self) -> dict[str, Any]:
+        return self.plan.to_json()
+
+    def for_control(self) -> Any:
+        return json.loads(self.text)
+
+
+@dataclass(slots=True)
+class Fib:
+    """The segment control published, opened read-only; `fd` is handed to every worker."""
+
+    name: str
+    size: int
+    fd: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "size": self.size}
+
+
+@dataclass(slots=True)
+class Bells:
+    """eventfds: `control` is read by control and rung by workers, `worker[i]` the other way."""
+
+    control: int = -1
+    worker: dict[int, int] = field(default_factory=dict)
+
+    def for_control(self) -> int:
+        if self.control < 0:
+            self.control = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        return self.control
+
+    def for_worker(self, index: int) -> int:
+        if index not in self.worker:
+            self.worker[index] = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        return self.worker[index]
+
+    def drop(self, index: int) -> None:
+        fd = self.worker.pop(index, None)
+        if fd is not None:
+            os.close(fd)
+
+
+@dataclass(slots=True)
+class Context:
+    """Everything the parts need; `phase` is "adopting", "running" or "stopping"."""
+
+    names: Names
+    settings: Settings
+    roles: Roles
+    limits: Limits
+    loop: Loop
+    objects: Objects
+    table: Table
+    ports: Ports
+    bells: Bells = field(default_factory=Bells)
+    fib: Fib | None = None
+    phase: str = "running"
+    started_ns: int = field(default_factory=time.monotonic_ns)
+
+    @property
+    def plan(self) -> Plan:
+        return self.settings.plan
+
+    @property
+    def workers(self) -> list[Child]:
+        return self.table.workers
+
+    def save(self) -> None:
+        """Writes the state file: call it after each fork, death and adoption."""
+        self.objects.state.children = self.table.records()
+        self.objects.state.plan_digest = self.settings.digest
+        self.objects.save()

@@ -1,0 +1,137 @@
+"""What each child is told and given: attach, promote, port-add, fib, workers.
+
+One direction only, supervisor to child. Every send is posted: a child that does not read now
+gets it later, in order; one that does not read 256 messages is hung and is killed.
+"""
+
+import os
+from typing import Any
+
+from ribcage.controlplane.supervisor.context import Context
+from ribcage.controlplane.supervisor.loop import READ, WRITE
+from ribcage.controlplane.supervisor.ports import Port
+from ribcage.controlplane.supervisor.table import Child
+from ribcage.shared.channel import ChannelClosed, ChannelError
+from ribcage.shared.log import log
+
+
+class Handover:
+    """Messages to children."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._told: list[dict[str, Any]] = []
+
+    def post(
+        self, child: Child, message: dict[str, Any], fds: dict[str, int] | None = None
+    ) -> None:
+        """To a child with a channel; nothing for one without (dead, or not adopted yet)."""
+        if child.channel is None:
+            return
+        try:
+            child.channel.post(message, fds)
+        except ChannelClosed:
+            return  # its death is reported by the reading side
+        except ChannelError as error:
+            log("error", "child.hung", child=child.name, pid=child.pid, error=str(error))
+            child.kill()
+            return
+        self.flush(child)
+
+    def flush(self, child: Child) -> None:
+        """Sends what waits; asks for write readiness only while something does."""
+        if child.channel is not None:
+            try:
+                done = child.channel.flush()
+            except ChannelError:
+                done = True  # gone: its end arrives on the reading side
+            self.context.loop.events(child.channel.fileno(), READ if done else READ | WRITE)
+
+    # ---- workers ----
+
+    def _common(self, index: int) -> dict[str, Any]:
+        context = self.context
+        return {
+            "instance_id": context.objects.state.instance_id,
+            "names": context.names.to_json(),
+            "queue_key": context.objects.state.queue_key,
+            "semaphore": context.objects.state.semaphore,
+            "index": index,
+            "workers": len(context.workers),
+            "fib": context.fib.to_json() if context.fib else None,
+        }
+
+    def attach_worker(self, child: Child) -> None:
+        """Everything a worker needs, in one message; what the slot had, it gets again."""
+        context = self.context
+        fds = {
+            "stats": context.objects.stats_fd(child.index),
+            "bell": context.bells.for_worker(child.index),
+            "bell-control": context.bells.for_control(),
+        }
+        if context.fib is not None:
+            fds["fib"] = context.fib.fd
+            child.has_fib = True
+        ports = []
+        for port in context.ports.known.values():
+            ring = context.ports.ring(port.index, child.index)
+            if ring is not None:
+                fds[f"ring:{port.index}"] = ring
+                ports.append(port.to_json())
+                child.has_ports.add(port.index)
+        plan = context.settings.for_worker()
+        body = {"type": "attach", "plan": plan, "ports": ports, **self._common(child.index)}
+        self.post(child, body, fds)
+
+    def send_fib(self, child: Child) -> None:
+        fib = self.context.fib
+        if fib is not None and child.channel is not None:
+            child.has_fib = True
+            self.post(child, {"type": "fib", **fib.to_json()}, {"fib": fib.fd})
+
+    def send_port(self, child: Child, port: Port) -> None:
+        """port-add, unless the worker has it."""
+        ring = self.context.ports.ring(port.index, child.index)
+        if ring is None or port.index in child.has_ports or child.channel is None:
+            return
+        child.has_ports.add(port.index)
+        self.post(child, {"type": "port-add", **port.to_json()}, {f"ring:{port.index}": ring})
+
+    def take_port(self, child: Child, index: int) -> None:
+        if index in child.has_ports:
+            child.has_ports.discard(index)
+            self.post(child, {"type": "port-del", "index": index})
+
+    # ---- control ----
+
+    def attach_control(self, child: Child, kind: str = "attach") -> None:
+        """`attach` or `promote`: bells and, read-only, the stats objects of all workers."""
+        context = self.context
+        fds = {"bell-control": context.bells.for_control()}
+        opened = []
+        for worker in context.workers:
+            fds[f"bell:{worker.index}"] = context.bells.for_worker(worker.index)
+            fds[f"stats:{worker.index}"] = context.objects.stats_readonly(worker.index)
+            opened.append(fds[f"stats:{worker.index}"])
+        ports = [port.to_json() for port in context.ports.known.values()]
+        plan = context.settings.for_control()
+        body = {"type": kind, "plan": plan, "ports": ports, **self._common(0)}
+        self.post(child, body, fds)
+        for fd in opened:
+            os.close(fd)
+        self._told = []
+        self.tell_workers()
+
+    def tell_workers(self, new: tuple[int, ...] = ()) -> None:
+        """The state of all workers, when it changed. `new` slots bring their bell and stats."""
+        context = self.context
+        rows = [worker.brief() for worker in context.workers]
+        if (rows == self._told and not new) or context.table.control.channel is None:
+            return
+        self._told = rows
+        fds = {f"bell:{index}": context.bells.for_worker(index) for index in new}
+        opened = [context.objects.stats_readonly(index) for index in new]
+        fds |= {f"stats:{index}": fd for index, fd in zip(new, opened, strict=True)}
+        self.post(context.table.control, {"type": "workers", "workers": rows}, fds)
+        for fd in opened:
+            os.close(fd)

@@ -1,0 +1,55 @@
+"""One supervisor a run directory: an open-file-description lock, dropped by the kernel at death.
+
+Use: `lock = SupervisorLock.take(names)` before anything else. The file holds the owner's pid for
+the message a second start gets; the lock, not the file, decides. Children close the descriptor,
+so nobody but the supervisor holds it.
+"""
+
+import fcntl
+import os
+import struct
+from pathlib import Path
+
+from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.names import Names
+
+_WHOLE_FILE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)  # struct flock
+
+
+class SupervisorLock:
+    """Held as long as the object's descriptor is open."""
+
+    def __init__(self, fd: int, path: Path) -> None:
+        self.fd = fd
+        self.path = path
+
+    @classmethod
+    def take(cls, names: Names) -> "SupervisorLock":
+        """E_RUNNING (exit 8) with the owner's pid when another supervisor has it."""
+        path = names.supervisor_lock
+        while True:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            fd = os.open(path, flags, 0o600)
+            try:
+                fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _WHOLE_FILE)
+            except BlockingIOError as error:
+                owner = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+                os.close(fd)
+                raise RibcageError(
+                    "E_RUNNING",
+                    f'router "{names.instance}" is already running, pid {owner}',
+                    hint=f"stop it (kill -TERM {owner}) or choose another --instance",
+                    exit_code=Exit.RUNNING,
+                ) from error
+            # The last owner may have removed the file between our open and our lock.
+            if path.exists() and path.stat().st_ino == os.fstat(fd).st_ino:
+                break
+            os.close(fd)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        return cls(fd, path)
+
+    def release(self) -> None:
+        """Removes the file, then lets go: in this order nobody locks a file that vanishes."""
+        self.path.unlink(missing_ok=True)
+        os.close(self.fd)

@@ -1,0 +1,231 @@
+"""What children say: one method a message type, each checked before it is believed.
+
+A message that is malformed, unknown or not this child's to send is counted, logged and ignored;
+it never raises. Control may ask for ports, `ps`, faults, stop and reload; workers only report.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ribcage.controlplane.supervisor import processes
+from ribcage.controlplane.supervisor.context import Context, Fib
+from ribcage.controlplane.supervisor.handover import Handover
+from ribcage.controlplane.supervisor.lifecycle import Lifecycle
+from ribcage.controlplane.supervisor.objects import open_shm
+from ribcage.controlplane.supervisor.ports import Port
+from ribcage.controlplane.supervisor.table import Child
+from ribcage.shared.channel import ChannelClosed, ChannelError, Message
+from ribcage.shared.errors import RibcageError
+from ribcage.shared.log import log
+
+PER_TURN = 64  # messages of one child before the others have their turn
+
+
+class Messages:
+    """Dispatch. `on_stop` and `on_reload(plan text-or-object, id)` are set by run.py;
+    `on_progress` is called when readiness may have changed."""
+
+    def __init__(self, context: Context, handover: Handover, lifecycle: Lifecycle) -> None:
+        self.context = context
+        self.handover = handover
+        self.lifecycle = lifecycle
+        self.refused = 0
+        self.on_stop: Callable[[], None] = lambda: None
+        self.on_reload: Callable[[object], None] = lambda plan: None
+        self.on_progress: Callable[[], None] = lambda: None
+        self.waiting: dict[int, Callable[[str | None], None]] = {}  # ids we await a `done` for
+        self._next_id = 0
+        self._handlers: dict[str, tuple[str, Callable[[Child, Message], None]]] = {
+            "hello": ("any", self._hello),
+            "ready": ("any", self._ready),
+            "done": ("any", self._done),
+            "fib-ready": ("control", self._fib_ready),
+            "port-open": ("control", self._port_open),
+            "port-close": ("control", self._port_close),
+            "ps-request": ("control", self._ps),
+            "fault-request": ("control", self._fault),
+            "stop-request": ("control", self._stop),
+            "reload-request": ("control", self._reload),
+        }
+
+    def serve(self, child: Child) -> None:
+        """Reads what a child has sent; flushes what waits for it."""
+        self.handover.flush(child)
+        for _ in range(PER_TURN):
+            if child.channel is None:
+                return
+            try:
+                message = child.channel.recv()
+            except ChannelClosed:
+                self.lifecycle.hang_up(child)
+                return
+            except ChannelError as error:
+                self._refuse(child, str(error))
+                continue
+            if message is None:
+                return
+            self._handle(child, message)
+
+    def _handle(self, child: Child, message: Message) -> None:
+        try:
+            role, handler = self._handlers.get(message.type, ("", None))
+            if handler is None:
+                self._refuse(child, f"unknown type {message.type}")
+            elif role not in ("any", child.role):
+                self._refuse(child, f"{message.type} is not for a {child.role} to say")
+            else:
+                handler(child, message)
+        except RibcageError as error:
+            self._refuse(child, str(error))
+        finally:
+            message.close()
+
+    def _refuse(self, child: Child, why: str) -> None:
+        self.refused += 1
+        log("warning", "message.refused", child=child.name, child_pid=child.pid, why=why[:200])
+
+    def ask(
+        self, child: Child, message: dict[str, Any], answer: Callable[[str | None], None]
+    ) -> None:
+        """Posts a message with an id; `answer(error or None)` runs when its `done` comes."""
+        self._next_id += 1
+        self.waiting[self._next_id] = answer
+        self.handover.post(child, {**message, "id": self._next_id})
+
+    # ---- anybody ----
+
+    def _hello(self, child: Child, message: Message) -> None:
+        if message.body.get("pid") != child.pid:
+            raise RibcageError("E_HELLO", f"hello of pid {message.body.get('pid')!r:.20}")
+
+    def _ready(self, child: Child, message: Message) -> None:
+        if child.state != "starting":
+            return
+        child.cancel_timer()
+        child.became_ready()
+        log("info", "child.ready", child=child.name, child_pid=child.pid,
+            ms=round((time.monotonic_ns() - child.started_ns) / 1e6, 1))  # fmt: skip
+        if child.role == "control":
+            self.lifecycle.standby_later()
+        self.handover.tell_workers()
+        self.on_progress()
+
+    def _done(self, child: Child, message: Message) -> None:
+        answer = self.waiting.pop(_id(message), None)
+        if answer is not None:
+            error = message.body.get("error")
+            answer(None if error is None else str(error))
+
+    # ---- control ----
+
+    def _fib_ready(self, child: Child, message: Message) -> None:
+        name, ours = message.body.get("name"), self.context.names.fib
+        if name != ours:
+            raise RibcageError("E_FIB", f"fib {name!r:.60}, this instance has {ours}")
+        self.open_fib()
+
+    def open_fib(self) -> None:
+        """Opens the segment read-only and hands it to the workers, unless they have it."""
+        context = self.context
+        try:
+            fd = open_shm(context.names.fib)
+        except OSError as error:
+            log("warning", "fib.absent", name=context.names.fib, error=error.strerror)
+            return
+        now = os.fstat(fd)
+        old = context.fib
+        if old is not None and os.path.samestat(os.fstat(old.fd), now) and old.size == now.st_size:
+            os.close(fd)  # the next control took the same segment over: nobody need know
+            return
+        if old is not None:
+            os.close(old.fd)
+        context.fib = Fib(context.names.fib, now.st_size, fd)
+        for worker in context.workers:
+            if old is not None or not worker.has_fib:
+                self.handover.send_fib(worker)
+            self.lifecycle.expect_ready(worker)
+        log("info", "fib.ready", size=now.st_size)
+
+    def _port_open(self, child: Child, message: Message) -> None:
+        context = self.context
+        index = message.body.get("index")
+        try:
+            port = Port.from_json(message.body)
+            known = context.ports.known.get(port.index)
+            if known is not None and known != port:
+                self.close_port(port.index)  # another interface, or other rings
+            new = context.ports.open(port, len(context.workers))
+        except (RibcageError, OSError) as error:
+            text = error.message if isinstance(error, RibcageError) else str(error)
+            log("error", "port.open", index=str(index)[:20], error=text)
+            self.handover.post(
+                child, {"type": "port-opened", "index": index, "ok": False, "error": text}
+            )
+            return
+        for worker in context.workers:
+            self.handover.send_port(worker, port)
+        if new:
+            log("info", "port.open", index=port.index, name=port.name, ifindex=port.ifindex)
+        self.handover.post(child, {"type": "port-opened", "index": port.index, "ok": True})
+        self.on_progress()
+
+    def _port_close(self, child: Child, message: Message) -> None:
+        index = message.body.get("index")
+        if type(index) is int:
+            self.close_port(index)
+
+    def close_port(self, index: int) -> None:
+        """Workers let go first: each holds a copy of the socket."""
+        for worker in self.context.workers:
+            self.handover.take_port(worker, index)
+        if self.context.ports.close(index):
+            log("info", "port.close", index=index)
+
+    def _ps(self, child: Child, message: Message) -> None:
+        rows = [self.supervisor_row(), *self.context.table.rows()]
+        self.handover.post(child, {"type": "ps", "id": _id(message), "processes": rows})
+
+    def supervisor_row(self) -> dict[str, Any]:
+        facts = processes.facts(os.getpid())
+        return {
+            "role": "supervisor",
+            "index": 0,
+            "pid": os.getpid(),
+            "uid": os.geteuid(),
+            "state": self.context.phase,
+            "restarts": 0,
+            "started_ns": self.context.started_ns,
+            "last_exit": None,
+            "own": True,
+            "letter": facts.letter if facts else None,
+            "rss_kb": facts.rss_kb if facts else None,
+            "cpu": round(facts.cpu_seconds, 3) if facts else None,
+            "fds": processes.fd_count(os.getpid()),
+        }
+
+    def _fault(self, child: Child, message: Message) -> None:
+        reply: dict[str, Any] = {"type": "done", "id": _id(message)}
+        index, kind = message.body.get("worker"), message.body.get("kind")
+        worker = self.context.table.slot("worker", index)
+        if not self.context.plan.teach:
+            reply["error"] = "faults are for routers started with --teach"
+        elif worker is None or not worker.running or not isinstance(kind, str):
+            reply["error"] = f"worker {index!r:.20} does not run"
+        else:
+            log("warning", "fault.asked", child=worker.name, kind=kind[:32])
+            self.handover.post(worker, {"type": "fault", "kind": kind[:32]})
+        self.handover.post(child, reply)
+
+    def _stop(self, child: Child, message: Message) -> None:
+        log("info", "stop.asked", by="management")
+        self.on_stop()
+
+    def _reload(self, child: Child, message: Message) -> None:
+        self.on_reload(message.body.get("plan"))
+
+
+def _id(message: Message) -> Any:
+    number = message.body.get("id")
+    return number if isinstance(number, int | str) else None

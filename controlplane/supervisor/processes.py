@@ -1,0 +1,58 @@
+"""What /proc says of a process: alive, since when, in which state, how large.
+
+A pid alone is not an identity (numbers come again): (pid, start time) is. All functions answer
+None for a process that is gone; none raises.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFacts:
+    """letter: R S D T Z ... of /proc/PID/stat; start in clock ticks since boot."""
+
+    letter: str
+    start: int
+    cpu_seconds: float
+    rss_kb: int
+
+
+def facts(pid: int) -> ProcessFacts | None:
+    """None when the process is gone."""
+    try:
+        raw = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    fields = raw[raw.rfind(b")") + 2 :].split()  # the name may hold anything, ")" included
+    if len(fields) < 22:
+        return None
+    return ProcessFacts(
+        fields[0].decode(),
+        int(fields[19]),
+        (int(fields[11]) + int(fields[12])) / TICKS,
+        int(fields[21]) * PAGE_KB,
+    )
+
+
+def start_time(pid: int) -> int:
+    """Start in clock ticks since boot; 0 when the process is gone or a zombie."""
+    found = facts(pid)
+    return 0 if found is None or found.letter in "ZX" else found.start
+
+
+def is_alive(pid: int, start: int) -> bool:
+    """True when this very process still runs."""
+    return start != 0 and start_time(pid) == start
+
+
+def fd_count(pid: int) -> int | None:
+    """Open descriptors, None when they may not be counted."""
+    try:
+        return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return None

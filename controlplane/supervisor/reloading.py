@@ -1,0 +1,128 @@
+"""Reload: a new plan from the file (SIGHUP) or from control (management), applied as a difference.
+
+The file is compiled by a helper program, because the compiler's imports are too heavy to live in
+a process that forks. An invalid file changes nothing: its errors are logged, line by line, and
+the old plan stays. A valid one goes to control, which says `done`; the number of workers, limits
+and log level are the supervisor's own part.
+"""
+
+import json
+
+from ribcage.controlplane.supervisor.context import Context, Settings
+from ribcage.controlplane.supervisor.handover import Handover
+from ribcage.controlplane.supervisor.helper import Helpers
+from ribcage.controlplane.supervisor.lifecycle import Lifecycle, log_level
+from ribcage.controlplane.supervisor.messages import Messages
+from ribcage.shared import log as lines
+from ribcage.shared.errors import RibcageError
+from ribcage.shared.log import log
+from ribcage.shared.plan import PlanError
+
+
+class Reloading:
+    """One reload at a time; requests that come meanwhile become one more."""
+
+    def __init__(
+        self,
+        context: Context,
+        handover: Handover,
+        lifecycle: Lifecycle,
+        messages: Messages,
+        helpers: Helpers,
+    ) -> None:
+        self.context = context
+        self.handover = handover
+        self.lifecycle = lifecycle
+        self.messages = messages
+        self.helpers = helpers
+        self._compiling = False
+        self._again = False
+
+    def from_file(self) -> None:
+        """SIGHUP."""
+        path = self.context.plan.config_path
+        if self._compiling:
+            self._again = True
+        elif path is None:
+            log("warning", "reload.refused", why="the plan names no config file")
+        elif self.context.phase == "running":
+            self._compiling = True
+            argv = self.context.roles.compile(path)
+            self.helpers.run(argv, self.context.limits.compile, self._compiled)
+
+    def _compiled(self, cause: str, clean: bool, out: bytes, err: bytes) -> None:
+        self._compiling = False
+        if clean:
+            self.from_text(out.decode("utf-8", "replace"))
+        else:
+            for line in err.decode("utf-8", "replace").splitlines()[:100]:
+                log("error", "reload.invalid", line=line)
+            log("error", "reload.refused", why=f"config compile {cause}; the old plan stays")
+        if self._again:
+            self._again = False
+            self.from_file()
+
+    def from_object(self, plan: object) -> None:
+        """`reload-request` of control."""
+        self.from_text(json.dumps(plan))
+
+    def from_text(self, text: str) -> None:
+        """Applies a plan; one that is no plan changes nothing."""
+        if self.context.phase != "running":
+            return
+        try:
+            settings = Settings.parse(text)
+        except PlanError as error:
+            log("error", "reload.refused", why=str(error))
+            return
+        self.apply(settings)
+
+    def apply(self, settings: Settings) -> None:
+        context = self.context
+        context.settings = settings
+        plan = settings.plan
+        context.table.set_limits(plan.workers.restart_max, plan.workers.restart_window)
+        context.ports.max_memory = plan.rings.max_memory
+        lines.set_level(log_level(plan.log.level))
+        for child in context.table.running():
+            self.handover.post(child, {"type": "log-level", "level": log_level(plan.log.level)})
+        self._resize(plan.workers.count)
+        self.lifecycle.forgive()
+        context.save()
+        control = context.table.control
+        if control.channel is not None:
+            body = {"type": "reload", "plan": settings.for_control()}
+            self.messages.ask(control, body, self._answered)
+
+    def _answered(self, error: str | None) -> None:
+        if error is None:
+            log("info", "reload.done", workers=len(self.context.workers))
+        else:
+            log("error", "reload.failed", error=error)
+
+    def _resize(self, count: int) -> None:
+        """Grows or shrinks the set of workers. A worker that leaves is quiesced by `stop`."""
+        context = self.context
+        table = context.table
+        while len(table.workers) > count:
+            child = table.workers.pop()
+            if child.running:
+                child.state = "stopping"
+                table.leaving.append(child)
+                self.handover.post(child, {"type": "stop"})
+                context.loop.after(context.limits.stop_workers, child.kill)
+            else:
+                child.cancel_timer()
+                context.ports.close_worker(child.index)
+                context.objects.drop_stats(child.index)
+                context.bells.drop(child.index)
+        grown = [table.grow() for _ in range(count - len(table.workers))]
+        for port in list(context.ports.known.values()):
+            try:
+                context.ports.open(port, len(table.workers))
+            except (RibcageError, OSError) as error:
+                log("error", "port.open", index=port.index, error=str(error))
+        for child in grown:
+            if not any(leaver.index == child.index for leaver in table.leaving):
+                self.lifecycle.start(child)
+        self.handover.tell_workers(tuple(child.index for child in grown))

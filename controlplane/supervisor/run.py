@@ -1,0 +1,271 @@
+"""The supervisor's life: take the lock, make or adopt, fork, watch, stop, remove.
+
+Use (ribcage/roles.py): `exit_code = run_supervisor(settings, names, roles)`. Raises RibcageError
+before anything was forked (already running, no right, a name taken); after that it logs and goes
+on, and returns 0 once stopped in order. Blocks its signals for good: not for a process that does
+anything else afterwards.
+"""
+
+import json
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable
+
+from ribcage.controlplane.supervisor import exits, processes
+from ribcage.controlplane.supervisor.adoption import Adoption
+from ribcage.controlplane.supervisor.context import Context, Limits, Roles, Settings
+from ribcage.controlplane.supervisor.handover import Handover
+from ribcage.controlplane.supervisor.helper import Helpers
+from ribcage.controlplane.supervisor.lifecycle import Lifecycle, log_level
+from ribcage.controlplane.supervisor.lock import SupervisorLock
+from ribcage.controlplane.supervisor.loop import Loop
+from ribcage.controlplane.supervisor.messages import Messages
+from ribcage.controlplane.supervisor.objects import Objects, remove_recorded
+from ribcage.controlplane.supervisor.ports import Ports
+from ribcage.controlplane.supervisor.reloading import Reloading
+from ribcage.controlplane.supervisor.signals import Signals
+from ribcage.controlplane.supervisor.statefile import ChildRecord, State
+from ribcage.controlplane.supervisor.stopping import Stopping
+from ribcage.controlplane.supervisor.table import Table
+from ribcage.shared import log as lines
+from ribcage.shared._core import lib
+from ribcage.shared.log import log
+from ribcage.shared.names import Names
+
+LEVELS = ("info", "debug", "warning")  # SIGUSR2 cycles through them
+DUMP = "dump.json"
+
+
+def run_supervisor(
+    settings: Settings,
+    names: Names,
+    roles: Roles,
+    limits: Limits | None = None,
+    on_ready: Callable[[], None] = lambda: None,
+) -> int:
+    """Runs until stopped; the exit status. `on_ready` is called once, when all are ready."""
+    plan = settings.plan
+    lines.setup("supervisor", log_level(plan.log.level), plan.log.format)
+    lib.sys_set_name(b"ribcage-super")
+    names.make_run_dir()
+    lock = SupervisorLock.take(names)
+    try:
+        return Supervisor(settings, names, roles, limits or Limits(), on_ready).run()
+    finally:
+        lock.release()
+        if not any(names.run_dir.iterdir()):
+            names.run_dir.rmdir()
+
+
+class Supervisor:
+    """Wires the parts together; each part is a file of its own."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        names: Names,
+        roles: Roles,
+        limits: Limits,
+        on_ready: Callable[[], None],
+    ) -> None:
+        plan = settings.plan
+        self.on_ready = on_ready
+        self.announced = False
+        loop = Loop()
+        # Blocked from here on: a child forked below starts with them blocked and unblocks them
+        # when it is complete.
+        self.signals = Signals(
+            loop,
+            {
+                signal.SIGTERM: self.stop,
+                signal.SIGINT: self.stop,
+                signal.SIGHUP: lambda: self.reloading.from_file(),
+                signal.SIGUSR1: self.dump,
+                signal.SIGUSR2: self.cycle_level,
+                signal.SIGCHLD: self.reap,
+            },
+        )
+        _raise_descriptor_limit(plan.workers.count)
+        self.group = plan.workers.users[0] if plan.workers.users and os.geteuid() == 0 else None
+        if self.group is not None:
+            os.chown(names.run_dir, -1, self.group)
+        objects, self.living = _objects(settings, names, roles, self.group)
+        self.context = Context(
+            names,
+            settings,
+            roles,
+            limits,
+            loop,
+            objects,
+            Table(plan.workers.count, plan.workers.restart_max, plan.workers.restart_window),
+            Ports(roles.open_port, plan.rings.max_memory),
+        )
+        self.plan_changed = objects.state.plan_digest != settings.digest
+        self.handover = Handover(self.context)
+        self.lifecycle = Lifecycle(self.context, self.handover)
+        self.messages = Messages(self.context, self.handover, self.lifecycle)
+        self.helpers = Helpers(loop)
+        self.reloading = Reloading(
+            self.context, self.handover, self.lifecycle, self.messages, self.helpers
+        )
+        self.adoption = Adoption(self.context, self.handover, self.lifecycle)
+        self.stopping = Stopping(self.context, self.handover, self.helpers)
+        self.lifecycle.on_readable = self.messages.serve
+        self.lifecycle.on_gone = self.stopping.step
+        self.messages.on_stop = self.stop
+        self.messages.on_reload = self.reloading.from_object
+        self.messages.on_progress = self.check_ready
+        self.adoption.on_finished = self.begin
+        self.stopping.on_done = loop.stop
+
+    def run(self) -> int:
+        context = self.context
+        self.adoption.listen(self.group)
+        if self.living:
+            context.phase = "adopting"
+            log("info", "supervisor.adopts", living=len(self.living))
+            self.adoption.expect(self.living)
+        else:
+            log("info", "supervisor.starts", instance=context.names.instance)
+            self.begin()
+        context.loop.run()
+        self._clean_up()
+        log("info", "supervisor.stopped")
+        return 0
+
+    def begin(self) -> None:
+        """Fills the empty slots: all of them at a start, the missing ones after an adoption."""
+        context = self.context
+        table = context.table
+        adopted = context.phase == "adopting"
+        context.phase = "running"
+        if adopted:
+            self.messages.open_fib()
+        if not table.control.running:
+            if table.standby.running:
+                self.lifecycle.take_standby()
+            else:
+                self.lifecycle.start(table.control)
+        for worker in context.workers:
+            if not worker.running:
+                self.lifecycle.start(worker)
+        context.save()
+        if adopted and table.control.running:
+            # It may have asked for ports while nobody listened, and a worker that died took its
+            # rings along.
+            self.handover.post(table.control, {"type": "ports-request"})
+            self.handover.tell_workers(tuple(range(len(context.workers))))
+            if self.plan_changed:
+                self.reloading.apply(context.settings)
+        if table.control.state == "ready":
+            self.lifecycle.standby_later()
+        self.check_ready()
+
+    def reap(self) -> None:
+        for pid, end in exits.reap():
+            child = self.context.table.by_pid(pid)
+            if child is not None and child.own:
+                self.lifecycle.gone(child, end.text)
+            elif not self.helpers.ended(pid, end):
+                log("debug", "orphan.reaped", child_pid=pid, cause=end.text)
+
+    def stop(self) -> None:
+        _notify("STOPPING=1")
+        self.stopping.begin()
+
+    def check_ready(self) -> None:
+        """Ready: control and all workers are, and each worker has the FIB and every port."""
+        context = self.context
+        if self.announced or context.phase != "running" or context.fib is None:
+            return
+        ports = set(context.ports.known)
+        if context.table.control.state == "ready" and all(
+            worker.state == "ready" and worker.has_fib and worker.has_ports >= ports
+            for worker in context.workers
+        ):
+            self.announced = True
+            log("info", "ready", workers=len(context.workers), ports=len(ports))
+            _notify("READY=1")
+            self.on_ready()
+
+    def dump(self) -> None:
+        """SIGUSR1: what the supervisor knows, for a person to read."""
+        context = self.context
+        state = context.objects.state
+        body = {
+            "processes": [self.messages.supervisor_row(), *context.table.rows()],
+            "ports": [port.to_json() for port in context.ports.known.values()],
+            "fib": context.fib.to_json() if context.fib else None,
+            "ring_bytes": context.ports.memory(),
+            "objects": {"shm": state.shm, "semaphore": state.semaphore,
+                        "queue_key": state.queue_key},
+            "messages_refused": self.messages.refused,
+        }  # fmt: skip
+        path = context.names.run_dir / DUMP
+        temporary = path.with_suffix(".tmp")
+        try:
+            temporary.write_text(json.dumps(body, indent=2) + "\n")
+            temporary.replace(path)
+        except OSError as error:
+            log("error", "dump", error=str(error))
+            return
+        log("info", "dump", file=str(path))
+
+    def cycle_level(self) -> None:
+        level = lines.current().level
+        following = LEVELS[(LEVELS.index(level) + 1) % len(LEVELS)] if level in LEVELS else "info"
+        lines.set_level(following)
+        for child in self.context.table.running():
+            self.handover.post(child, {"type": "log-level", "level": following})
+
+    def _clean_up(self) -> None:
+        context = self.context
+        self.adoption.close()
+        context.ports.close_all()
+        context.objects.remove()
+        names = context.names
+        for path in (names.state_file, names.control_socket, names.control_lock,
+                     names.run_dir / DUMP):  # fmt: skip
+            path.unlink(missing_ok=True)
+
+
+def _objects(
+    settings: Settings, names: Names, roles: Roles, group: int | None
+) -> tuple[Objects, list[ChildRecord]]:
+    """New objects, or those of a run whose children still live."""
+    state = State.read(names.state_file, names.instance)
+    if state is not None:
+        living = [c for c in state.children if processes.is_alive(c.pid, c.start)]
+        if living:
+            return Objects.attach(names, state, roles.create_stats), living
+        removed = remove_recorded(state)
+        log("info", "leftovers.removed", of_pid=state.supervisor, objects=len(removed))
+    plan = settings.plan
+    return Objects.create(names, roles.create_stats, plan.events.queue_bytes, group), []
+
+
+def _raise_descriptor_limit(workers: int) -> None:
+    """Rings for every port and worker, three objects a worker, channels, and room to spare."""
+    needed = workers * (32 + 4) * 2 + 256
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < needed:
+        wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        if wanted < needed:
+            log("warning", "limit.nofile", needed=needed, have=wanted)
+
+
+def _notify(text: str) -> None:
+    """sd_notify(3) for a service manager that asked for it."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if not path:
+        return
+    address = "\0" + path[1:] if path.startswith("@") else path
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        try:
+            sock.sendto(text.encode(), address)
+        except OSError as error:
+            log("debug", "notify", error=str(error))

@@ -1,0 +1,83 @@
+"""state.json: what this run made and whom it forked, written before it is made.
+
+Use: the supervisor writes it at each change; the next supervisor reads it to adopt the living
+or to remove what the dead left. Written to a temporary file and renamed, so a reader sees the
+old or the new one whole. Holds no secret and no route.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+MAX_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class ChildRecord:
+    """One forked process; start (clock ticks since boot) makes the pid an identity."""
+
+    role: str
+    index: int
+    pid: int
+    start: int
+    uid: int
+    restarts: int = 0
+
+
+@dataclass(slots=True)
+class State:
+    """What a successor has to know."""
+
+    instance: str
+    instance_id: int
+    supervisor: int
+    plan_digest: int = 0
+    queue_key: int = 0
+    semaphore: str = ""
+    shm: list[str] = field(default_factory=list)
+    children: list[ChildRecord] = field(default_factory=list)
+
+    def write(self, path: Path) -> None:
+        temporary = path.with_suffix(".tmp")
+        text = json.dumps({"schema": SCHEMA, **asdict(self)}, separators=(",", ":"))
+        fd = os.open(
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+        temporary.replace(path)
+
+    @classmethod
+    def read(cls, path: Path, instance: str) -> "State | None":
+        """None when there is none, or when it is not one of ours: then nothing is known."""
+        try:
+            with path.open("rb") as file:
+                body = json.loads(file.read(MAX_BYTES))
+            return cls._decode(body, instance)
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return None
+
+    @classmethod
+    def _decode(cls, body: dict[str, Any], instance: str) -> "State | None":
+        if body["schema"] != SCHEMA or body["instance"] != instance:
+            return None
+        prefix = f"/ribcage.{instance}."
+        names = [body["semaphore"], *body["shm"]]
+        # Objects are removed by these names: only ours, and never a path.
+        if not all(n == "" or (n.startswith(prefix) and n.count("/") == 1) for n in names):
+            return None
+        return cls(
+            instance,
+            int(body["instance_id"]),
+            int(body["supervisor"]),
+            int(body["plan_digest"]),
+            int(body["queue_key"]),
+            body["semaphore"],
+            [str(name) for name in body["shm"]],
+            [ChildRecord(**child) for child in body["children"]],
+        )

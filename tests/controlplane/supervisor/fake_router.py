@@ -1,0 +1,275 @@
+"""A real supervisor with small fake roles: `python fake_router.py INSTANCE PLAN-FILE`.
+
+Forks, channels and IPC objects are real; the fake control does what it is told over its socket
+(one JSON object a datagram: {"send": message} goes to the supervisor, and everything the
+supervisor says comes back), the fake worker answers faults and stops. Behaviour by environment:
+FAKE_WORKER=crash|deaf|slow-ready, FAKE_CONTROL=deaf|undo|crash, FAKE_FORK=fail, FAKE_COUNT=file.
+"""
+
+import errno
+import os
+import select
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from ribcage.controlplane.supervisor.context import Limits, Roles, Settings
+from ribcage.controlplane.supervisor.daemon import Status, daemonize
+from ribcage.controlplane.supervisor.ports import Port
+from ribcage.controlplane.supervisor.run import run_supervisor
+from ribcage.shared.channel import Channel, ChannelClosed, Message, Reconnector
+from ribcage.shared.errors import RibcageError
+from ribcage.shared.names import Names
+
+WORKER = os.environ.get("FAKE_WORKER", "")
+CONTROL = os.environ.get("FAKE_CONTROL", "")
+
+
+class Role:
+    """What both fakes share: the channel, what was given, the search for a successor."""
+
+    def __init__(self, channel_fd: int, role: str) -> None:
+        self.channel = Channel.from_fd(channel_fd)
+        self.role = role
+        self.index = 0
+        self.given: dict[str, int] = {}
+        self.ports: dict[int, dict[str, Any]] = {}
+        self.names: Names | None = None
+        self.orphan_timeout = 5.0
+        self.others: list[Any] = []
+
+    def hello(self, again: bool = False) -> None:
+        body = {"type": "hello", "role": self.role, "index": self.index, "pid": os.getpid(),
+                "instance": self.names.instance if self.names else "", "version": "0",
+                "again": again, "ports": list(self.ports.values())}  # fmt: skip
+        keep = {n: fd for n, fd in self.given.items() if not n.startswith("stats:")}
+        self.channel.send(body, keep if again else {})
+
+    def attached(self, message: Message) -> None:
+        self.index = message.body["index"]
+        self.names = Names.from_json(message.body["names"])
+        self.orphan_timeout = message.body["plan"]["orphan_timeout"]
+        for port in message.body["ports"]:
+            self.ports[port["index"]] = port
+        self.take(message)
+
+    def take(self, message: Message) -> None:
+        for name in list(message.fds):
+            fd = message.take(name)
+            assert fd is not None
+            self.given[name] = fd
+
+    def run(self) -> None:
+        self.hello()
+        while True:
+            poll = select.poll()
+            for source in [self.channel, *self.others]:
+                poll.register(source, select.POLLIN)
+            ready = {fd for fd, _ in poll.poll(5000)}
+            if self.channel.fileno() in ready:
+                try:
+                    message = self.channel.recv()
+                except ChannelClosed:
+                    self.search()
+                    continue
+                if message is not None:
+                    self.handle(message)
+            for source in list(self.others):
+                if source.fileno() in ready:
+                    self.other(source)
+
+    def search(self) -> None:
+        self.channel.close()
+        if self.names is None:
+            os._exit(3)
+        search = Reconnector(self.names.supervisor_socket, self.orphan_timeout)
+        while not search.expired:
+            found = search.attempt()
+            if found is not None:
+                self.channel = found
+                self.hello(again=True)
+                return
+            select.select([], [], [], 0.01)
+        os._exit(9)
+
+    def handle(self, message: Message) -> None:
+        raise NotImplementedError
+
+    def other(self, source: Any) -> None:
+        raise NotImplementedError
+
+
+class Worker(Role):
+    def handle(self, message: Message) -> None:
+        kind, body = message.type, message.body
+        if kind in ("attach", "fib"):
+            if kind == "attach":
+                self.attached(message)
+            self.take(message)
+            if "fib" in self.given:
+                self.channel.send({"type": "ready", "generation": 1})
+        elif kind == "port-add":
+            self.ports[body["index"]] = {k: v for k, v in body.items() if k not in ("v", "type")}
+            self.take(message)
+        elif kind == "port-del":
+            self.ports.pop(body["index"], None)
+            os.close(self.given.pop(f"ring:{body['index']}"))
+        elif kind == "stop" and WORKER != "deaf":
+            os._exit(0)
+        elif kind == "fault":
+            if body["kind"] == "abort":
+                os.abort()
+            if body["kind"] == "segv":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            if body["kind"] == "raise":
+                raise RuntimeError("asked to")
+            if body["kind"] == "close":
+                self.channel.close()
+                select.select([], [], [], 60)
+            if body["kind"].startswith("exit"):
+                os._exit(int(body["kind"][4:]))
+        message.close()
+
+
+class Control(Role):
+    def attached(self, message: Message) -> None:
+        super().attached(message)
+        assert self.names is not None
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        fib = os.open("/dev/shm" + self.names.fib, flags, 0o600)
+        os.ftruncate(fib, 4096)
+        os.close(fib)
+        if CONTROL == "undo":
+            self.names.undo_file.write_text("{}")
+        self.names.control_socket.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener.bind(str(self.names.control_socket))
+        listener.listen(4)
+        self.others = [listener]
+        self.clients: list[Channel] = []
+        self.channel.send({"type": "fib-ready", "name": self.names.fib, "size": 4096})
+        self.channel.send({"type": "ready", "generation": 1})
+
+    def handle(self, message: Message) -> None:
+        kind = message.type
+        if kind in ("attach", "promote"):
+            self.role = "control"
+            self.attached(message)
+        elif kind == "stop" and CONTROL != "deaf":
+            if self.names is not None:
+                self.names.undo_file.unlink(missing_ok=True)
+            os._exit(0)
+        elif kind == "reload":
+            error = "no" if message.body["plan"].get("name") == "refused" else None
+            body = {"type": "done", "id": message.body["id"]}
+            self.channel.send(body | ({"error": error} if error else {}))
+        for client in getattr(self, "clients", []):
+            fds = sorted(message.fds)
+            client.send({"type": "said", "message": message.body, "given": fds})
+        self.take(message)
+
+    def other(self, source: Any) -> None:
+        if isinstance(source, socket.socket):
+            client = Channel(source.accept()[0])
+            self.others.append(client)
+            self.clients.append(client)
+            client.send({"type": "given", "given": sorted(self.given), "role": self.role})
+            return
+        try:
+            message = source.recv()
+        except ChannelClosed:
+            self.others.remove(source)
+            self.clients.remove(source)
+            source.close()
+            return
+        if message is not None and message.type == "send":
+            self.channel.send(message.body["message"])
+        elif message is not None and message.type == "raw":
+            self.channel.sock.send(message.body["text"].encode())
+        elif message is not None and message.type == "exit":
+            os._exit(message.body["status"])
+
+
+def count() -> None:
+    if "FAKE_COUNT" in os.environ:
+        with Path(os.environ["FAKE_COUNT"]).open("a") as file:
+            file.write("x")
+
+
+def run_worker(channel_fd: int) -> None:
+    count()
+    if WORKER == "crash":
+        os._exit(3)
+    Worker(channel_fd, "worker").run()
+
+
+def run_control(channel_fd: int, standby: bool) -> None:
+    if CONTROL == "crash":
+        os._exit(3)
+    Control(channel_fd, "standby" if standby else "control").run()
+
+
+def open_port(port: Port, worker: int, workers: int, fanout: int) -> tuple[int, int]:
+    if port.name == "missing0":
+        raise OSError(errno.ENODEV, "no such device")
+    if port.name == "half0" and worker == 1:
+        raise RibcageError("E_PORT", "the second one fails")
+    return os.memfd_create(f"ring-{port.index}-{worker}", os.MFD_CLOEXEC), fanout or 7
+
+
+def create_stats(names: Names, worker: int, instance_id: int) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    fd = os.open("/dev/shm" + names.stats(worker), flags, 0o600)
+    os.ftruncate(fd, 4096)
+    return fd
+
+
+class Fork:
+    """The fourth fork and the two after it fail, when asked to."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self) -> int:
+        self.calls += 1
+        if os.environ.get("FAKE_FORK") == "fail" and 2 <= self.calls <= 4:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return os.fork()
+
+
+def main() -> int:
+    instance, plan_file, *flags = sys.argv[1:]
+    names = Names.resolve(instance)
+    settings = Settings.parse(Path(plan_file).read_text())
+    roles = Roles(
+        run_worker,
+        run_control,
+        open_port,
+        create_stats,
+        undo=lambda run_dir: ["/usr/bin/touch", str(run_dir.parent / "undone")],
+        compile=lambda path: ["/bin/cat", path],
+        fork=Fork(),
+    )
+    limits = Limits(
+        adoption=float(os.environ.get("FAKE_ADOPTION", "2")),
+        start=5.0,
+        stop_control=1.0,
+        stop_workers=1.0,
+        standby_delay=0.1,
+        closed_channel=0.2,
+    )
+    status = Status()
+    try:
+        if "--daemon" in flags:
+            status = daemonize(Path(os.environ["FAKE_LOG"]))
+        return run_supervisor(settings, names, roles, limits, status.ready)
+    except RibcageError as error:
+        status.failed(error)
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
