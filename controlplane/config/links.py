@@ -121,7 +121,7 @@ def _conflicts(
     positions: Positions,
 ) -> Iterator[Problem]:
     for other, name, other_place in taken:
-        if other.version != address.version or (other.is_link_local and name != link.name):
+        if other.version != address.version or _is_per_link(other, name, link):
             continue  # every link has its own fe80::/64 (RFC 4291 2.5.6)
         if other.ip == address.ip:
             yield _twice(f"address {address.ip}", positions, place, other_place)
@@ -136,6 +136,10 @@ def _conflicts(
                 "first used here",
             )
             return
+
+
+def _is_per_link(address: Interface, name: str, link: Link) -> bool:
+    return address.version == 6 and address.is_link_local and name != link.name
 
 
 def _twice(what: str, positions: Positions, path: Path, first: Path) -> Problem:

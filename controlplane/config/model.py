@@ -38,7 +38,7 @@ from ribcage.shared.plan import (
 
 MAX_INTERFACES = 31  # FIB_MAX_PORTS of csrc/fib_layout.h, less the host port
 MAX_ROUTES = 10_000  # more come from a file with `ribcage route load`
-MAX_NEXTHOPS = 64
+MAX_NEXTHOPS = 32  # of one group
 MAX_WORKERS = 64
 MAX_METRIC = 4_294_967_295
 EVENT_SIZE = 64  # csrc/event_layout.h

@@ -99,9 +99,10 @@ def _group(
     positions: Positions,
     place: Path,
 ) -> Iterator[Problem]:
-    hops = row.get("nexthops")
+    raw = row.get("nexthops")
+    hops: list[Any] = raw if isinstance(raw, list) else []
     seen: dict[tuple[object, object], Path] = {}
-    for number, hop in enumerate(hops if isinstance(hops, list) else ()):
+    for number, hop in enumerate(hops):
         path: Path = (*place, "nexthops", number)
         if number == MAX_NEXTHOPS:
             text = f"more than {MAX_NEXTHOPS} next hops in one route"
@@ -111,7 +112,10 @@ def _group(
         if "via" not in hop and "dev" not in hop:
             text = "a next hop needs via or dev"
             yield Problem("E105", text, positions.value(path), '{ via = "..." }')
-        key = (_plain(hop.get("via")), _plain(hop.get("dev")))
+        if "via" not in hop and "dev" in hop and len(hops) > 1:
+            text = "a next hop without via must be the only one"
+            yield Problem("E115", text, positions.value(path), "give each next hop its own via")
+        key = _identity(hop)
         if key in seen and key != (None, None):
             yield Problem(
                 "E108",
@@ -146,7 +150,7 @@ def _nexthop(
     elif (owner := links.owner(via)) is not None:
         text = f"next hop {via} is this router's own address on {owner}"
         yield Problem("E112", text, here, "the address of the neighbour")
-    elif via.is_link_local:
+    elif via.version == 6 and via.is_link_local:
         if dev is None:
             text = f'next hop {via} is link-local, so the route needs dev = "..."'
             yield Problem("E111", text, here, _one_of(links))
@@ -160,6 +164,14 @@ def _nexthop(
     elif links.sure and not links.reaches(via):
         text = f"next hop {via} is on no connected network"
         yield Problem("E113", text, here, f"connected: {links.connected()}")
+
+
+def _identity(hop: Mapping[str, Any]) -> tuple[object, object]:
+    """Two next hops with one identity are one neighbour; only a link-local needs its link."""
+    via = _address(hop.get("via"))
+    if via is None:
+        return _plain(hop.get("via")), _plain(hop.get("dev"))
+    return str(via), _plain(hop.get("dev")) if via.is_link_local else None
 
 
 def _one_of(links: Links) -> str:

@@ -6,16 +6,23 @@ module) is imported until a command needs it, so that the shortest commands stay
 
 import typer
 
-from ribcage.cli import config, drops, explain, fib, help, ps, route, run, stats, stop, version
+from ribcage.cli import (
+    config,
+    drops,
+    explain,
+    fib,
+    help,
+    ps,
+    reload,
+    route,
+    run,
+    stats,
+    stop,
+    version,
+)
 from ribcage.cli.doctor import HELP as DOCTOR_HELP
 from ribcage.cli.doctor import doctor
 from ribcage.cli.options import HELP as GLOBAL_HELP
-
-OBJECTS = ("route", "fib", "config")
-COMMANDS = (
-    "run", "stop", "ps", "route", "explain", "fib", "stats", "drops", "config", "doctor",
-    "version", "help",
-)  # fmt: skip
 
 
 def build() -> typer.Typer:
@@ -32,6 +39,7 @@ def build() -> typer.Typer:
     one = app.command
     one("run", help=run.HELP, short_help="start a router from a file")(run.run)
     one("stop", help=stop.HELP, short_help="stop a router")(stop.stop)
+    one("reload", help=reload.HELP, short_help="give it a new configuration")(reload.reload)
     one("ps", help=ps.HELP, short_help="its processes and their rights")(ps.ps)
     app.add_typer(route.app, name="route", short_help="the routing table", help=_GROUP["route"])
     one("explain", help=explain.HELP, short_help="what would happen to a packet")(explain.explain)

@@ -117,6 +117,8 @@ def _agree(answer: dict[str, Any]) -> None:
             f"where should {answer['dst']} go?",
             "via ADDR, dev NAME, or one of: " + ", ".join(TYPES),
         )
+    if len(hops) > 1 and any("via" not in hop for hop in hops):
+        raise usage("a next hop without via must be the only one", "give each its own via", "E115")
     version = ":" in answer["dst"]
     for hop in hops:
         if "via" in hop and (":" in hop["via"]) != version:

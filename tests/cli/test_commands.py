@@ -296,8 +296,8 @@ def test_drops_for_a_while_counts_that_while(router: Any, ribcage: Any) -> None:
 
 def test_every_command_helps_with_two_examples_first(ribcage: Any) -> None:
     """--help and `help` open with two lines to copy; under -j they are a document."""
-    commands = ["run", "stop", "ps", "explain", "stats", "drops", "doctor", "version", "help",
-                "route", "route show", "route get", "route add", "route del", "route load",
+    commands = ["run", "stop", "reload", "ps", "explain", "stats", "drops", "doctor", "version",
+                "help", "route", "route show", "route get", "route add", "route del", "route load",
                 "fib", "fib show", "fib verify", "config", "config check",
                 "config compile"]  # fmt: skip
     for command in commands:

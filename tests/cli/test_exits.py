@@ -227,6 +227,45 @@ def test_config_says_ok_and_prints_the_plan(ribcage: Any, tmp_path: Path) -> Non
     assert ribcage("-j", "config", "compile", path).document["plan"] == plan
 
 
+def test_reload_sends_a_checked_plan(router: Any, ribcage: Any, tmp_path: Path) -> None:
+    """A good file becomes system.reload; a bad one is exit 3 and the router is not asked."""
+    path = tmp_path / "r.toml"
+    path.write_text(BAD)
+    assert ribcage("reload", "-c", path).status == 3
+    assert router.asked == []
+    path.write_text(GOOD)
+    assert ribcage("reload", "-c", path).status == 0
+    method, params = router.asked[0]
+    assert (method, params["plan"]["interfaces"][0]["name"]) == ("system.reload", "eth1")
+    route = '[[route]]\ntype = "blackhole"\ndst = "10.{}.{}.0/24"\n'
+    many = (route.format(i >> 8, i & 255) for i in range(2000))
+    path.write_text(GOOD.replace("10.0.1.1", "192.168.1.1") + "".join(many))
+    assert ribcage("-j", "reload", "-c", path).document["error"]["code"] == "E_TOO_LARGE"
+
+
+@pytest.mark.parametrize("status", [0, 8, 77])
+def test_a_daemon_is_waited_for(
+    status: int, ribcage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`run --daemon` answers when the launcher has ended, with its status when that is ours."""
+    monkeypatch.setenv("RIBCAGE_RUN_DIR", str(tmp_path))
+    (tmp_path / "ribcage").mkdir()
+    (tmp_path / "ribcage" / "__init__.py").write_text("")
+    (tmp_path / "ribcage" / "roles.py").write_text(
+        f"import sys\nassert '--daemon' in sys.argv\nprint('talk')\nsys.exit({status})\n"
+    )
+    monkeypatch.chdir(tmp_path)  # python -m looks here first: this one is started
+    path = tmp_path / "r.toml"
+    path.write_text(GOOD)
+    ran = ribcage("-j", "run", "--daemon", "-c", path)
+    assert ran.err == "talk\n"
+    if status == 0:
+        assert ran.document == {"schema": 1, "instance": "r1", "pid": None, "ready": True}
+    else:
+        assert ran.document["error"]["code"] == "E_START"
+    assert ran.status == {0: 0, 8: 8, 77: 7}[status]
+
+
 def test_config_reads_standard_input(tmp_path: Path) -> None:
     """`-` is standard input."""
     done = subprocess.run(
