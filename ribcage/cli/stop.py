@@ -41,7 +41,7 @@ def stop(
     try:
         session.call("system.stop")
     except RibcageError as error:
-        if error.code == "E_PERMISSION" or owner is None or pidfd is None:
+        if error.exit_code == Exit.PRIVILEGE or owner is None or pidfd is None:
             raise
         session.output.say(f"control does not answer ({error.message}); asking the supervisor")
         signal.pidfd_send_signal(pidfd, signal.SIGTERM)

@@ -173,7 +173,7 @@ CASES = [
     Case("E108", 'nexthops = [{ via = "10.0.2.9" }, { via = "10.0.2.9", dev = "eth2" }]\n'
          "                                  ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^",
          "next hop 10.0.2.9 is listed twice", "use weight = 2 for a double share",
-         LINKS + '[[route]]\ndst = "192.0.2.0/24"\n', 8),
+         LINKS + '[[route]]\ndst = "192.0.2.0/24"\n', 9),
     Case("E115", "slot_bytes = 5000\n             ^^^^",
          "slot_bytes 5000 is not a multiple of 4096",
          "write 8192", "[rings]\n"),
