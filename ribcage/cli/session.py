@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from ribcage.cli.client import Client, connect
+from ribcage.cli.client import Client
 from ribcage.cli.options import DEFAULT_TIMEOUT, Options
 from ribcage.cli.output import Output
 from ribcage.shared.errors import Exit, RibcageError
@@ -40,7 +40,7 @@ class Session:
     def client(self) -> Client:
         """The connection, made at the first call."""
         if self._client is None:
-            self._client = connect(self.socket, self.timeout)
+            self._client = Client(self.socket, self.timeout)
         return self._client
 
     def call(self, method: str, timeout: float | None = None, **params: Any) -> dict[str, Any]:
