@@ -17,12 +17,11 @@ REASONS = {
     "bad-length": "The lengths in the headers do not fit the frame.",
     "bad-checksum": "The IPv4 header checksum is wrong.",
     "bad-source": "A source address no host may have (RFC 1812 5.3.7): loopback, multicast, ...",
-    "not-for-us-l2": "The frame was addressed to another station's MAC.",
+    "not-for-us": "The frame was addressed to another station's MAC.",
     "unknown-ethertype": "Neither IPv4 nor IPv6, and nothing the host stack takes.",
     "fragment-needed": "IPv4 without DF, larger than the egress MTU, and not fragmented here.",
-    "options-unsupported": "Source-routing options, which routers have refused for long"
-    " (RFC 7126 4.3).",
-    "iface-down": "The egress interface is down or gone.",
+    "options": "Source-routing options, which routers have refused for long (RFC 7126 4.3).",
+    "port-down": "The egress interface is down or gone.",
     "tx-full": "The egress queue was full (EAGAIN, ENOBUFS): more comes than the link takes.",
     "tx-error": "The kernel refused the frame on its way out; see the log for the errno.",
     "rx-ring-full": "The kernel found no free slot in the receive ring: the worker was too slow."
