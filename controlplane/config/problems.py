@@ -95,8 +95,8 @@ def _count(number: int, noun: str) -> str:
 
 def _render(file: str, lines: list[str], p: Problem) -> list[str]:
     if p.span.line == 0:  # about the file as a whole
-        hint = [f"  {_plain(p.hint)}"] if p.hint else []
-        return [f"{file}: {p.severity}[{p.code}]: {_plain(p.message)}", *hint]
+        below = [f"  {_plain(p.hint)}"] if p.hint else []
+        return [f"{file}: {p.severity}[{p.code}]: {_plain(p.message)}", *below]
     where = f"{file}:{p.span.line}:{p.span.column}"
     out = [f"{where}: {p.severity}[{p.code}]: {_plain(p.message)}"]
     source, shift = _excerpt(lines, p.span)
@@ -107,8 +107,8 @@ def _render(file: str, lines: list[str], p: Problem) -> list[str]:
     hint = f" {_plain(p.hint)}" if p.hint else ""
     out.append(f"{'':>{width}} | {'':{start}}{carets}{hint}")
     if p.other is not None:
-        source, _ = _excerpt(lines, p.other)
-        out.append(f"{p.other.line:>{width}} | {source}   <- {p.other_note}")
+        first, _ = _excerpt(lines, p.other)
+        out.append(f"{p.other.line:>{width}} | {first}   <- {p.other_note}")
     return out
 
 

@@ -1,0 +1,83 @@
+"""A typed file to the Plan the processes run on. Pure; the file has passed every check."""
+
+from typing import cast
+
+from ribcage.controlplane.config.machine import Machine
+from ribcage.controlplane.config.model import File, Route, Workers
+from ribcage.shared.plan import (
+    EventsPlan,
+    FibPlan,
+    HoldPlan,
+    IcmpPlan,
+    InterfacePlan,
+    LogPlan,
+    ManagementPlan,
+    NeighboursPlan,
+    NexthopPlan,
+    Plan,
+    RingsPlan,
+    RoutePlan,
+    RouteType,
+    WorkersPlan,
+)
+
+
+def compile_plan(file: File, machine: Machine, config_path: str | None = None) -> Plan:
+    """What the file says, with "auto" answered for this machine."""
+    fib, management = file.fib, file.management
+    return Plan(
+        name=file.router.name,
+        router_id=file.router.router_id,
+        config_path=config_path,
+        workers=_workers(file.workers, machine),
+        fib=FibPlan(
+            lookup4=fib.lookup4,
+            lookup6=fib.lookup6,
+            sync=fib.sync,
+            max_routes4=fib.max_routes4,
+            max_routes6=fib.max_routes6,
+            max_delay=fib.publish.max_delay,
+            max_batch=fib.publish.max_batch,
+        ),
+        events=EventsPlan(file.events.queue_bytes),
+        icmp=IcmpPlan(file.icmp.rate, file.icmp.burst, file.icmp.per_source),
+        hold=HoldPlan(file.hold.packets, file.hold.per_neighbour, file.hold.timeout),
+        rings=RingsPlan(file.rings.slots, file.rings.slot_bytes, file.rings.max_memory),
+        neighbours=NeighboursPlan(file.neighbours.max),
+        interfaces=tuple(
+            InterfacePlan(link.name, tuple(link.address), link.mtu, link.offload)
+            for link in file.interface
+        ),
+        routes=tuple(_route(route) for route in file.route),
+        management=ManagementPlan(
+            mode=management.mode,
+            group=management.group,
+            max_clients=management.max_clients,
+            max_line=management.max_line,
+            request_timeout=management.request_timeout,
+            idle_timeout=management.idle_timeout,
+        ),
+        log=LogPlan(file.log.level, file.log.format),
+        orphan_timeout=file.router.orphan_timeout,
+        teach=file.router.teach,
+    )
+
+
+def _workers(workers: Workers, machine: Machine) -> WorkersPlan:
+    return WorkersPlan(
+        count=workers.count or max(1, len(machine.cpus) - 1),
+        cpus=None if workers.cpus is None else tuple(workers.cpus),
+        batch=workers.batch,
+        restart_max=workers.restart.max,
+        restart_window=workers.restart.window,
+        users=workers.users,
+    )
+
+
+def _route(route: Route) -> RoutePlan:
+    hops: tuple[NexthopPlan, ...] = ()
+    if route.type == "forward" and route.nexthops:
+        hops = tuple(NexthopPlan(hop.via, hop.dev, hop.weight) for hop in route.nexthops)
+    elif route.type == "forward":
+        hops = (NexthopPlan(route.via, route.dev),)
+    return RoutePlan(route.dst, cast(RouteType, route.type), hops, route.metric, route.distance)

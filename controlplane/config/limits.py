@@ -1,0 +1,103 @@
+"""What the machine or plain sense refuses: CPUs, groups, queue and ring sizes. Pure.
+
+As links.py: reads the raw document, says nothing about what translate.py has already told.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ribcage.controlplane.config.links import rows
+from ribcage.controlplane.config.machine import Machine
+from ribcage.controlplane.config.model import EVENT_SIZE, MAX_WORKERS
+from ribcage.controlplane.config.positions import Path, Positions
+from ribcage.controlplane.config.problems import Problem
+from ribcage.shared.plan import RingsPlan, WorkersPlan
+
+PAGE = 4096  # a ring slot is a whole number of pages: blocks hold whole slots
+
+
+def check_limits(
+    data: Mapping[str, Any], machine: Machine, positions: Positions
+) -> Iterator[Problem]:
+    """E104, E109, E115, E117, W202 and W203."""
+    yield from _cpus(data, machine, positions)
+    yield from _management(data, machine, positions)
+    yield from _queue(data, machine, positions)
+    yield from _rings(data, positions)
+
+
+def _table(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = data.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _whole(value: object, default: int) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else default
+
+
+def _cpus(data: Mapping[str, Any], machine: Machine, positions: Positions) -> Iterator[Problem]:
+    cpus = _table(data, "workers").get("cpus")
+    for number, cpu in enumerate(cpus if isinstance(cpus, list) else ()):
+        if isinstance(cpu, int) and not isinstance(cpu, bool) and cpu not in machine.cpus:
+            path: Path = ("workers", "cpus", number)
+            yield Problem(
+                "E109",
+                f"CPU {str(cpu)[:20]} does not exist on this machine (it has {machine.cpu_text()})",
+                positions.value(path),
+                'leave cpus out and use count = "auto" to follow the machine',
+            )
+
+
+def _management(
+    data: Mapping[str, Any], machine: Machine, positions: Positions
+) -> Iterator[Problem]:
+    table = _table(data, "management")
+    group, mode = table.get("group"), table.get("mode")
+    if isinstance(group, str) and group and not machine.has_group(group):
+        span = positions.value(("management", "group"))
+        text = f'there is no group "{group[:40]}" on this machine'
+        yield Problem("E117", text, span, f"groupadd --system {group[:40]}")
+    if isinstance(mode, str) and len(mode) <= 4 and mode.isdecimal():
+        span = positions.value(("management", "mode"))
+        if mode[-1] in "2367":
+            text = f"mode {mode} lets every local user change routes"
+            yield Problem("W202", text, span, '"0660" with group = "ribcage" is usual')
+
+
+def _queue(data: Mapping[str, Any], machine: Machine, positions: Positions) -> Iterator[Problem]:
+    wanted = _whole(_table(data, "events").get("queue_bytes"), 0)
+    limit = machine.msgmnb
+    if limit < wanted <= 1 << 24:
+        yield Problem(
+            "W203",
+            f"queue_bytes {wanted} is above kernel.msgmnb ({limit}); the queue will hold"
+            f" {limit // EVENT_SIZE} events, not {wanted // EVENT_SIZE}",
+            positions.value(("events", "queue_bytes")),
+            f"sysctl -w kernel.msgmnb={wanted} (before start; needs root)",
+        )
+
+
+def _rings(data: Mapping[str, Any], positions: Positions) -> Iterator[Problem]:
+    table, default = _table(data, "rings"), RingsPlan()
+    slots = _whole(table.get("slots"), default.slots)
+    slot_bytes = _whole(table.get("slot_bytes"), default.slot_bytes)
+    limit = _whole(table.get("max_memory"), default.max_memory)
+    if slot_bytes % PAGE and 2048 <= slot_bytes <= 1 << 20:
+        text = f"slot_bytes {slot_bytes} is not a multiple of {PAGE}"
+        better = (slot_bytes // PAGE + 1) * PAGE
+        yield Problem("E115", text, positions.value(("rings", "slot_bytes")), f"write {better}")
+        return
+    workers = _whole(_table(data, "workers").get("count"), WorkersPlan().count)
+    ports = sum(1 for _ in rows(data, "interface")) + 1  # and the host port
+    needed = slots * slot_bytes * ports * workers
+    if not (0 < workers <= MAX_WORKERS and 8 <= slots <= 65536 and 0 < limit < needed):
+        return
+    key = next((k for k in ("max_memory", "slots", "slot_bytes") if k in table), None)
+    path: Path = ("rings", key) if key else ("rings",) if table else ("interface", 0)
+    yield Problem(
+        "E115",
+        f"{ports} ports x {workers} workers x {slots} slots x {slot_bytes} bytes ="
+        f" {needed >> 20} MiB of rings, max_memory is {limit >> 20} MiB",
+        positions.value(path),
+        f"slots = {max(8, limit // (slot_bytes * ports * workers))} under [rings] fits",
+    )

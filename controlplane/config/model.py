@@ -1,0 +1,212 @@
+"""The shape of a configuration file: tables, keys, types, ranges and defaults.
+
+One class a table. Every key of the manual that this build acts on is here; a setting with one
+value left (`sync`, `offload`, ...) is here so that a file may say it. What only this machine or
+other parts of the file can refuse is in checks.py. Unknown keys are errors.
+"""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from ribcage.controlplane.config.types import (
+    between,
+    count_or_auto,
+    dotted_id,
+    duration,
+    file_mode,
+    group_name,
+    instance_name,
+    interface_address,
+    interface_name,
+    listed,
+    nexthop_address,
+    one_of,
+    prefix,
+    user_range,
+)
+from ribcage.shared.plan import (
+    EventsPlan,
+    FibPlan,
+    HoldPlan,
+    IcmpPlan,
+    LogPlan,
+    ManagementPlan,
+    NeighboursPlan,
+    RingsPlan,
+    WorkersPlan,
+)
+
+MAX_INTERFACES = 31  # FIB_MAX_PORTS of csrc/fib_layout.h, less the host port
+MAX_ROUTES = 10_000  # more come from a file with `ribcage route load`
+MAX_NEXTHOPS = 32  # of one group
+MAX_WORKERS = 64
+MAX_METRIC = 4_294_967_295
+EVENT_SIZE = 64  # csrc/event_layout.h
+
+_workers, _fib, _icmp, _hold = WorkersPlan(), FibPlan(), IcmpPlan(), HoldPlan()
+_rings, _management = RingsPlan(), ManagementPlan()
+
+
+class Table(BaseModel):
+    """Strict: a string is not a number. Closed: a misspelt key is an error."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Router(Table):
+    name: Annotated[str, instance_name()] = "r1"
+    router_id: Annotated[str, dotted_id()] | None = None
+    orphan_timeout: Annotated[float, duration(0, 3600, "30s")] = 30.0
+    teach: bool = False
+
+
+class Management(Table):
+    mode: Annotated[int, file_mode()] = _management.mode
+    group: Annotated[str, group_name()] | None = None
+    max_clients: Annotated[int, between(1, 1024)] = _management.max_clients
+    max_line: Annotated[int, between(4096, 1 << 20)] = _management.max_line
+    request_timeout: Annotated[float, duration(0.1, 600, "5s")] = _management.request_timeout
+    idle_timeout: Annotated[float, duration(1, 86400, "10m")] = _management.idle_timeout
+
+
+class Restart(Table):
+    policy: Annotated[str, one_of("on-failure", later=("always", "never"))] = "on-failure"
+    max: Annotated[int, between(0, 1000)] = _workers.restart_max
+    window: Annotated[float, duration(1, 3600, "60s")] = _workers.restart_window
+
+
+class Workers(Table):
+    count: Annotated[int, count_or_auto(MAX_WORKERS)] = _workers.count
+    cpus: Annotated[list[Annotated[int, between(0, 4095)]], Field(min_length=1)] | None = None
+    users: Annotated[tuple[int, int], user_range()] | None = None
+    seccomp: Annotated[str, one_of("off", later=("log", "enforce"))] = "off"
+    batch: Annotated[int, between(1, 256)] = _workers.batch
+    restart: Restart = Restart()
+
+
+class Publish(Table):
+    max_delay: Annotated[float, duration(0, 1, "1ms")] = _fib.max_delay
+    max_batch: Annotated[int, between(1, 65536)] = _fib.max_batch
+
+
+_LOOKUPS = one_of("multibit", later=("compact", "flat", "binary"))
+_STRATEGIES = ("rwlock", "undo", "mutex", "seqlock", "double", "message", "none")
+
+
+class Fib(Table):
+    lookup4: Annotated[str, _LOOKUPS] = _fib.lookup4
+    lookup6: Annotated[str, _LOOKUPS] = _fib.lookup6
+    sync: Annotated[str, one_of("epoch", later=_STRATEGIES)] = _fib.sync
+    max_routes4: Annotated[int, between(16, 16_000_000)] = _fib.max_routes4
+    max_routes6: Annotated[int, between(16, 4_000_000)] = _fib.max_routes6
+    huge_pages: Annotated[str, one_of("never", later=("try", "require"))] = "never"
+    publish: Publish = Publish()
+
+
+class Events(Table):
+    queue_bytes: Annotated[int, between(EVENT_SIZE, 1 << 24)] = EventsPlan().queue_bytes
+    overflow: Annotated[str, one_of("drop-newest", later=("coalesce", "block"))] = "drop-newest"
+
+
+class Icmp(Table):
+    rate: Annotated[int, between(0, 1_000_000)] = _icmp.rate
+    burst: Annotated[int, between(1, 1_000_000)] = _icmp.burst
+    per_source: Annotated[int, between(1, 1_000_000)] = _icmp.per_source
+
+
+class Hold(Table):
+    packets: Annotated[int, between(0, 65536)] = _hold.packets
+    per_neighbour: Annotated[int, between(1, 4096)] = _hold.per_neighbour
+    timeout: Annotated[float, duration(0.1, 60, "3s")] = _hold.timeout
+
+
+class Rings(Table):
+    slots: Annotated[int, between(8, 65536)] = _rings.slots
+    slot_bytes: Annotated[int, between(2048, 1 << 20)] = _rings.slot_bytes
+    max_memory: Annotated[int, between(1 << 20, 1 << 40)] = _rings.max_memory
+
+
+class Neighbours(Table):
+    max: Annotated[int, between(16, 65000)] = NeighboursPlan().max
+
+
+class Log(Table):
+    level: Annotated[str, one_of("debug", "info", "warning", "error")] = LogPlan().level
+    format: Annotated[str, one_of("text", "json")] = LogPlan().format
+
+
+class Interface(Table):
+    name: Annotated[str, interface_name()]
+    address: Annotated[list[Annotated[str, interface_address()]], listed()] = []
+    mtu: Annotated[int, between(576, 65535, "jumbo frames are usually 9000")] | None = None
+    offload: Annotated[str, one_of("fix", later=("refuse", "trust"))] = "fix"
+
+
+class Nexthop(Table):
+    via: Annotated[str, nexthop_address()] | None = None
+    dev: Annotated[str, interface_name()] | None = None
+    weight: Annotated[int, between(1, 255)] = 1
+
+
+class Route(Table):
+    dst: Annotated[str, prefix()]
+    type: Annotated[str, one_of("forward", "blackhole", "unreachable", "prohibit")] = "forward"
+    via: Annotated[str, nexthop_address()] | None = None
+    dev: Annotated[str, interface_name()] | None = None
+    nexthops: list[Nexthop] = []
+    metric: Annotated[int, between(0, MAX_METRIC)] = 0
+    distance: Annotated[int, between(1, 254, "255 means never")] = 1
+
+
+class File(Table):
+    """The whole file."""
+
+    schema_: Annotated[int, between(1, 1, "this build reads schema 1")] = Field(1, alias="schema")
+    router: Router = Router()
+    management: Management = Management()
+    workers: Workers = Workers()
+    fib: Fib = Fib()
+    events: Events = Events()
+    icmp: Icmp = Icmp()
+    hold: Hold = Hold()
+    rings: Rings = Rings()
+    neighbours: Neighbours = Neighbours()
+    interface: list[Interface] = []
+    route: list[Route] = []
+    log: Log = Log()
+
+
+# The tables by their path without list indexes: for "known keys: ...".
+TABLES: dict[tuple[str, ...], type[Table]] = {
+    (): File,
+    ("router",): Router,
+    ("management",): Management,
+    ("workers",): Workers,
+    ("workers", "restart"): Restart,
+    ("fib",): Fib,
+    ("fib", "publish"): Publish,
+    ("events",): Events,
+    ("icmp",): Icmp,
+    ("hold",): Hold,
+    ("rings",): Rings,
+    ("neighbours",): Neighbours,
+    ("interface",): Interface,
+    ("route",): Route,
+    ("route", "nexthops"): Nexthop,
+    ("log",): Log,
+}
+
+# Keys people know from the manual that this build does not act on, with what to do today.
+LATER = {
+    ("import",): "route import from the kernel and FPM comes later; use `ribcage route load`",
+    ("exporter",): "the metrics exporter comes later; use `ribcage -j stats`",
+    ("web",): "the web page comes later; `teach = true` goes under [router]",
+    ("management", "confirm_timeout"): "confirmed changes come later",
+    ("management", "rollback_keep"): "the history of configurations comes later",
+    ("management", "socket"): "its place follows from the name and $RIBCAGE_RUN_DIR",
+}
+
+
+def keys_of(table: type[Table]) -> list[str]:
+    """The keys as a file writes them."""
+    return [info.alias or name for name, info in table.model_fields.items()]

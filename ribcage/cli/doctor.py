@@ -1,0 +1,94 @@
+"""`ribcage doctor`: can this machine run a router? Each line was found by trying.
+
+    ok    user namespaces    user and network namespaces
+    warn  SysV queues        kernel.msgmnb 8192: a queue holds 128 events
+          -> sysctl -w kernel.msgmnb=65536
+    FAIL  nftables           no `nft` program
+
+FAIL means a router cannot run (exit 5); warn, that something is less than it could be.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ribcage.cli.session import Session, session_of
+from ribcage.shared.errors import Exit
+
+if TYPE_CHECKING:
+    from ribcage.cli.checks import Finding
+
+HELP = """\b
+Examples:
+  ribcage doctor
+  ribcage doctor -c ribcage.toml
+
+\b
+Exit 5 when something a router needs is missing."""
+COLOURS = {"ok": "green", "warn": "yellow", "skip": "dim", "FAIL": "red"}
+# Bytes of shared memory a route may need, FIB and RIB together: a generous figure, so that the
+# router does not meet the limit that this check passed.
+ROUTE4_BYTES, ROUTE6_BYTES = 160, 320
+
+
+def doctor(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option("-c", "--config", help="judge the sizes of this file")
+    ] = None,
+) -> None:
+    session = session_of(context)
+    findings = [check() for check in _checks(session, config)]
+    failed = [finding.name for finding in findings if finding.verdict == "FAIL"]
+    document = {
+        "ok": not failed,
+        "checks": [
+            {"name": f.name, "verdict": f.verdict.lower(), "detail": f.detail, "advice": f.advice}
+            for f in findings
+        ],
+    }
+    session.output.answer(document, _lines(session, findings, failed))
+    if failed:
+        raise typer.Exit(Exit.PRIVILEGE)
+
+
+def _checks(session: Session, config: Path | None) -> "Sequence[Callable[[], Finding]]":
+    from ribcage.cli import checks
+
+    return (
+        checks.kernel,
+        checks.user_namespaces,
+        checks.capabilities,
+        checks.packet_ring,
+        checks.veth,
+        checks.nftables,
+        checks.message_queue,
+        checks.semaphores,
+        checks.shared_memory(_shared_memory(session, config)),
+        checks.logind,
+        checks.compiled_module,
+    )
+
+
+def _shared_memory(session: Session, config: Path | None) -> int:
+    """Bytes the tables of a configuration (or of the defaults) may take."""
+    from ribcage.shared.plan import FibPlan
+
+    fib = FibPlan()
+    if config is not None:
+        from ribcage.cli.config import read
+
+        fib = read(session, config)[0].fib
+    return fib.max_routes4 * ROUTE4_BYTES + fib.max_routes6 * ROUTE6_BYTES
+
+
+def _lines(session: Session, findings: "Sequence[Finding]", failed: list[str]) -> Iterator[str]:
+    width = max(len(finding.name) for finding in findings)
+    for finding in findings:
+        verdict = session.output.paint(f"{finding.verdict:<4}", COLOURS[finding.verdict])
+        yield f"{verdict}  {finding.name:<{width}}  {finding.detail}"
+        if finding.advice:
+            yield f"      -> {finding.advice}"
+    yield f"FAIL  {', '.join(failed)}" if failed else "nothing a router needs is missing"

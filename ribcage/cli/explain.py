@@ -1,0 +1,67 @@
+"""`ribcage explain`: what would happen to a packet, stage by stage, without sending one."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from ribcage.cli import words
+from ribcage.cli.session import Session, session_of, usage
+from ribcage.shared.errors import Exit
+
+HELP = """\b
+Examples:
+  ribcage explain 10.0.1.2 198.51.100.7 --in eth1
+  ribcage explain 198.51.100.7 --ttl 1
+
+\b
+Exit 1 when the packet would be dropped."""
+
+
+def explain(
+    context: typer.Context,
+    addresses: Annotated[
+        list[str], typer.Argument(metavar="[SOURCE] DST", help="one or two addresses")
+    ],
+    port: Annotated[str | None, typer.Option("--in", help="the interface it comes in on")] = None,
+    ttl: Annotated[int | None, typer.Option(min=0, max=255, help="TTL or hop limit")] = None,
+    length: Annotated[
+        int | None, typer.Option(min=20, max=65575, help="of the IP packet, bytes")
+    ] = None,
+    df: Annotated[bool, typer.Option("--df", help="don't fragment (IPv4)")] = False,
+) -> None:
+    session = session_of(context)
+    if len(addresses) > 2:
+        raise usage(f"{len(addresses)} addresses given", "ribcage explain [SOURCE] DST")
+    source, dst = (addresses[0], addresses[1]) if len(addresses) == 2 else (None, addresses[0])
+    params: dict[str, Any] = {"dst": words.host(dst)}
+    if source is not None:
+        params["source"] = words.host(source)
+        if (":" in params["source"]) != (":" in params["dst"]):
+            raise usage(f"{source} and {dst} are not of one family", code="E115")
+    params |= {"in": port, "ttl": ttl, "length": length, "df": df or None}
+    answer = session.call("explain", **params)
+    session.output.answer(answer, _lines(session, answer))
+    if answer.get("verdict") == "drop":
+        raise typer.Exit(Exit.NO)
+
+
+def _lines(session: Session, answer: Mapping[str, Any]) -> Iterator[str]:
+    stages = [one for one in answer.get("stages", ()) if isinstance(one, dict)]
+    name = max((len(str(one.get("stage"))) for one in stages), default=0)
+    said = max((len(str(one.get("verdict"))) for one in stages), default=0)
+    for number, one in enumerate(stages, 1):
+        verdict = f"{one.get('verdict')!s:<{max(12, said)}}"
+        if verdict.strip().upper() == "DROP":
+            verdict = session.output.paint(verdict.upper(), "red")
+        line = f"{number:>2} {one.get('stage')!s:<{max(9, name)}} {verdict} {one.get('detail')}"
+        yield line.rstrip()
+    result = str(answer.get("reason") or answer.get("verdict"))
+    icmp = answer.get("icmp")
+    yield f" -> {result}" + (f"; {_icmp(icmp)}" if icmp else "")
+
+
+def _icmp(icmp: object) -> str:
+    if isinstance(icmp, dict):
+        return "ICMP " + ", ".join(f"{key} {value}" for key, value in icmp.items())
+    return str(icmp)

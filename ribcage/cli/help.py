@@ -1,0 +1,53 @@
+"""`ribcage help [COMMAND ...]`, `ribcage help drop REASON`."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from ribcage.cli.session import session_of, usage
+
+HELP = """\b
+Examples:
+  ribcage help route add
+  ribcage help drop no-route"""
+
+
+def help_(
+    context: typer.Context,
+    topic: Annotated[list[str] | None, typer.Argument(help="a command, or: drop REASON")] = None,
+) -> None:
+    session = session_of(context)
+    words = topic or []
+    if words[:1] == ["drop"]:
+        name, text = _drop(words[1:])
+        session.output.answer({"drop": name, "help": text}, f"{name}: {text}")
+        return
+    text = _command(context, words)
+    session.output.answer({"help": text}, text)
+
+
+def _drop(words: Sequence[str]) -> tuple[str, str]:
+    from ribcage.cli.reasons import REASONS
+    from ribcage.controlplane.config.suggest import closest
+
+    if len(words) != 1:
+        raise usage("which drop reason?", f"one of: {', '.join(REASONS)}")
+    if words[0] not in REASONS:
+        guess = closest(words[0], REASONS) or closest(words[0].replace("_", "-"), REASONS)
+        hint = f"did you mean {guess}?" if guess else f"one of: {', '.join(REASONS)}"
+        raise usage(f"there is no drop reason {words[0][:40]!r}", hint)
+    return words[0], REASONS[words[0]]
+
+
+def _command(context: typer.Context, words: Sequence[str]) -> str:
+    """The help text of a command, found as the command line finds it."""
+    here: Any = context.parent
+    command = here.command
+    for word in words:
+        following = getattr(command, "commands", {}).get(word)
+        if following is None:
+            raise usage(f"there is no command {' '.join(words)[:60]!r}", "see: ribcage --help")
+        here = type(context)(following, info_name=word, parent=here)
+        command = following
+    return str(command.get_help(here)).rstrip()

@@ -1,0 +1,69 @@
+"""`ribcage ps`: the processes of a router, what each may do and what ends with it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from ribcage.cli.output import table
+from ribcage.cli.session import session_of
+from ribcage.shared.errors import Exit
+
+HELP = """\b
+Examples:
+  ribcage ps
+  ribcage ps --maps
+
+\b
+Exit 1 when one of the processes is not running."""
+HEADER = ("ROLE", "PID", "UID", "CAPS", "SECCOMP", "STATE", "RSS", "FDS", "RESTARTS", "IF IT DIES")
+
+
+def ps(
+    context: typer.Context,
+    maps: Annotated[
+        bool, typer.Option("--maps", help="the shared objects each has mapped, and how")
+    ] = False,
+) -> None:
+    session = session_of(context)
+    answer = session.call("process.list")
+    processes = [one for one in answer.get("processes", ()) if isinstance(one, dict)]
+    session.output.answer(answer, _lines(processes, maps))
+    if any(one.get("state") in ("dead", "exited", "failed", "restarting") for one in processes):
+        raise typer.Exit(Exit.NO)
+
+
+def _lines(processes: list[dict[str, Any]], maps: bool) -> Iterator[str]:
+    lines = table(HEADER, [_row(one) for one in processes], right="PID UID RSS FDS RESTARTS")
+    yield lines[0]
+    for line, one in zip(lines[1:], processes, strict=True):
+        yield line
+        if maps:
+            for mapping in one.get("maps") or ():
+                if isinstance(mapping, dict):
+                    yield f"  {mapping.get('perms', '?')!s:<4}  {mapping.get('object')}"
+
+
+def _row(one: Mapping[str, Any]) -> tuple[object, ...]:
+    caps = one.get("caps")
+    if isinstance(caps, list):
+        caps = ",".join(str(cap) for cap in caps)
+    index = one.get("index")
+    role = f"worker{index}" if one.get("role") == "worker" else one.get("role")
+    rss = one.get("rss_kb")
+    return (
+        role,
+        _or_dash(one.get("pid")),
+        _or_dash(one.get("uid")),
+        caps or "-",
+        _or_dash(one.get("seccomp")),
+        _or_dash(one.get("state")),
+        f"{rss / 1024:.1f}M" if isinstance(rss, int | float) else "-",
+        _or_dash(one.get("fds")),
+        _or_dash(one.get("restarts")),
+        _or_dash(one.get("if_it_dies")),
+    )
+
+
+def _or_dash(value: object) -> object:
+    return "-" if value is None or value == "" else value

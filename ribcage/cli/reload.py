@@ -1,0 +1,39 @@
+"""`ribcage reload`: gives a running router a new configuration, checked here first."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ribcage.cli.session import session_of
+from ribcage.shared.errors import Exit, RibcageError
+
+HELP = """\b
+Examples:
+  ribcage reload
+  ribcage -i r2 reload -c r2.toml
+
+\b
+Exit 3 when the file has an error: nothing was applied, the running configuration stays."""
+MAX_REQUEST = 60_000  # the router reads lines of 64 KiB
+
+
+def reload(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option("-c", "--config", help="the configuration file")
+    ] = None,
+) -> None:
+    from ribcage.cli.config import read
+
+    session = session_of(context)
+    plan, _report = read(session, config)
+    if len(plan.dumps()) > MAX_REQUEST:
+        raise RibcageError(
+            "E_TOO_LARGE",
+            f"a plan of {len(plan.dumps())} bytes does not fit a request of {MAX_REQUEST}",
+            "systemctl reload, or kill -HUP the supervisor: it reads the file itself",
+            Exit.USAGE,
+        )
+    answer = session.call("system.reload", session.patience(30.0), plan=plan.to_json())
+    session.output.answer(answer, f'router "{session.names.instance}" has the new configuration')

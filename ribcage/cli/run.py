@@ -1,0 +1,105 @@
+"""`ribcage run`: a checked file becomes a plan in a memfd, and this process the supervisor.
+
+The file is judged here, where heavy imports do no harm; then execv() replaces the process by
+`python -m ribcage.roles supervisor --plan-fd N`, which imports neither pydantic nor typer.
+With --daemon that program is a child, which detaches and ends when the router is ready; this
+process waits for it and answers.
+"""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ribcage.cli.session import Session, session_of, usage
+from ribcage.cli.stop import lock_owner
+from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.names import Names
+from ribcage.shared.plan import Plan
+
+HELP = """\b
+Examples:
+  ribcage run -c ribcage.toml
+  ribcage run -c ribcage.toml --daemon
+
+\b
+Exit 3 when the file has an error, 8 when a router of this name is already running."""
+READY_TIMEOUT = 40.0
+
+
+def run(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option("-c", "--config", help="the configuration file")
+    ] = None,
+    daemon: Annotated[
+        bool, typer.Option("--daemon/--foreground", help="return when the router is ready")
+    ] = False,
+    teach: Annotated[
+        bool, typer.Option("--teach", help="allow faults to be injected, for lessons")
+    ] = False,
+    log_file: Annotated[
+        Path | None, typer.Option("--log-file", help="where a daemon's log lines go")
+    ] = None,
+) -> None:
+    from ribcage.cli.config import read
+
+    session = session_of(context)
+    if log_file is not None and not daemon:
+        raise usage("--log-file is for --daemon", "in the foreground: 2> FILE")
+    plan, _report = read(session, config)
+    names = Names.resolve(
+        session.options.instance or os.environ.get("RIBCAGE_INSTANCE") or plan.name
+    )
+    plan = dataclasses.replace(plan, name=names.instance, teach=plan.teach or teach)
+    fd = _plan_fd(plan)
+    command = [sys.executable, "-m", "ribcage.roles", "supervisor"]
+    command += ["--instance", names.instance, "--plan-fd", str(fd)]
+    if not daemon:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.execv(command[0], command)
+    command += ["--daemon", *(["--log-file", str(log_file.absolute())] if log_file else [])]
+    _launch(session, command, fd, names)
+
+
+def _plan_fd(plan: Plan) -> int:
+    """The plan in memory, at offset 0 of a descriptor that survives exec."""
+    fd = os.memfd_create("ribcage-plan", os.MFD_CLOEXEC)
+    data = plan.dumps().encode()
+    while data:
+        data = data[os.write(fd, data) :]
+    os.lseek(fd, 0, os.SEEK_SET)
+    os.set_inheritable(fd, True)
+    return fd
+
+
+def _launch(session: Session, command: list[str], fd: int, names: Names) -> None:
+    """Starts the launcher and waits for its verdict; its words go to stderr."""
+    timeout = session.patience(READY_TIMEOUT)
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=2, pass_fds=[fd], timeout=timeout, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise RibcageError(
+            "E_TIMEOUT",
+            f'router "{names.instance}" was not ready within {timeout:g} s',
+            "ribcage ps and its log say how far it is; ribcage stop gives it up",
+            Exit.TIMEOUT,
+        ) from None
+    code = done.returncode
+    if code != Exit.OK:
+        raise RibcageError(
+            "E_START",
+            f'router "{names.instance}" did not start (status {code})',
+            "its own words are above, or in the log file",
+            code if code in set(Exit) else Exit.INTERNAL,
+        )
+    pid = lock_owner(names.supervisor_lock)
+    document = {"instance": names.instance, "pid": pid, "ready": True}
+    session.output.answer(document, f'router "{names.instance}" is ready, pid {pid}')

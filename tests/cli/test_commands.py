@@ -1,0 +1,333 @@
+"""Each command as text, as JSON, and with bad input, against a fake router."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+ROUTES = [
+    {"dst": "0.0.0.0/0", "protocol": "static", "distance": 1, "metric": 10, "type": "forward",
+     "nexthops": [{"via": "10.0.2.254", "dev": "eth2", "weight": 1}], "selected": True,
+     "in_fib": True, "stale": False, "workers": {"seen": 2, "of": 2}},
+    {"dst": "10.0.1.0/24", "protocol": "connected", "distance": 0, "metric": 0, "type": "forward",
+     "nexthops": [{"via": None, "dev": "eth1", "weight": 1}], "selected": True, "in_fib": True,
+     "stale": False, "workers": {"seen": 2, "of": 2}},
+    {"dst": "198.51.100.0/24", "protocol": "static", "metric": 0, "type": "forward",
+     "nexthops": [{"via": "10.0.2.10", "weight": 2}, {"via": "10.0.2.11", "weight": 1}],
+     "selected": True, "in_fib": True, "stale": True, "workers": {"seen": 2, "of": 2}},
+    {"dst": "203.0.113.0/24", "protocol": "runtime", "metric": 0, "type": "blackhole",
+     "nexthops": [], "selected": True, "in_fib": True, "workers": {"seen": 1, "of": 2}},
+    {"dst": "192.0.2.0/24", "protocol": "kernel", "metric": 0, "type": "forward",
+     "nexthops": [{"via": "10.9.9.9"}], "selected": False, "in_fib": False},
+]  # fmt: skip
+CHANGE = {"generation": 43, "update_id": 9, "published_us": 12, "visible_us": 38.4,
+          "workers": {"seen": 2, "of": 2}, "stamps": {"t0": 1}}  # fmt: skip
+PROCESSES = {"processes": [
+    {"role": "supervisor", "index": 0, "pid": 2100, "uid": 0, "caps": ["NET_ADMIN", "NET_RAW"],
+     "seccomp": "none", "state": "ready", "restarts": 0, "rss_kb": 18432, "fds": 40,
+     "started": 1.0, "last_exit": None, "maps": [], "if_it_dies": "all go on"},
+    {"role": "worker", "index": 1, "pid": 2105, "uid": 61003, "caps": "", "seccomp": "none",
+     "state": "ready", "restarts": 2, "rss_kb": 9216, "fds": 9,
+     "maps": [{"object": "/ribcage.r1.fib", "perms": "r-"}], "if_it_dies": "its flows wait"},
+]}  # fmt: skip
+DROPS = {
+    "reasons": [
+        {"reason": "rx-ring-full", "total": 31, "per_worker": [0, 31], "example": None},
+        {"reason": "no-route", "total": 240, "per_worker": [118, 122],
+         "example": "10.0.1.2 > 192.0.2.77"},
+    ],
+    "balance": {"rx": 1204411, "forwarded": 1204140, "delivered": 0, "dropped": 271, "held": 0,
+                "balanced": True},
+}  # fmt: skip
+WORKER = {"rx": 10, "forwarded": 7, "delivered": 1, "drops": {"no-route": 2}, "held": 0}
+STATS = {"workers": [{"worker": 0, **WORKER}], "totals": WORKER, "balanced": True,
+         "ports": {"eth1": {"rx": 10, "rx_bytes": 900, "tx": 7, "tx_bytes": 600,
+                            "ring_drops": 0}}}  # fmt: skip
+FOUND = {"dst": "198.51.100.7", "prefix": "198.51.100.0/24", "type": "forward",
+         "gateway": "10.0.2.11", "dev": "eth2", "source": "10.0.1.1", "generation": 42,
+         "ecmp": {"index": 0, "of": 2}, "hash": 0x5C,
+         "workers": [{"worker": 0, "generation": 42, "same": True},
+                     {"worker": 1, "generation": 38, "same": False}]}  # fmt: skip
+EXPLAINED = {"stages": [{"stage": "parse", "verdict": "ok", "detail": "IPv4, 28 bytes"},
+                        {"stage": "ttl", "verdict": "drop", "detail": "ttl 1 would become 0"}],
+             "verdict": "drop", "reason": "ttl-expired",
+             "icmp": "time-exceeded to 10.0.1.2"}  # fmt: skip
+VERIFIED = {"rib": 5, "fib4": 4, "fib6": 1, "differences": [], "count": 0, "seconds": 0.5}
+DIFFERENT = {**VERIFIED, "count": 1,
+             "differences": [{"prefix": "198.51.100.0/24", "rib": "10.0.2.10",
+                              "fib": None}]}  # fmt: skip
+FIB = {"engine": "multibit", "published": {"generation": 43}, "memory": {"live_bytes": 6 << 20}}
+
+
+def test_route_show_prints_one_line_a_route(router: Any, ribcage: Callable[..., Any]) -> None:
+    """Flags as FRR has them, next hops with weights, and how many workers use it."""
+    router.answers["route.list"] = {"routes": ROUTES, "cursor": None}
+    ran = ribcage("route", "show")
+    assert ran.status == 0
+    assert ran.out.splitlines() == [
+        "S>* 0.0.0.0/0        via 10.0.2.254 dev eth2  metric 10      2/2 workers",
+        "C>* 10.0.1.0/24      dev eth1                                2/2 workers",
+        "S>* 198.51.100.0/24  via 10.0.2.10 weight 2 | via 10.0.2.11  2/2 workers  stale",
+        "A>q 203.0.113.0/24   blackhole                               1/2 workers",
+        "K   192.0.2.0/24     via 10.9.9.9",
+    ]
+
+
+def test_route_show_follows_the_cursor_to_the_end(router: Any, ribcage: Any) -> None:
+    """All pages, as one JSON document; never more than 500 rows asked at once."""
+    pages = {None: ("a", ROUTES[:2]), "a": ("b", ROUTES[2:4]), "b": (None, ROUTES[4:])}
+
+    def listing(params: dict[str, Any]) -> dict[str, Any]:
+        assert params["limit"] <= 500
+        cursor, rows = pages[params.get("cursor")]
+        return {"routes": rows, "cursor": cursor}
+
+    router.answers["route.list"] = listing
+    document = ribcage("-j", "route", "show").document
+    assert document == {"schema": 1, "routes": ROUTES, "count": 5}
+    assert len(ribcage("route", "show", "--limit", 3).out.splitlines()) == 3
+
+
+def test_an_error_after_the_first_page_leaves_one_valid_document(router: Any, ribcage: Any) -> None:
+    """The list that was begun is closed, with the error beside it."""
+
+    def listing(params: dict[str, Any]) -> dict[str, Any]:
+        if "cursor" in params:
+            raise ConnectionAbortedError
+        return {"routes": ROUTES[:1], "cursor": "a"}
+
+    router.answers["route.list"] = listing
+    ran = ribcage("-j", "--timeout", "0.5", "route", "show")
+    assert ran.document["routes"] == ROUTES[:1]
+    assert ran.document["error"]["code"] == "E_NO_DAEMON"
+    assert ran.status == 4
+
+
+TEXTS = [
+    (["route", "get", "198.51.100.7"], "route.get", FOUND, 0,
+     "198.51.100.7 via 10.0.2.11 dev eth2 src 10.0.1.1    match 198.51.100.0/24"
+     "  ecmp 1/2 (hash 0x5c)  generation 42\n  worker1 still answers from generation 38\n"),
+    (["route", "add", "203.0.113.0/24", "via", "10.0.2.9"], "route.add", CHANGE, 0,
+     "added; published as generation 43 in 12 us, used by 2/2 workers after 38.4 us\n"),
+    (["route", "add", "203.0.113.0/24", "via", "10.0.2.9", "--dry-run"], "route.add", CHANGE, 0,
+     "would add 203.0.113.0/24; nothing was changed\n"),
+    (["route", "del", "203.0.113.0/24"], "route.del", CHANGE, 0,
+     "removed; published as generation 43 in 12 us, used by 2/2 workers after 38.4 us\n"),
+    (["ps", "--maps"], "process.list", PROCESSES, 0,
+     "ROLE         PID    UID  CAPS               SECCOMP  STATE    RSS  FDS  RESTARTS"
+     "  IF IT DIES\n"
+     "supervisor  2100      0  NET_ADMIN,NET_RAW  none     ready  18.0M   40         0  all go on\n"
+     "worker1     2105  61003  -                  none     ready   9.0M    9         2"
+     "  its flows wait\n"
+     "  r-    /ribcage.r1.fib\n"),
+    (["explain", "10.0.1.2", "198.51.100.7", "--in", "eth1", "--ttl", "1"], "explain", EXPLAINED, 1,
+     " 1 parse     ok           IPv4, 28 bytes\n"
+     " 2 ttl       DROP         ttl 1 would become 0\n"
+     " -> ttl-expired; time-exceeded to 10.0.1.2\n"),
+    (["drops"], "drops.show", DROPS, 0,
+     "REASON        WORKER0  WORKER1  TOTAL  EXAMPLE\n"
+     "no-route          118      122    240  10.0.1.2 > 192.0.2.77\n"
+     "rx-ring-full        0       31     31  (not kept)\n"
+     "balance: rx 1204411 = forwarded 1204140 + delivered 0 + dropped 271 + held 0   ok\n"),
+    (["stats", "--check"], "stats.show", STATS, 0,
+     "         RX  FORWARDED  DELIVERED  DROPPED  HELD\n"
+     "worker0  10          7          1        2     0\n"
+     "total    10          7          1        2     0\n"
+     "\n"
+     "PORT  RX  RX_BYTES  TX  TX_BYTES  RING_DROPS\n"
+     "eth1  10       900   7       600           0\n"
+     "\n"
+     "balance: rx = forwarded + delivered + dropped + held   ok\n"),
+    (["stats", "--check"], "stats.show", {**STATS, "balanced": False, "ports": {}}, 1,
+     "         RX  FORWARDED  DELIVERED  DROPPED  HELD\n"
+     "worker0  10          7          1        2     0\n"
+     "total    10          7          1        2     0\n"
+     "balance: rx = forwarded + delivered + dropped + held   NOT BALANCED\n"),
+    (["fib", "verify", "--samples", "100", "--seed", "7"], "fib.verify", VERIFIED, 0,
+     "RIB 5, FIB 4 IPv4 and 1 IPv6 (100 random lookups, seed 7): 0 differences in 500 ms\n"),
+    (["fib", "verify", "--samples", "0"], "fib.verify", DIFFERENT, 1,
+     "RIB 5, FIB 4 IPv4 and 1 IPv6 (0 random lookups, seed 1): 1 difference in 500 ms\n"
+     "  prefix 198.51.100.0/24  rib 10.0.2.10  fib -\n"),
+    (["fib", "show"], "fib.show", FIB, 0,
+     "engine  multibit\npublished\n  generation  43\nmemory\n  live_bytes  6291456 (6.0 MiB)\n"),
+    (["stop", "--no-wait"], "system.stop", {}, 0, "stopping\n"),
+]  # fmt: skip
+IDS = [" ".join(case[0]) + f" {case[3]}" for case in TEXTS]
+
+
+@pytest.mark.parametrize(("words", "method", "answer", "status", "text"), TEXTS, ids=IDS)
+def test_an_answer_as_text(
+    words: list[str], method: str, answer: Any, status: int, text: str, router: Any, ribcage: Any
+) -> None:
+    """What people read, to the letter, and the exit status."""
+    router.answers[method] = answer
+    ran = ribcage(*words)
+    assert (ran.status, ran.out, ran.err) == (status, text, "")
+    assert method in router.methods()
+
+
+@pytest.mark.parametrize(("words", "method", "answer", "status", "text"), TEXTS, ids=IDS)
+def test_an_answer_as_json(
+    words: list[str], method: str, answer: Any, status: int, text: str, router: Any, ribcage: Any
+) -> None:
+    """-j, even after the verb, gives the router's whole answer with the schema number."""
+    router.answers[method] = answer
+    for ran in (ribcage("-j", *words), ribcage(*words, "--json", "-p")):
+        assert ran.status == status
+        assert ran.document["schema"] == 1
+        assert {**answer, **ran.document} == ran.document
+
+
+PARAMS = [
+    (["route", "add", "198.51.100.0/24", "via", "10.0.2.10", "weight", "2", "via", "10.0.2.11",
+      "dev", "eth2", "metric", "5", "distance", "9", "--wait", "none"],
+     {"dst": "198.51.100.0/24", "type": "forward", "metric": 5, "distance": 9, "wait": "none",
+      "nexthops": [{"via": "10.0.2.10", "weight": 2}, {"via": "10.0.2.11", "dev": "eth2"}]}),
+    (["route", "add", "blackhole", "203.0.113.0/24"],
+     {"dst": "203.0.113.0/24", "type": "blackhole", "metric": 0, "nexthops": [],
+      "wait": "visible"}),
+    (["route", "add", "2001:DB8::/32", "via", "fe80::1", "dev", "eth1"],
+     {"dst": "2001:db8::/32", "type": "forward", "metric": 0, "wait": "visible",
+      "nexthops": [{"via": "fe80::1", "dev": "eth1"}]}),
+    (["route", "add", "default", "dev", "eth1"],
+     {"dst": "0.0.0.0/0", "type": "forward", "metric": 0, "wait": "visible",
+      "nexthops": [{"dev": "eth1"}]}),
+    (["route", "del", "192.0.2.9", "via", "10.0.2.9", "metric", "3", "--dry-run"],
+     {"dst": "192.0.2.9/32", "via": "10.0.2.9", "metric": 3, "wait": "visible", "dry_run": True}),
+    (["explain", "198.51.100.7", "--df", "--length", "1500"],
+     {"dst": "198.51.100.7", "df": True, "length": 1500}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "params"), PARAMS, ids=[" ".join(c[0]) for c in PARAMS])
+def test_words_become_parameters(words: list[str], params: Any, router: Any, ribcage: Any) -> None:
+    """The grammar of routes, as the router is asked."""
+    ribcage(*words)
+    assert [given for _, given in router.asked] == [params]
+
+
+BAD = [
+    (["route", "show", "10.0.0.1/8"], "E107"),
+    (["route", "show", "--family", "5"], "E_USAGE"),
+    (["route", "get", "10.0.0.0/8"], "E110"),
+    (["route", "get", "nowhere"], "E110"),
+    (["route", "add", "203.0.113.1/24", "via", "10.0.2.9"], "E107"),
+    (["route", "add", "203.0.113.0/24"], "E_USAGE"),
+    (["route", "add", "203.0.113.0/24", "via"], "E_USAGE"),
+    (["route", "add", "203.0.113.0/24", "vai", "10.0.2.9"], "E_USAGE"),
+    (["route", "add", "203.0.113.0/24", "via", "10.0.2.9", "metric", "-1"], "E_USAGE"),
+    (["route", "add", "203.0.113.0/24", "via", "10.0.2.9", "metric", "x"], "E102"),
+    (["route", "add", "203.0.113.0/24", "via", "10.0.2.9", "weight", "900"], "E104"),
+    (["route", "add", "203.0.113.0/24", "via", "127.0.0.1"], "E112"),
+    (["route", "add", "203.0.113.0/24", "via", "2001:db8::1"], "E115"),
+    (["route", "add", "2001:db8::/32", "via", "fe80::1"], "E111"),
+    (["route", "add", "203.0.113.0/24", "blackhole", "via", "10.0.2.9"], "E_USAGE"),
+    (["route", "add", "203.0.113.0/24", "via", "10.0.2.9", "--wait", "soon"], "E_USAGE"),
+    (["route", "del", "203.0.113.0/24", "weight", "2"], "E_USAGE"),
+    (["route", "load", "/nonexistent/table"], "E_USAGE"),
+    (["explain", "10.0.1.2", "2001:db8::1"], "E115"),
+    (["explain", "1.2.3.4", "1.2.3.5", "1.2.3.6"], "E_USAGE"),
+    (["explain", "10.0.1.2", "--ttl", "256"], "E_USAGE"),
+    (["fib", "verify", "--samples", "-1"], "E_USAGE"),
+    (["drops", "--for", "x"], "E_USAGE"),
+    (["stats", "extra"], "E_USAGE"),
+    (["ps", "--mpas"], "E_USAGE"),
+    (["stop", "now"], "E_USAGE"),
+    (["doctor", "--confg"], "E_USAGE"),
+    (["version", "extra"], "E_USAGE"),
+    (["help", "drop", "no-such"], "E_USAGE"),
+    (["help", "nothing"], "E_USAGE"),
+    (["run", "--log-file", "x"], "E_USAGE"),
+    (["config", "chekc"], "E_USAGE"),
+    (["rout", "show"], "E_USAGE"),
+    ([], "E_USAGE"),
+    (["-i", "../x", "route", "show"], "E_INSTANCE"),
+    (["--color", "blue", "version"], "E_USAGE"),
+    (["--timeout", "0", "version"], "E_USAGE"),
+    (["version", "--socket"], "E_USAGE"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "code"), BAD, ids=[" ".join(case[0]) for case in BAD])
+def test_a_line_that_cannot_be_obeyed_is_exit_2(
+    words: list[str], code: str, router: Any, ribcage: Any
+) -> None:
+    """A named error on stderr, or one JSON document; the router is not asked."""
+    ran = ribcage(*words)
+    assert (ran.status, ran.out) == (2, "")
+    assert "Traceback" not in ran.err
+    assert (f"error[{code}]: " in ran.err) or not words
+    ran = ribcage("-j", *words)
+    assert ran.status == 2
+    assert ran.document["schema"] == 1
+    assert ran.document["error"]["code"] == code
+    assert ran.document["error"]["message"]
+    assert router.asked == []
+
+
+def test_misspelt_words_are_met_with_the_right_ones(ribcage: Any) -> None:
+    """Commands, verbs, words of a route, options and reasons: did you mean ...?"""
+    assert "route" in ribcage("rout", "show").err
+    assert "check" in ribcage("config", "chekc").err
+    assert "did you mean via?" in ribcage("route", "add", "10.0.0.0/8", "vai", "10.0.0.1").err
+    assert "--maps" in ribcage("ps", "--mpas").err
+    assert "did you mean no-route?" in ribcage("help", "drop", "noroute").err
+    assert 'did you mean "10.0.0.0/8"?' in ribcage("route", "show", "10.0.0.1/8").err
+
+
+def test_show_in_front_means_the_same(router: Any, ribcage: Any) -> None:
+    """`show route` is `route show`."""
+    router.answers["route.list"] = {"routes": ROUTES, "cursor": None}
+    assert ribcage("show", "route").out == ribcage("route", "show").out
+
+
+def test_drops_for_a_while_counts_that_while(router: Any, ribcage: Any) -> None:
+    """--for takes two samples and shows their difference with a rate."""
+    samples = [
+        {"reasons": [{"reason": "no-route", "total": 5, "per_worker": [5]}]},
+        {"reasons": [{"reason": "no-route", "total": 8, "per_worker": [8]}]},
+    ]
+    router.answers["drops.show"] = lambda params: samples.pop(0)
+    document = ribcage("-j", "drops", "--for", "0.1").document
+    assert document["reasons"] == [
+        {"reason": "no-route", "total": 3, "per_worker": [3], "rate": 30.0}
+    ]
+
+
+def test_every_command_helps_with_two_examples_first(ribcage: Any) -> None:
+    """--help and `help` open with two lines to copy; under -j they are a document."""
+    commands = ["run", "stop", "reload", "ps", "explain", "stats", "drops", "doctor", "version",
+                "help", "route", "route show", "route get", "route add", "route del", "route load",
+                "fib", "fib show", "fib verify", "config", "config check",
+                "config compile"]  # fmt: skip
+    for command in commands:
+        ran = ribcage(*command.split(), "--help")
+        lines = [line.strip() for line in ran.out.splitlines() if line.strip()]
+        assert ran.status == 0
+        assert lines[1] == "Examples:", command
+        assert lines[2].startswith("ribcage "), command
+        assert lines[3].startswith("ribcage "), command
+        assert "\b" not in ran.out
+        asked = ribcage("-j", *command.split(), "--help").document
+        assert asked["help"].startswith("Usage: ribcage")
+        told = ribcage("help", *command.split()).out if command != "help" else ran.out
+        assert "Examples:" in told
+
+
+def test_colour_only_where_it_is_wanted(router: Any, ribcage: Any, monkeypatch: Any) -> None:
+    """Never into a pipe, not with NO_COLOR, always when asked for."""
+    router.answers["stats.show"] = STATS
+    assert "\x1b" not in ribcage("stats").out
+    assert "\x1b[32mok\x1b[0m" in ribcage("--color", "always", "stats").out
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in ribcage("stats", "--color", "auto").out
+
+
+def test_what_a_router_sends_does_not_reach_the_terminal_raw(router: Any, ribcage: Any) -> None:
+    """Control sequences in names and messages are shown as question marks."""
+    row = {**ROUTES[0], "nexthops": [{"via": "x\x1b]0;owned\x07", "dev": "a\rb"}]}
+    router.answers["route.list"] = {"routes": [row], "cursor": None}
+    out = ribcage("route", "show").out
+    assert "\x1b" not in out
+    assert "\r" not in out
+    assert "\x07" not in out

@@ -1,0 +1,81 @@
+"""`ribcage doctor` tries things, says what it found, and leaves nothing behind."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ribcage.cli import checks
+from ribcage.cli.checks import Finding
+from ribcage.cli.reasons import REASONS
+from ribcage.cli.trial import in_child
+
+
+def test_every_check_gives_a_verdict_and_leaves_nothing(ribcage: Any) -> None:
+    """Text and JSON agree; no shared object, namespace or interface stays."""
+    before = (set(Path("/dev/shm").iterdir()), Path("/proc/self/ns/net").readlink())
+    ran = ribcage("-j", "doctor")
+    after = (set(Path("/dev/shm").iterdir()), Path("/proc/self/ns/net").readlink())
+    assert not [path for path in after[0] - before[0] if "doctor" in path.name]
+    assert before[1] == after[1]
+    document = ran.document
+    verdicts = {check["name"]: check["verdict"] for check in document["checks"]}
+    assert len(verdicts) == 11
+    assert set(verdicts.values()) <= {"ok", "warn", "skip", "fail"}
+    assert document["ok"] == ("fail" not in verdicts.values())
+    assert ran.status == (0 if document["ok"] else 5)
+    assert verdicts["compiled module"] == "ok"
+
+
+def test_a_missing_thing_is_exit_5_with_what_to_do(ribcage: Any, monkeypatch: Any) -> None:
+    """FAIL lines carry advice, and the last line names them."""
+    failed = Finding("veth", "FAIL", "not supported", "modprobe veth")
+    for name in ("user_namespaces", "packet_ring", "nftables", "semaphores", "compiled_module"):
+        monkeypatch.setattr(checks, name, lambda: Finding("x", "ok", "y"))
+    monkeypatch.setattr(checks, "veth", lambda: failed)
+    ran = ribcage("doctor")
+    assert ran.status == 5
+    lines = ran.out.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("FAIL  veth"))
+    assert lines[at + 1] == "      -> modprobe veth"
+    assert lines[-1] == "FAIL  veth"
+
+
+def test_shared_memory_is_measured_against_what_is_configured() -> None:
+    """More than there is: FAIL with both numbers."""
+    assert checks.shared_memory(1)().verdict == "ok"
+    finding = checks.shared_memory(1 << 60)()
+    assert finding.verdict == "FAIL"
+    assert "1099511627776 MiB" in finding.detail
+
+
+def test_a_check_may_crash_or_hang_in_its_child() -> None:
+    """The caller lives on and is told."""
+
+    def hang() -> str:
+        os.read(os.pipe()[0], 1)
+        return ""
+
+    def crash() -> str:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return ""
+
+    def refuse() -> str:
+        raise PermissionError(1, "Operation not permitted")
+
+    assert in_child(lambda: "fine") == (True, "fine")
+    assert in_child(refuse) == (False, "Operation not permitted")
+    assert in_child(hang, timeout=0.2) == (False, "no result within 0.2 s")
+    assert in_child(crash) == (False, "the check ended with status -9")
+
+
+def test_each_drop_reason_has_its_help() -> None:
+    """The closed list of csrc and the help pages are one list."""
+    core = pytest.importorskip("ribcage.shared._core")
+    if not hasattr(core.lib, "drop_reason_name"):
+        pytest.skip("this build has no drop_reason_name()")
+    names = [core.lib.drop_reason_name(number) for number in range(1, 64)]
+    known = {core.ffi.string(name).decode() for name in names if name != core.ffi.NULL}
+    assert set(REASONS) == known - {""}

@@ -1,0 +1,185 @@
+"""A good file makes its plan; damaged ones make reports, never anything else."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ribcage.controlplane.config.load import check, load, load_plan
+from ribcage.controlplane.config.machine import Machine
+from ribcage.controlplane.config.model import LATER, TABLES, keys_of
+from ribcage.controlplane.config.positions import Positions
+from ribcage.controlplane.config.problems import ConfigErrors
+from ribcage.shared.plan import InterfacePlan, NexthopPlan, Plan, RoutePlan
+
+EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "ribcage.toml"
+TEXT = EXAMPLE.read_text()
+MACHINE = Machine(cpus=(0, 1, 2, 3), msgmnb=16384, groups=frozenset())
+
+
+def test_the_shipped_example_is_a_good_file() -> None:
+    """docs/ribcage.toml compiles without error or warning, and says what the plan then holds."""
+    plan, report = load(EXAMPLE, MACHINE)
+    assert report.problems == ()
+    assert plan is not None
+    assert plan.config_path == str(EXAMPLE)
+    assert plan.interfaces[0] == InterfacePlan(
+        "eth1", ("10.0.1.1/24", "2001:db8:1::1/64"), 1500, "fix"
+    )
+    assert plan.routes == (
+        RoutePlan("0.0.0.0/0", "forward", (NexthopPlan("10.0.2.254"),), 10),
+        RoutePlan(
+            "198.51.100.0/24",
+            nexthops=(NexthopPlan("10.0.2.10", None, 2), NexthopPlan("10.0.2.11")),
+        ),
+        RoutePlan("203.0.113.0/24", "blackhole"),
+        RoutePlan("2001:db8:ffff::/48", nexthops=(NexthopPlan("fe80::1", "eth2"),)),
+    )
+    assert Plan.from_json(plan.dumps()) == plan
+
+
+def test_the_example_shows_every_key() -> None:
+    """A key added to the model has to be shown to users, commented out at least."""
+    missing = [
+        f"{'.'.join(table)}.{key}"
+        for table, model in TABLES.items()
+        for key in keys_of(model)
+        if key not in TEXT
+    ]
+    assert missing == []
+
+
+def test_what_the_example_says_is_the_default_is_the_default() -> None:
+    """Without its interfaces, routes and router id the example is an empty file's plan."""
+    empty, _ = check("", machine=MACHINE)
+    full, _ = check(TEXT, machine=MACHINE)
+    assert empty is not None
+    assert full is not None
+    for name in ("workers", "fib", "events", "icmp", "hold", "rings", "management", "log"):
+        assert getattr(empty, name) == getattr(full, name), name
+
+
+def test_later_keys_are_not_also_known_keys() -> None:
+    """A key this build acts on is not told to come later."""
+    assert [path for path in LATER if path[-1] in keys_of(TABLES[path[:-1]])] == []
+
+
+def test_auto_leaves_one_cpu_to_control() -> None:
+    """count = "auto" is the machine's CPUs less one, and at least one."""
+    text = '[workers]\ncount = "auto"\n'
+    for cpus, count in (((0, 1, 2, 3), 3), ((0,), 1)):
+        plan, _ = check(text, machine=Machine(cpus=cpus))
+        assert plan is not None
+        assert plan.workers.count == count
+
+
+def test_settings_with_units_and_digits_are_read() -> None:
+    """Durations become seconds, the mode a number, users a pair."""
+    plan, report = check(
+        '[router]\norphan_timeout = "0s"\nteach = true\n[management]\nmode = "0660"\n'
+        'group = "staff"\nidle_timeout = "2m"\n[workers]\nusers = "61000-61063"\n'
+        'restart = { max = 1, window = "500s" }\n[fib]\npublish = { max_delay = "500us" }\n',
+        machine=Machine(groups=frozenset({"staff"})),
+    )
+    assert plan is not None, report.render()
+    assert (plan.orphan_timeout, plan.teach, plan.management.mode) == (0.0, True, 0o660)
+    assert (plan.management.group, plan.management.idle_timeout) == ("staff", 120.0)
+    assert (plan.workers.users, plan.workers.restart_window) == ((61000, 61063), 500.0)
+    assert plan.fib.max_delay == pytest.approx(0.0005)
+
+
+def test_link_local_networks_do_not_overlap() -> None:
+    """Every link has its own fe80::/64."""
+    plan, report = check(
+        '[[interface]]\nname = "a"\naddress = "fe80::1/64"\n'
+        '[[interface]]\nname = "b"\naddress = "fe80::1/64"\n'
+    )
+    assert plan is not None, report.render()
+
+
+def test_point_to_point_networks_have_no_edges() -> None:
+    """Both addresses of a /31 (RFC 3021) and a /127 (RFC 6164) are hosts."""
+    plan, report = check(
+        '[[interface]]\nname = "a"\naddress = ["10.0.0.0/31", "2001:db8::/127"]\n'
+        '[[route]]\ndst = "192.0.2.0/24"\nvia = "10.0.0.1"\n'
+    )
+    assert plan is not None, report.render()
+
+
+def test_windows_line_ends_and_a_byte_order_mark_are_read() -> None:
+    """Columns stay right, as tomllib reads CRLF as LF."""
+    _, report = check(b'\xef\xbb\xbf[fib]\r\nsync = "x"\r\n', "r.toml")
+    assert [(p.span.line, p.span.column) for p in report.problems] == [(2, 8)]
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "fifo"])
+def test_a_file_that_cannot_be_read_is_one_error(kind: str, tmp_path: Path) -> None:
+    """E002 without a place, and no waiting for a FIFO's writer."""
+    path = tmp_path / "r.toml"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    with pytest.raises(ConfigErrors) as caught:
+        load_plan(path)
+    assert [problem.code for problem in caught.value.report.problems] == ["E002"]
+
+
+def mutated(rng: random.Random) -> str:
+    """The example after some random damage: characters, lines, values, keys."""
+    lines = TEXT.split("\n")
+    for _ in range(rng.randint(1, 4)):
+        number = rng.randrange(len(lines))
+        line = lines[number]
+        match rng.randrange(7):
+            case 0 if len(lines) > 1:
+                del lines[number]
+            case 1:
+                lines.insert(number, lines[rng.randrange(len(lines))])
+            case 2 if line:
+                at = rng.randrange(len(line))
+                lines[number] = line[:at] + rng.choice("\"[]{}=,.#\\'-0aé\x00\t\n") + line[at + 1 :]
+            case 3 if "=" in line:
+                value = rng.choice(
+                    ['""', "-1", "1e400", "nan", "[]", "{}", "[[1]]", "true", "07:32:00",
+                     '"\\u0000"',
+                     "1979-05-27", '"fe80::1%eth0"', "99999999999999999999", '["10.0.0.1/24", 3]',
+                     "[{ via = 3 }]", '"0.0.0.0/0"', "{ a.b.c = [] }", '"::ffff:1.2.3.4/100"']
+                )  # fmt: skip
+                lines[number] = line.split("=")[0] + "= " + value
+            case 4 if "=" in line:
+                lines[number] = (
+                    rng.choice(["x", "via", "dst", '"a b"']) + " =" + line.split("=", 1)[1]
+                )
+            case 5:
+                lines[number] = rng.choice(["[route]", "[[fib]]", "[a.b.c]", "[[route.nexthops]]"])
+            case _:
+                lines = lines[: number + 1]
+    return "\n".join(lines)
+
+
+@settings(max_examples=1200, deadline=None)
+@given(st.integers(0, 2**32))
+def test_no_damage_makes_anything_but_a_report(seed: int) -> None:
+    """A plan without errors or errors without a plan; both forms of the report can be made."""
+    text = mutated(random.Random(seed))
+    plan, report = check(text, "r.toml", MACHINE)
+    assert (plan is None) == (report.errors > 0)
+    assert report.render().count(": error[") == report.errors
+    lines = text.replace("\r\n", "\n").split("\n")
+    for problem in report.problems:
+        assert 1 <= problem.span.line <= len(lines)
+        assert 1 <= problem.span.column <= len(lines[problem.span.line - 1]) + 1
+    assert len(report.to_json()) == len(report.problems)
+    if plan is not None:
+        assert Plan.from_json(plan.dumps()) == plan
+
+
+@given(st.text(max_size=200) | st.text("[]{}=\"\\.,a1#\n '", max_size=60))
+def test_the_position_index_takes_any_text(text: str) -> None:
+    """It judges nothing, ends always, and answers for paths it does not know."""
+    positions = Positions(text)
+    assert positions.value(("a", 0, "b")).line >= 1
+    assert positions.lost().column >= 1
