@@ -156,7 +156,7 @@ class Node:
         if pid == 0:
             try:
                 os.close(reader)
-                _enter(self.pid, self.lab.user)
+                _enter(self.pid, self.lab._outside())
                 answer = _pickled(function, args, kwargs)
                 with os.fdopen(writer, "wb") as pipe:
                     pipe.write(answer)
@@ -216,6 +216,7 @@ class Lab:
         self._indexes = itertools.count(101)
         command = [*_unshare(self.user), sys.executable, "-I", "-S", str(HOLDER)]
         self._base = self._hold(command, b"")
+        self._user_inode = Path(f"/proc/{self._base.pid}/ns/user").stat().st_ino
 
     def __enter__(self) -> Self:
         return self
@@ -271,8 +272,13 @@ class Lab:
         )
         two.ip(f"link set {name2} up")
 
+    def _outside(self) -> bool:
+        """Whether the caller has to enter the lab's user namespace; a process inside (a child
+        of `Node.call`) may not enter it a second time."""
+        return Path("/proc/self/ns/user").stat().st_ino != self._user_inode
+
     def _nsenter(self, pid: int) -> list[str]:
-        user = ["-U", "--preserve-credentials"] if self.user else []
+        user = ["-U", "--preserve-credentials"] if self._outside() else []
         return ["nsenter", "-t", str(pid), *user, "-m", "-i"]
 
     def _hold(self, command: Sequence[str], hello: bytes) -> subprocess.Popen[bytes]:

@@ -479,4 +479,3 @@ def test_a_failed_journal_write_changes_nothing(lab: Lab, tmp_path: Path) -> Non
 
     r1.call(lambda: asyncio.run(main()))
     assert state(r1) == before
-
