@@ -55,6 +55,7 @@ from ribcage.controlplane.kernel.settings import Settings, namespace_settings, t
 from ribcage.controlplane.kernel.undo import undo
 
 START_TIMEOUT: Final = 5.0
+REMANAGE_DELAY: Final = 0.2
 RETRY_DELAY: Final = 0.05  # before a spoilt dump is asked for again: a storm must not be fed
 FIGHTS: Final = 10  # times in FIGHT_WINDOW that forwarding is set back
 FIGHT_WINDOW: Final = 10.0
@@ -92,6 +93,7 @@ class KernelEdge:
         self._unsent: set[tuple[str, str]] = set()  # managed, to be journalled and asked for
         self._fights: deque[float] = deque()
         self._counters = {"events": 0, "resolve_sent": 0, "resolve_refused": 0, "set_back": 0}
+        self._counters["failed_events"] = 0
         self._synced = asyncio.Event()
         self._made: dict[str, int] = {}  # port -> ifindex that was brought up
         self._down: set[int] = set()  # ports that are administratively down now
@@ -298,6 +300,14 @@ class KernelEdge:
             asyncio.get_running_loop().call_soon(self._flush_managed)
         self._unsent.add(entry)
 
+    def _again(self, name: str) -> None:
+        """Ask for all managed neighbours of a port that is there; harmless for those that are."""
+        link = self._links.by_name(name)
+        if link is not None and link.carrier and self._monitor is not None:
+            for entry in self._managed:
+                if entry[0] == name:
+                    self._want(entry)
+
     def _flush_managed(self) -> None:
         if self._unsent - self._journal.managed:
             self._journal.managed |= self._unsent
@@ -321,6 +331,10 @@ class KernelEdge:
             if link is not None and link.name in self._wanted:
                 managed = (link.name, message.address) in self._managed
                 self._tell(self._neighbours.apply(message, generation, managed))
+                if message.gone and managed:
+                    # Deleted by hand, or with the last address of the port. Not at once: with
+                    # a lost carrier this comes before the link's own message.
+                    asyncio.get_running_loop().call_later(REMANAGE_DELAY, self._again, link.name)
         elif message.forwarding:
             self._forwarding_on(message)
 
@@ -341,13 +355,25 @@ class KernelEdge:
                 self._link_changed(event)
             elif isinstance(event, AddressEvent):
                 self._wake.set()  # the host port's source may have to change
+            self._emit(event)
+
+    def _emit(self, event: Event) -> None:
+        """A consumer's mistake must not cost the other messages of the datagram."""
+        try:
             self._on_event(event)
+        except Exception as error:
+            self._counters["failed_events"] += 1
+            self._log("error", "kernel.on-event", what=repr(event), why=repr(error))
 
     def _link_changed(self, event: LinkEvent) -> None:
         if event.gone:
             self._down.discard(event.ifindex)
             for lost in self._neighbours.lose_port(event.ifindex):
-                self._on_event(lost)
+                self._emit(lost)
+            port = self._pair.port
+            if port is not None and event.ifindex in (port.ifindex, port.kernel_ifindex):
+                self._pair.port = None  # somebody deleted it: made again by the next pass
+                self._wake.set()
             return
         if event.name not in self._wanted:
             return
@@ -357,10 +383,7 @@ class KernelEdge:
             self._returned.add(event.name)
             self._wake.set()
         if event.up and event.carrier:
-            # Losing the carrier deletes neighbours, managed ones too.
-            for entry in self._managed:
-                if entry[0] == event.name:
-                    self._want(entry)
+            self._again(event.name)  # losing the carrier deletes neighbours, managed ones too
 
     def _forwarding_on(self, message: ForwardingMessage) -> None:
         link = self._links.links.get(message.ifindex)
@@ -378,13 +401,16 @@ class KernelEdge:
         restored = False
         if len(self._fights) < FIGHTS:
             self._fights.append(now)
-            restored = bool(self._settings.switch_off(path))
+            try:
+                restored = bool(self._settings.switch_off(path))
+            except OSError as error:  # the journal could not be written
+                self._log("warning", "kernel.journal", why=error.strerror)
             self._counters["set_back"] += restored
         else:
             # Look again when the window has passed: nothing may be told of it any more.
             asyncio.get_running_loop().call_later(FIGHT_WINDOW, self._look_again, message)
         self._log("warning", "kernel.forwarding-on", setting=path, restored=restored)
-        self._on_event(ForwardingEvent(name, message.ifindex, message.family, restored))
+        self._emit(ForwardingEvent(name, message.ifindex, message.family, restored))
 
     def _look_again(self, message: ForwardingMessage) -> None:
         if self._monitor is not None:
@@ -426,7 +452,11 @@ class KernelEdge:
     async def _host_side(self, route: AsyncIPRoute) -> list[str]:
         """MTU and source addresses of the host port, from the ports that exist now."""
         mtus = [link.mtu for name in self._wanted if (link := self._links.by_name(name))]
-        problems = await self._pair.set_mtu(route, max(mtus, default=DEFAULT_MTU))
+        mtu = max(mtus, default=DEFAULT_MTU)
+        if self._pair.port is None:
+            problems = await self._pair.ensure(route, mtu)
+        else:
+            problems = await self._pair.set_mtu(route, mtu)
         return problems + await self._pair.set_sources(route, self._sources())
 
     def _sources(self) -> dict[int, str | None]:
@@ -449,7 +479,7 @@ class KernelEdge:
         """A chain for each port that exists, and for rc-port; no nft call when none changed."""
         port = self._pair.port
         links = [link for name in sorted(self._wanted) if (link := self._links.by_name(name))]
-        state = (*(f"{link.name}/{link.ifindex}" for link in links), port.name if port else "")
+        state = (*(f"{link.name}/{link.ifindex}" for link in links), f"{port and port.ifindex}")
         if state == self._filtered:
             return []
         if self._table not in self._journal.tables:
