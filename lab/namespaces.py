@@ -17,17 +17,18 @@ Not promised: a private /sys (`/sys/class/net` is the host's; ask netlink), a pr
 isolation of any kind from what runs inside.
 """
 
-import ctypes
 import itertools
 import os
-import pickle
 import subprocess
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, ParamSpec, Self, TypeVar
+
+from ribcage.lab.inside import LabError, call_inside
+
+__all__ = ["Lab", "LabError", "Node", "available"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,10 +42,6 @@ SWITCHES = [
     ("kernel/unprivileged_userns_clone", "0", "1"),  # older Debian
     ("user/max_user_namespaces", "0", "15000"),
 ]
-
-
-class LabError(Exception):
-    """A namespace, link or command of the lab could not be made; the text says which and why."""
 
 
 def _environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -151,56 +148,7 @@ class Node:
         The child shares nothing with the caller afterwards: the result is pickled (so is an
         exception; one that cannot be becomes a LabError). It has its own main thread only.
         """
-        reader, writer = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                os.close(reader)
-                _enter(self.pid, self.lab.user)
-                answer = _pickled(function, args, kwargs)
-                with os.fdopen(writer, "wb") as pipe:
-                    pipe.write(answer)
-            finally:
-                os._exit(0)
-        os.close(writer)
-        with os.fdopen(reader, "rb") as pipe:
-            data = pipe.read()
-        os.waitpid(pid, 0)
-        if not data:
-            raise LabError(f"{self.name}: the child running {function.__name__} died")
-        good, value = pickle.loads(data)
-        if not good:
-            raise value
-        result: R = value
-        return result
-
-
-def _enter(pid: int, user: bool) -> None:
-    """Move this (single-threaded) process into the namespaces of process `pid`."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    here = Path.cwd()
-    kinds = [*(["user"] if user else []), "mnt", "ipc", "net"]
-    descriptors = [os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in kinds]
-    for kind, descriptor in zip(kinds, descriptors, strict=True):
-        if libc.setns(descriptor, 0) != 0:
-            raise LabError(f"setns({kind}): {os.strerror(ctypes.get_errno())}")
-        os.close(descriptor)
-    os.chdir(here)
-
-
-def _pickled(function: Callable[..., Any], args: Any, kwargs: Any) -> bytes:
-    """(True, result) or (False, exception) of a call, as bytes."""
-    try:
-        return pickle.dumps((True, function(*args, **kwargs)))
-    except BaseException as error:
-        # The frames die with the child; their text travels as a note of the exception.
-        error.add_note("in the child:\n" + traceback.format_exc())
-        try:
-            data = pickle.dumps((False, error))
-            pickle.loads(data)  # some exceptions pickle and do not come back
-            return data
-        except Exception:
-            return pickle.dumps((False, LabError(f"{type(error).__name__}: {error}")))
+        return call_inside(self.pid, self.lab._outside(), function, *args, **kwargs)
 
 
 class Lab:
@@ -216,6 +164,7 @@ class Lab:
         self._indexes = itertools.count(101)
         command = [*_unshare(self.user), sys.executable, "-I", "-S", str(HOLDER)]
         self._base = self._hold(command, b"")
+        self._user_inode = Path(f"/proc/{self._base.pid}/ns/user").stat().st_ino
 
     def __enter__(self) -> Self:
         return self
@@ -271,8 +220,13 @@ class Lab:
         )
         two.ip(f"link set {name2} up")
 
+    def _outside(self) -> bool:
+        """Whether the caller has to enter the lab's user namespace; a process inside (a child
+        of `Node.call`) may not enter it a second time."""
+        return Path("/proc/self/ns/user").stat().st_ino != self._user_inode
+
     def _nsenter(self, pid: int) -> list[str]:
-        user = ["-U", "--preserve-credentials"] if self.user else []
+        user = ["-U", "--preserve-credentials"] if self._outside() else []
         return ["nsenter", "-t", str(pid), *user, "-m", "-i"]
 
     def _hold(self, command: Sequence[str], hello: bytes) -> subprocess.Popen[bytes]:

@@ -17,47 +17,41 @@ what the kernel refuses, but OSError from `start` when netlink itself is refused
 """
 
 import asyncio
-import socket
-import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from pyroute2 import AsyncIPRoute
 from ribcage.controlplane.kernel import filter as transit
+from ribcage.controlplane.kernel.asker import Asker
 from ribcage.controlplane.kernel.events import (
     AddressEvent,
     Event,
-    ForwardingEvent,
     LinkEvent,
     NeighbourEvent,
 )
+from ribcage.controlplane.kernel.guard import ForwardingGuard
 from ribcage.controlplane.kernel.journal import Journal
 from ribcage.controlplane.kernel.links import LinkTable
 from ribcage.controlplane.kernel.messages import (
-    ALL_INTERFACES,
     RTM_GETADDR,
     RTM_GETLINK,
     RTM_GETNEIGH,
     AddressMessage,
     Content,
-    ForwardingMessage,
     LinkMessage,
     NeighbourMessage,
-    resolve_request,
 )
 from ribcage.controlplane.kernel.monitor import Monitor, open_socket
-from ribcage.controlplane.kernel.neighbours import Limiter, NeighbourTable
+from ribcage.controlplane.kernel.neighbours import NeighbourTable
 from ribcage.controlplane.kernel.ports import Interface, Ports, canonical
 from ribcage.controlplane.kernel.rchost import HostPair, HostPort
 from ribcage.controlplane.kernel.settings import Settings, namespace_settings, table_sizes
 from ribcage.controlplane.kernel.undo import undo
 
 START_TIMEOUT: Final = 5.0
+REMANAGE_DELAY: Final = 0.2
 RETRY_DELAY: Final = 0.05  # before a spoilt dump is asked for again: a storm must not be fed
-FIGHTS: Final = 10  # times in FIGHT_WINDOW that forwarding is set back
-FIGHT_WINDOW: Final = 10.0
 DEFAULT_MTU: Final = 1500
 
 
@@ -85,13 +79,9 @@ class KernelEdge:
         self._max_neighbours = max_neighbours
         self._links = LinkTable()
         self._neighbours = NeighbourTable(max_neighbours)
-        self._limiter = Limiter()
         self._wanted: dict[str, Interface] = {}
         self._router_id: str | None = None
-        self._managed: set[tuple[str, str]] = set()  # interface name, address
-        self._unsent: set[tuple[str, str]] = set()  # managed, to be journalled and asked for
-        self._fights: deque[float] = deque()
-        self._counters = {"events": 0, "resolve_sent": 0, "resolve_refused": 0, "set_back": 0}
+        self._counters = {"events": 0, "failed_events": 0}
         self._synced = asyncio.Event()
         self._made: dict[str, int] = {}  # port -> ifindex that was brought up
         self._down: set[int] = set()  # ports that are administratively down now
@@ -114,6 +104,7 @@ class KernelEdge:
         self._settings = Settings(self._journal, self._log)
         self._ports = Ports(self._journal, self._settings, self._links, self._log)
         self._pair = HostPair(self._instance, self._journal, self._log)
+        self._guard = ForwardingGuard(self._settings, self._links, self._emit, self._log)
         self._table = transit.table_name(self._instance)
         problems = self._settings.apply(namespace_settings())
         self._settings.raise_to(table_sizes(self._max_neighbours))
@@ -123,6 +114,9 @@ class KernelEdge:
             self._heard,
             self._complete,
             lambda again: loop.call_later(RETRY_DELAY, again),
+        )
+        self._asker = Asker(
+            self._journal, self._links, self._neighbours, self._monitor.send, self._log
         )
         loop.add_reader(self._monitor.fileno(), self._monitor.read)
         self._monitor.resync()
@@ -187,6 +181,8 @@ class KernelEdge:
             self._task = None
         if self._monitor is not None:
             asyncio.get_running_loop().remove_reader(self._monitor.fileno())
+            self._guard.close()
+            self._asker.close()
             self._monitor.close()
             self._monitor = None
 
@@ -218,10 +214,10 @@ class KernelEdge:
         return {
             **self._counters,
             **(self._monitor.counters if self._monitor else {}),
-            "resolve_limited": self._limiter.limited,
+            **self._asker.counters(),
+            "forwarding_set_back": self._guard.set_back,
             "neighbours_refused": self._neighbours.refused,
             "neighbours": len(self._neighbours.entries),
-            "managed": len(self._managed),
         }
 
     # -- neighbours -----------------------------------------------------------------------------
@@ -233,80 +229,25 @@ class KernelEdge:
         False when nothing was asked: not a configured port that exists, not a unicast address,
         over the rate, or the table is full and the neighbour unknown.
         """
-        known = _unicast(address)
         link = self._links.links.get(ifindex)
-        if known is None or link is None or link.name not in self._wanted or not self._monitor:
-            self._counters["resolve_refused"] += 1
-            return False
-        key = (ifindex, known)
-        managed = (link.name, known) in self._managed
-        full = len(self._neighbours.entries) >= self._neighbours.limit
-        if full and not managed and key not in self._neighbours.entries:
-            self._neighbours.refused += 1
-            return False
-        if not self._limiter.admit(key, time.monotonic()):
-            return False
-        self._counters["resolve_sent"] += 1
-        return self._monitor.send(resolve_request(ifindex, known, managed))
+        return link is not None and link.name in self._wanted and self._asker.resolve(link, address)
 
     def manage(self, ifindex: int, address: str) -> bool:
         """Keep a gateway resolved, also over link flaps and when the port comes back under
         another ifindex. Idempotent. False: unknown ifindex, or not a unicast address."""
-        known = _unicast(address)
         link = self._links.links.get(ifindex)
-        if known is None or link is None:
-            return False
-        entry = (link.name, known)
-        if entry not in self._managed:
-            self._managed.add(entry)
-            self._want(entry)
-        return True
+        return link is not None and self._asker.manage(link, address)
 
     def unmanage(self, ifindex: int, address: str) -> None:
         """Let the neighbour age like any other. Idempotent."""
-        known = _unicast(address)
         link = self._links.links.get(ifindex)
-        if known is None or link is None or (link.name, known) not in self._managed:
-            return
-        self._managed.discard((link.name, known))
-        self._unsent.discard((link.name, known))
-        if self._monitor is not None:
-            self._monitor.send(resolve_request(ifindex, known, managed=False))
-        self._journal.managed.discard((link.name, known))
-        self._save()
+        if link is not None:
+            self._asker.unmanage(link, address)
 
     def sweep_managed(self) -> None:
         """Let go of what a predecessor managed and `manage` was not called for since start.
         Control calls it once, when its own gateways are all known again."""
-        for name, address in self._journal.managed - self._managed:
-            link = self._links.by_name(name)
-            if link is not None and self._monitor is not None:
-                self._monitor.send(resolve_request(link.ifindex, address, managed=False))
-        self._journal.managed &= self._managed
-        self._save()
-
-    def _save(self) -> None:
-        """The journal of neighbours: a full disk costs their undo, not their service."""
-        try:
-            self._journal.write()
-        except OSError as error:
-            self._log("warning", "kernel.journal", why=error.strerror)
-
-    def _want(self, entry: tuple[str, str]) -> None:
-        """Journal and ask at the end of this turn of the loop: one write for a thousand."""
-        if not self._unsent:
-            asyncio.get_running_loop().call_soon(self._flush_managed)
-        self._unsent.add(entry)
-
-    def _flush_managed(self) -> None:
-        if self._unsent - self._journal.managed:
-            self._journal.managed |= self._unsent
-            self._save()
-        for name, address in sorted(self._unsent):
-            link = self._links.by_name(name)
-            if link is not None and self._monitor is not None:
-                self._monitor.send(resolve_request(link.ifindex, address, managed=True))
-        self._unsent.clear()
+        self._asker.sweep()
 
     # -- what the kernel says -------------------------------------------------------------------
 
@@ -319,10 +260,16 @@ class KernelEdge:
         elif isinstance(message, NeighbourMessage):
             link = self._links.links.get(message.ifindex)
             if link is not None and link.name in self._wanted:
-                managed = (link.name, message.address) in self._managed
+                managed = (link.name, message.address) in self._asker.managed
                 self._tell(self._neighbours.apply(message, generation, managed))
+                if message.gone and managed:
+                    # Deleted by hand, or with the last address of the port. Not at once: with
+                    # a lost carrier this comes before the link's own message.
+                    asyncio.get_running_loop().call_later(
+                        REMANAGE_DELAY, self._asker.again, link.name
+                    )
         elif message.forwarding:
-            self._forwarding_on(message)
+            self._guard.switched_on(message)
 
     def _complete(self, kind: int, generation: int) -> None:
         """A dump is complete: what it did not mention is gone."""
@@ -341,13 +288,25 @@ class KernelEdge:
                 self._link_changed(event)
             elif isinstance(event, AddressEvent):
                 self._wake.set()  # the host port's source may have to change
+            self._emit(event)
+
+    def _emit(self, event: Event) -> None:
+        """A consumer's mistake must not cost the other messages of the datagram."""
+        try:
             self._on_event(event)
+        except Exception as error:
+            self._counters["failed_events"] += 1
+            self._log("error", "kernel.on-event", what=repr(event), why=repr(error))
 
     def _link_changed(self, event: LinkEvent) -> None:
         if event.gone:
             self._down.discard(event.ifindex)
             for lost in self._neighbours.lose_port(event.ifindex):
-                self._on_event(lost)
+                self._emit(lost)
+            port = self._pair.port
+            if port is not None and event.ifindex in (port.ifindex, port.kernel_ifindex):
+                self._pair.port = None  # somebody deleted it: made again by the next pass
+                self._wake.set()
             return
         if event.name not in self._wanted:
             return
@@ -357,38 +316,7 @@ class KernelEdge:
             self._returned.add(event.name)
             self._wake.set()
         if event.up and event.carrier:
-            # Losing the carrier deletes neighbours, managed ones too.
-            for entry in self._managed:
-                if entry[0] == event.name:
-                    self._want(entry)
-
-    def _forwarding_on(self, message: ForwardingMessage) -> None:
-        link = self._links.links.get(message.ifindex)
-        name = link.name if link else None
-        # When everything was switched on, each interface is told as well: one write ends it.
-        switch = self._settings.forwarding_path(message.family, ALL_INTERFACES, None)
-        path = self._settings.forwarding_path(message.family, message.ifindex, name)
-        if switch is not None and self._settings.read(switch) == "1":
-            path, name = switch, None
-        if path is None or self._settings.read(path) in (None, "0"):
-            return
-        now = time.monotonic()
-        while self._fights and self._fights[0] < now - FIGHT_WINDOW:
-            self._fights.popleft()
-        restored = False
-        if len(self._fights) < FIGHTS:
-            self._fights.append(now)
-            restored = bool(self._settings.switch_off(path))
-            self._counters["set_back"] += restored
-        else:
-            # Look again when the window has passed: nothing may be told of it any more.
-            asyncio.get_running_loop().call_later(FIGHT_WINDOW, self._look_again, message)
-        self._log("warning", "kernel.forwarding-on", setting=path, restored=restored)
-        self._on_event(ForwardingEvent(name, message.ifindex, message.family, restored))
-
-    def _look_again(self, message: ForwardingMessage) -> None:
-        if self._monitor is not None:
-            self._forwarding_on(message)
+            self._asker.again(event.name)  # losing the carrier deletes neighbours, managed ones too
 
     # -- keeping the ports ----------------------------------------------------------------------
 
@@ -426,7 +354,11 @@ class KernelEdge:
     async def _host_side(self, route: AsyncIPRoute) -> list[str]:
         """MTU and source addresses of the host port, from the ports that exist now."""
         mtus = [link.mtu for name in self._wanted if (link := self._links.by_name(name))]
-        problems = await self._pair.set_mtu(route, max(mtus, default=DEFAULT_MTU))
+        mtu = max(mtus, default=DEFAULT_MTU)
+        if self._pair.port is None:
+            problems = await self._pair.ensure(route, mtu)
+        else:
+            problems = await self._pair.set_mtu(route, mtu)
         return problems + await self._pair.set_sources(route, self._sources())
 
     def _sources(self) -> dict[int, str | None]:
@@ -449,7 +381,7 @@ class KernelEdge:
         """A chain for each port that exists, and for rc-port; no nft call when none changed."""
         port = self._pair.port
         links = [link for name in sorted(self._wanted) if (link := self._links.by_name(name))]
-        state = (*(f"{link.name}/{link.ifindex}" for link in links), port.name if port else "")
+        state = (*(f"{link.name}/{link.ifindex}" for link in links), f"{port and port.ifindex}")
         if state == self._filtered:
             return []
         if self._table not in self._journal.tables:
@@ -461,15 +393,3 @@ class KernelEdge:
         problem = await transit.apply(rules)
         self._filtered = state if problem is None else None
         return [] if problem is None else [problem]
-
-
-def _unicast(address: str) -> str | None:
-    """The kernel's spelling of a unicast address, or None."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        packed = socket.inet_pton(family, address)
-    except (OSError, ValueError):
-        return None
-    if not any(packed) or packed[0] == 0xFF or (len(packed) == 4 and packed[0] >= 0xE0):
-        return None
-    return socket.inet_ntop(family, packed)

@@ -300,6 +300,58 @@ def test_a_managed_gateway_comes_back_with_the_carrier(lab: Lab, tmp_path: Path)
     in_r1(lab, tmp_path / "undo.json", body)
 
 
+def test_a_managed_gateway_deleted_by_hand_comes_back(lab: Lab, tmp_path: Path) -> None:
+    """`ip neigh del` on a gateway is repaired by itself."""
+
+    async def body(rig: Rig) -> None:
+        rig.edge.manage(socket.if_nametoindex("eth2"), "10.0.2.2")
+        await rig.resolved("10.0.2.2")
+        subprocess.run(["ip", "neigh", "del", "10.0.2.2", "dev", "eth2"], check=True)
+        await rig.until(lambda: rig.last(NeighbourEvent, state="gone"), "gone")
+        await rig.resolved("10.0.2.2")
+
+    in_r1(lab, tmp_path / "undo.json", body)
+
+
+def test_a_host_port_deleted_by_hand_is_made_again(lab: Lab, tmp_path: Path) -> None:
+    """With a new ifindex, told as any link, and with its routes and its filter."""
+
+    async def body(rig: Rig) -> None:
+        old = rig.edge.host_port
+        assert old is not None
+        subprocess.run(["ip", "link", "del", "rc-host"], check=True)
+        await rig.until(lambda: rig.last(LinkEvent, ifindex=old.ifindex, gone=True), "gone")
+        new = await rig.until(lambda: rig.edge.host_port, "made again")
+        assert new.ifindex != old.ifindex
+        await rig.until(lambda: rig.last(LinkEvent, ifindex=new.ifindex, up=True), "told")
+
+        def route() -> str:
+            argv = ["ip", "route", "show", "default"]
+            return subprocess.run(argv, capture_output=True, text=True).stdout
+
+        await rig.until(lambda: "dev rc-host" in route() and "src 10.0.1.1" in route(), "route")
+
+    in_r1(lab, tmp_path / "undo.json", body)
+
+
+def test_a_failing_consumer_loses_only_its_own_event(lab: Lab, tmp_path: Path) -> None:
+    """An exception in on_event is logged; the other events of the datagram still come."""
+
+    async def body(rig: Rig) -> None:
+        def broken(event: Event) -> None:
+            rig.events.append(event)
+            raise RuntimeError("consumer")
+
+        rig.edge._on_event = broken
+        subprocess.run(["ip", "link", "set", "eth1", "mtu", "1300"], check=True)
+        subprocess.run(["ip", "link", "set", "eth2", "mtu", "1300"], check=True)
+        await rig.until(lambda: rig.last(LinkEvent, name="eth2", mtu=1300), "eth2")
+        assert rig.last(LinkEvent, name="eth1", mtu=1300)
+        assert any("RuntimeError" in line for line in rig.logged)
+
+    in_r1(lab, tmp_path / "undo.json", body)
+
+
 def test_a_port_made_anew_is_configured_again(lab: Lab, tmp_path: Path) -> None:
     """Gone under the old ifindex; then new, up, with addresses, filter, settings, gateway."""
 
@@ -479,4 +531,3 @@ def test_a_failed_journal_write_changes_nothing(lab: Lab, tmp_path: Path) -> Non
 
     r1.call(lambda: asyncio.run(main()))
     assert state(r1) == before
-

@@ -1,0 +1,154 @@
+"""Whom the kernel is asked to resolve: hosts now, gateways for ever.
+
+Used by KernelEdge. A host is asked for when a worker holds a packet for it; a gateway of the RIB
+is "managed": the kernel promises to keep it resolved (NTF_EXT_MANAGED), and we ask again when its
+port lost the carrier or came back under another ifindex, which ends the promise. Managed
+neighbours are journalled by interface name, so that undo can let them go.
+
+Requests are fire and forget on the monitor's socket; answers are neighbour messages.
+"""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+
+from ribcage.controlplane.kernel.events import LinkEvent
+from ribcage.controlplane.kernel.journal import Journal
+from ribcage.controlplane.kernel.links import LinkTable
+from ribcage.controlplane.kernel.messages import resolve_request
+from ribcage.controlplane.kernel.neighbours import Limiter, NeighbourTable
+
+Entry = tuple[str, str]  # interface name, address
+
+
+def unicast(address: str) -> str | None:
+    """The kernel's spelling of a unicast address, or None."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        packed = socket.inet_pton(family, address)
+    except (OSError, ValueError):
+        return None
+    if not any(packed) or packed[0] == 0xFF or (len(packed) == 4 and packed[0] >= 0xE0):
+        return None
+    return socket.inet_ntop(family, packed)
+
+
+class Asker:
+    """See the module. `managed` holds the gateways wanted now; `send` is the monitor's."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        links: LinkTable,
+        neighbours: NeighbourTable,
+        send: Callable[[bytes], bool],
+        log: Callable[..., None],
+    ) -> None:
+        self.managed: set[Entry] = set()
+        self._journal = journal
+        self._links = links
+        self._neighbours = neighbours
+        self._send = send
+        self._log = log
+        self._limiter = Limiter()
+        self._unsent: set[Entry] = set()  # managed, to be journalled and asked for
+        self._sent = 0
+        self._refused = 0
+        self._closed = False
+
+    def close(self) -> None:
+        """No request is sent any more, by timers that still run neither."""
+        self._closed = True
+
+    def counters(self) -> dict[str, int]:
+        """What was asked for, and what not: over the rate, or never a neighbour."""
+        return {
+            "resolve_sent": self._sent,
+            "resolve_refused": self._refused,
+            "resolve_limited": self._limiter.limited,
+            "managed": len(self.managed),
+        }
+
+    def resolve(self, link: LinkEvent, address: str) -> bool:
+        """KernelEdge.resolve on a configured port."""
+        known = unicast(address)
+        if known is None or self._closed:
+            self._refused += 1
+            return False
+        key = (link.ifindex, known)
+        managed = (link.name, known) in self.managed
+        full = len(self._neighbours.entries) >= self._neighbours.limit
+        if full and not managed and key not in self._neighbours.entries:
+            self._neighbours.refused += 1
+            return False
+        if not self._limiter.admit(key, time.monotonic()):
+            return False
+        self._sent += 1
+        # Without the flag the kernel would take the promise back.
+        return self._send(resolve_request(link.ifindex, known, managed))
+
+    def manage(self, link: LinkEvent, address: str) -> bool:
+        """KernelEdge.manage."""
+        known = unicast(address)
+        if known is None:
+            return False
+        entry = (link.name, known)
+        if entry not in self.managed:
+            self.managed.add(entry)
+            self._want(entry)
+        return True
+
+    def unmanage(self, link: LinkEvent, address: str) -> None:
+        """KernelEdge.unmanage."""
+        entry = (link.name, unicast(address) or "")
+        if entry in self.managed:
+            self.managed.discard(entry)
+            self._unsent.discard(entry)
+            self._let_go({entry})
+
+    def sweep(self) -> None:
+        """KernelEdge.sweep_managed."""
+        self._let_go(self._journal.managed - self.managed)
+
+    def again(self, name: str) -> None:
+        """Ask for all managed neighbours of a port; harmless for those that are there."""
+        link = self._links.by_name(name)
+        if link is not None and link.carrier:
+            for entry in self.managed:
+                if entry[0] == name:
+                    self._want(entry)
+
+    def _want(self, entry: Entry) -> None:
+        """Journal and ask at the end of this turn of the loop: one write for a thousand."""
+        if self._closed:
+            return
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unsent.add(entry)
+
+    def _flush(self) -> None:
+        if self._unsent - self._journal.managed:
+            self._journal.managed |= self._unsent
+            self._save()
+        for name, address in sorted(self._unsent):
+            link = self._links.by_name(name)
+            if link is not None and not self._closed:
+                self._send(resolve_request(link.ifindex, address, managed=True))
+        self._unsent.clear()
+
+    def _let_go(self, entries: set[Entry]) -> None:
+        for name, address in entries:
+            link = self._links.by_name(name)
+            if link is not None and not self._closed:
+                self._send(resolve_request(link.ifindex, address, managed=False))
+        if entries & self._journal.managed:
+            self._journal.managed -= entries
+            self._save()
+
+    def _save(self) -> None:
+        """A full disk costs the undo of neighbours, not their service."""
+        try:
+            self._journal.write()
+        except OSError as error:
+            self._log("warning", "kernel.journal", why=error.strerror)
