@@ -19,7 +19,7 @@ enum { FIB_RETRIES = 1000, FIB_RETRIES_BEFORE_HALVING = 3 };
 struct fib_reader {
     const uint8_t *base;
     uint64_t size;
-    uint32_t block_mask_limit; /* blocks of the segment; an offset at or above it reads block 0 */
+    uint32_t block_mask_limit; /* blocks of the segment; an offset at or above it means "none" */
     uint32_t unused;
     uint64_t retries;          /* batches looked up again since attach */
 };
@@ -44,6 +44,10 @@ struct fib_answer { /* everything the packet needs, copied out under the epoch c
     uint8_t unused;
     uint8_t nexthop[16];
 };
+
+/* Every read below is bounded: it copies out under the epoch check and says -EAGAIN when the
+ * writer outran it FIB_RETRIES times, -ENOENT for a record that is not there, -EINVAL for an
+ * index or family out of range. */
 
 /* -EINVAL when the segment is not a ready FIB of this build (see segment_check). */
 int fib_reader_attach(struct fib_reader *reader, const void *base, uint64_t size);
@@ -94,13 +98,18 @@ int fib_create(void *base, uint64_t size, const struct fib_params *params);
 struct fib_writer *fib_writer_open(void *base, uint64_t size, struct fib_recovery *recovery);
 void fib_writer_close(struct fib_writer *writer);
 
-/* Applies rows in order (nexthop 0 withdraws; the others fields but prefix/length/family are
+/* Applies rows in order (nexthop 0 withdraws; the other fields but prefix/length/family are
  * ignored). Bumps the epoch whenever memory has to come back; visible words appear as they are
- * stored, the generation only with fib_publish. Returns 0, -EINVAL (bad row or group), -ENOSPC (arena full),
- * -E2BIG (max_routes): rows before *applied are in force, the others are not. */
+ * stored, the generation only with fib_publish. Returns 0, -EINVAL (bad row, or a group that is
+ * not set), -ENOSPC (arena full), -E2BIG (max_routes): rows before *applied are in force, the
+ * others are not. *changed counts rows that changed a route. Sorted rows are fastest:
+ * neighbours that share a node are published by one word. */
 int fib_apply(struct fib_writer *writer, const struct route_row *rows, uint64_t n,
               uint64_t *applied, uint64_t *changed);
-/* Replaces one record copy-on-write. group->buckets is rounded by the caller to a power of two. */
+/* Replaces one record copy-on-write: one directory word, however many routes are behind it.
+ * -EINVAL: id or kind out of range, buckets not a power of two <= FIB_MAX_BUCKETS, or a bucket
+ * names an adjacency that is not set; -ENOSPC: arena full. Clearing what is still named by a
+ * route (a group) or a bucket (an adjacency) is -EBUSY, what is not there -ENOENT. */
 int fib_set_group(struct fib_writer *writer, const struct fib_group *group);
 int fib_clear_group(struct fib_writer *writer, uint32_t id);
 int fib_set_adjacency(struct fib_writer *writer, const struct fib_adjacency *adjacency);
@@ -116,7 +125,8 @@ uint32_t fib_walk(struct fib_writer *writer, struct route_row *cursor, struct ro
                   uint32_t max);
 /* The group of exactly this prefix, 0 when absent. */
 uint32_t fib_exact(struct fib_writer *writer, const struct route_row *row);
-/* Recomputes digest and counts from the trie and compares with the header; 0 or -EBADMSG. */
+/* Recomputes digest and counts from the routes and compares them with the writer's and, when
+ * nothing is waiting for fib_publish, with the header's; 0 or -EBADMSG. */
 int fib_check(struct fib_writer *writer);
 
 #endif

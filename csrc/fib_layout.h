@@ -116,8 +116,11 @@ struct fib_roots { /* writer: release; reader: relaxed after the epoch's acquire
 };
 
 /* What the writer is about to do. `sequence` is odd while an operation is open: the writer
- * stores the fields, then the odd sequence (release), works, then stores the even one. The heir
- * finds an odd sequence and does the operation again: every operation is idempotent. */
+ * stores the fields, then the odd sequence (release), then the one word, then the even sequence.
+ * Everything behind the word is complete before the intent opens, so the heir who finds an odd
+ * sequence stores `word` at byte `at` again and is done: a redo is one idempotent store. The
+ * other fields say to a human what the word means; of a run of rows that share one word
+ * they name the first. */
 struct fib_intent {
     uint64_t sequence;
     uint32_t operation; /* enum fib_operation */
@@ -125,9 +128,12 @@ struct fib_intent {
     uint8_t prefix[16];
     uint8_t length;
     uint8_t family;
-    uint16_t unused;
+    uint16_t rows;      /* rows of the run this word publishes, 1.. for FIB_OP_ROUTE */
     uint32_t value;     /* group id (0 = withdraw) or block number of the new record */
-    uint8_t reserved[24];
+    uint64_t at;        /* byte offset of the word, from the start of the segment */
+    uint64_t word;      /* what is stored there */
+    uint32_t width;     /* 4 or 8 bytes */
+    uint32_t unused;
 };
 RC_STATIC_ASSERT(sizeof(struct fib_intent) == 64, "one line");
 enum fib_operation { FIB_OP_NONE = 0, FIB_OP_ROUTE = 1, FIB_OP_GROUP = 2, FIB_OP_ADJACENCY = 3, FIB_OP_PORT = 4 };

@@ -4,7 +4,10 @@
 #define RC_RIBCAGE_H
 #include "base.h"
 #include "segment_layout.h"
+#include "row_layout.h"
 #include "fib_layout.h"
+#include "fib.h"
+#include "fib_multibit.h"
 #include "event_layout.h"
 #include "system.h"
 #include "row_layout.h"

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "fib_layout.h"
+#include "fib_multibit.h"
 #include "rib_layout.h"
 #include "stats_layout.h"
 
@@ -45,7 +46,8 @@ static uint64_t fib_layout_id(void)
                      sizeof(struct fib_stamp), offsetof(struct fib_group, bucket),
                      sizeof(struct fib_adjacency), offsetof(struct fib_adjacency, nexthop),
                      sizeof(struct fib_port), offsetof(struct fib_port, address), FIB_BLOCK,
-                     FIB_STAMPS);
+                     FIB_STAMPS, offsetof(struct fib_intent, at),
+                     offsetof(struct multibit_node, count), offsetof(struct multibit_node, own));
 }
 
 static uint64_t rib_layout_id(void)
@@ -79,7 +81,7 @@ int segment_expected(uint32_t kind, struct segment_expect *out)
     out->major = 1;
     switch (kind) {
     case SEGMENT_FIB:
-        out->magic = 0x0042494645474252u; /* "RBGEFIB" */
+        out->magic = 0x0042494645474252u; /* "RBGEFIB", little-endian */
         out->layout_id = fib_layout_id();
         out->header_size = sizeof(struct fib_header);
         return 0;
@@ -89,7 +91,7 @@ int segment_expected(uint32_t kind, struct segment_expect *out)
         out->header_size = sizeof(struct rib_header);
         return 0;
     case SEGMENT_STATS:
-        out->magic = 0x0054415445474252u; /* "RBGETAT" */
+        out->magic = 0x0054415445474252u; /* "RBGETAT", little-endian */
         out->layout_id = stats_layout_id();
         out->header_size = sizeof(struct stats_object);
         return 0;

@@ -1,0 +1,226 @@
+/* Pieces of the arena: exact-size free lists first, then the current extent, then the next
+ * one; when all that is used up the free pieces are merged with their neighbours once and the
+ * search begins again. Exact sizes make a table that is withdrawn and loaded again land in
+ * the same blocks, so the high-water mark stays. See fib_arena.h for the life of a block.
+ */
+#include "fib_arena.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A free piece begins with {next block, length}. A stale reader may look at it (and will find
+ * the epoch two ahead), so it is stored and loaded as one word. */
+static uint64_t *link_of(const struct fib_arena *arena, uint32_t block)
+{
+    return (uint64_t *)(void *)(arena->base + (uint64_t)block * FIB_BLOCK);
+}
+static uint32_t next_of(const struct fib_arena *arena, uint32_t block)
+{
+    return (uint32_t)load_relaxed64(link_of(arena, block));
+}
+static uint32_t length_of(const struct fib_arena *arena, uint32_t block)
+{
+    return (uint32_t)(load_relaxed64(link_of(arena, block)) >> 32);
+}
+static void set_link(const struct fib_arena *arena, uint32_t block, uint32_t next, uint32_t length)
+{
+    store_relaxed64(link_of(arena, block), (uint64_t)length << 32 | next);
+}
+
+int arena_open(struct fib_arena *arena, uint8_t *base, uint32_t first, uint32_t end)
+{
+    memset(arena, 0, sizeof *arena);
+    arena->base = base;
+    arena->first = first;
+    arena->end = end;
+    arena->used = calloc((size_t)end / 64 + 1, sizeof *arena->used);
+    return arena->used == NULL ? -ENOMEM : 0;
+}
+
+void arena_close(struct fib_arena *arena)
+{
+    free(arena->used);
+    arena->used = NULL;
+}
+
+/* Puts a piece where it will be found: short ones by size, long ones among the extents. */
+static void shelve(struct fib_arena *arena, uint32_t block, uint32_t length)
+{
+    uint32_t *head = length <= ARENA_SIZES ? &arena->free_head[length] : &arena->extents;
+    if (length == 0)
+        return;
+    set_link(arena, block, *head, length);
+    *head = block;
+}
+
+static uint32_t take_exact(struct fib_arena *arena, uint32_t size)
+{
+    uint32_t block = arena->free_head[size];
+    if (block != 0)
+        arena->free_head[size] = next_of(arena, block);
+    return block;
+}
+
+static uint32_t take_extent(struct fib_arena *arena, uint32_t size)
+{
+    uint32_t block = arena->at;
+    if (arena->until - arena->at < size) {
+        uint32_t next = arena->extents; /* all longer than any piece: the first one fits */
+        if (next == 0)
+            return 0;
+        uint32_t length = length_of(arena, next);
+        arena->extents = next_of(arena, next);
+        shelve(arena, arena->at, arena->until - arena->at);
+        block = next;
+        arena->until = next + length;
+    }
+    arena->at = block + size;
+    return block;
+}
+
+static uint32_t take_larger(struct fib_arena *arena, uint32_t size)
+{
+    for (uint32_t larger = size + 1; larger <= ARENA_SIZES; larger++) {
+        uint32_t block = take_exact(arena, larger);
+        if (block == 0)
+            continue;
+        shelve(arena, block + size, larger - size);
+        return block;
+    }
+    return 0;
+}
+
+/* Marks everything but the free pieces as used; arena_rebuild then merges neighbours. */
+static void unmark_free(struct fib_arena *arena)
+{
+    arena_unmark_all(arena);
+    for (uint32_t size = 1; size <= ARENA_SIZES; size++)
+        for (uint32_t block = arena->free_head[size]; block != 0; block = next_of(arena, block))
+            arena_mark(arena, block, size);
+    for (uint32_t block = arena->extents; block != 0; block = next_of(arena, block))
+        arena_mark(arena, block, length_of(arena, block));
+    if (arena->at < arena->until)
+        arena_mark(arena, arena->at, arena->until - arena->at);
+    for (uint32_t word = 0; word <= arena->end / 64; word++)
+        arena->used[word] = ~arena->used[word];
+}
+
+uint32_t arena_take(struct fib_arena *arena, uint32_t size)
+{
+    if (size == 0 || size > ARENA_SIZES)
+        return 0;
+    uint32_t block = take_exact(arena, size);
+    if (block == 0)
+        block = take_extent(arena, size);
+    if (block == 0 && arena->loose >= size) {
+        unmark_free(arena);
+        arena_rebuild(arena);
+        block = take_exact(arena, size);
+        if (block == 0)
+            block = take_extent(arena, size);
+    }
+    if (block == 0)
+        block = take_larger(arena, size);
+    if (block == 0)
+        return 0;
+    arena->live += size;
+    if (arena->high_water < block + size - 1)
+        arena->high_water = block + size - 1;
+    return block;
+}
+
+static void release(struct fib_arena *arena, uint32_t block, uint32_t size)
+{
+    shelve(arena, block, size);
+    arena->loose += size;
+}
+
+void arena_give(struct fib_arena *arena, uint32_t block, uint32_t size)
+{
+    arena->live -= size;
+    release(arena, block, size);
+}
+
+void arena_retire(struct fib_arena *arena, uint64_t epoch, uint32_t block, uint32_t size)
+{
+    uint32_t side = epoch & 1;
+    arena->live -= size;
+    arena->retired_blocks[side] += size;
+    arena->retired[side][arena->retired_n[side]++] = (struct arena_piece){block, size};
+}
+
+int arena_wants_turn(const struct fib_arena *arena, uint64_t epoch)
+{
+    return arena->retired_blocks[epoch & 1] >= ARENA_TURN_BLOCKS;
+}
+
+void arena_turn(struct fib_arena *arena, uint64_t epoch)
+{
+    uint32_t side = epoch & 1; /* the side of epoch - 2, from now on that of `epoch` */
+    for (uint32_t i = 0; i < arena->retired_n[side]; i++)
+        release(arena, arena->retired[side][i].block, arena->retired[side][i].size);
+    arena->retired_n[side] = 0;
+    arena->retired_blocks[side] = 0;
+}
+
+uint32_t arena_retired(const struct fib_arena *arena)
+{
+    return arena->retired_blocks[0] + arena->retired_blocks[1];
+}
+
+uint32_t arena_free(const struct fib_arena *arena)
+{
+    return arena->end - arena->first - arena->live - arena_retired(arena);
+}
+
+void arena_unmark_all(struct fib_arena *arena)
+{
+    memset(arena->used, 0, ((size_t)arena->end / 64 + 1) * sizeof *arena->used);
+}
+
+int arena_mark(struct fib_arena *arena, uint32_t block, uint32_t size)
+{
+    if (block < arena->first || size == 0 || size > arena->end || block > arena->end - size)
+        return 0;
+    for (uint32_t i = block; i < block + size;) {
+        uint32_t bit = i % 64, n = 64 - bit;
+        if (n > block + size - i)
+            n = block + size - i;
+        uint64_t mask = (n == 64 ? UINT64_MAX : ((UINT64_C(1) << n) - 1)) << bit;
+        if ((arena->used[i / 64] & mask) != 0)
+            return 0;
+        arena->used[i / 64] |= mask;
+        i += n;
+    }
+    return 1;
+}
+
+static int is_used(const struct fib_arena *arena, uint32_t block)
+{
+    return (int)(arena->used[block / 64] >> (block % 64) & 1);
+}
+
+void arena_rebuild(struct fib_arena *arena)
+{
+    memset(arena->free_head, 0, sizeof arena->free_head);
+    arena->extents = arena->at = arena->until = arena->loose = 0;
+    /* Downwards, so that each list ends up with its lowest address first. */
+    for (uint32_t end = arena->end; end > arena->first;) {
+        uint32_t block = end - 1;
+        if (end % 64 == 0 && end - arena->first >= 64 && arena->used[block / 64] == UINT64_MAX) {
+            end -= 64;
+            continue;
+        }
+        if (is_used(arena, block)) {
+            end = block;
+            continue;
+        }
+        while (block > arena->first && !is_used(arena, block - 1)) {
+            int whole = block % 64 == 0 && block - arena->first >= 64;
+            block -= whole && arena->used[block / 64 - 1] == 0 ? 64 : 1;
+        }
+        shelve(arena, block, end - block);
+        end = block;
+    }
+}

@@ -1,0 +1,67 @@
+/* The arena of the FIB segment: who gets which 64-byte blocks, and when they come back.
+ *
+ *   take() --> [ being built ] --store of one word--> [ reachable ] --unlinked, retire()--+
+ *     ^                |                                                                  |
+ *     |                +-- give(): never reachable, free at once                          v
+ *     +------------- free lists <-- turn() at epoch >= r + 2 --------- [ retired at epoch r ]
+ *
+ * Free blocks are kept in one list a size, then in extents; the links lie in the free blocks
+ * themselves, all else is private memory. Nothing of it has to survive: the heir of a dead writer
+ * marks what is reachable and rebuilds the rest (arena_rebuild). Retired blocks are never
+ * written, since a reader that began before may still be looking at them.
+ *
+ * Control alone. Promises no order of addresses, and no growth: a full arena says 0.
+ */
+#ifndef RC_FIB_ARENA_H
+#define RC_FIB_ARENA_H
+#include "fib_layout.h"
+
+enum {
+    ARENA_SIZES = 64,           /* the largest piece, in blocks */
+    ARENA_TURN_BLOCKS = 4096,   /* retired blocks worth an epoch; 16 times as many left the L2 */
+    ARENA_RETIRED = ARENA_TURN_BLOCKS + 64,
+};
+
+struct arena_piece {
+    uint32_t block;
+    uint32_t size;
+};
+
+struct fib_arena {
+    uint8_t *base;
+    uint32_t first, end;   /* blocks of the arena: [first, end) */
+    uint32_t at, until;    /* the extent new pieces are cut from */
+    uint32_t extents;      /* further ones, longer than ARENA_SIZES, lowest address first */
+    uint32_t loose;        /* blocks put on free lists since the last rebuild */
+    uint32_t live;         /* blocks taken and not retired */
+    uint32_t high_water;   /* highest block ever taken */
+    uint32_t free_head[ARENA_SIZES + 1];
+    uint32_t retired_n[2]; /* of this epoch and of the one before, by the epoch's last bit */
+    uint32_t retired_blocks[2];
+    struct arena_piece retired[2][ARENA_RETIRED];
+    uint64_t *used; /* one bit a block: scratch of sweep and rebuild */
+};
+
+/* 0 or -ENOMEM. Everything counts as used until arena_rebuild. */
+int arena_open(struct fib_arena *arena, uint8_t *base, uint32_t first, uint32_t end);
+void arena_close(struct fib_arena *arena);
+
+/* `size` blocks (1..ARENA_SIZES) with undefined content, or 0 when there are none. */
+uint32_t arena_take(struct fib_arena *arena, uint32_t size);
+void arena_give(struct fib_arena *arena, uint32_t block, uint32_t size);
+void arena_retire(struct fib_arena *arena, uint64_t epoch, uint32_t block, uint32_t size);
+/* 1 when so much is retired that an epoch should be spent to get it back. */
+int arena_wants_turn(const struct fib_arena *arena, uint64_t epoch);
+/* The epoch has just become `epoch`, fenced: frees what was retired at epoch - 2. */
+void arena_turn(struct fib_arena *arena, uint64_t epoch);
+
+uint32_t arena_retired(const struct fib_arena *arena);
+uint32_t arena_free(const struct fib_arena *arena);
+
+/* The sweep: forget all, mark what is reachable, rebuild the free lists from the rest.
+ * arena_mark says 0 for a piece outside the arena or marked before (two owners: not a tree). */
+void arena_unmark_all(struct fib_arena *arena);
+int arena_mark(struct fib_arena *arena, uint32_t block, uint32_t size);
+void arena_rebuild(struct fib_arena *arena);
+
+#endif

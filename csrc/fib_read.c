@@ -1,0 +1,226 @@
+/* The reader's face: attach to a mapping, look batches up, copy everything out.
+ *
+ *     E = epoch (acquire)
+ *     keys -> groups (engine) -> group records -> buckets -> adjacency records -> answers
+ *     fence (acquire); epoch >= E + 2 ?  again : done
+ *
+ * All of a batch's keys take each arrow before any takes the next, with a prefetch between, so
+ * that the cache misses of a batch overlap. After three tries in vain a batch is halved; a single
+ * key that is outrun a thousand times gives -EAGAIN. Nothing here writes shared memory or waits.
+ *
+ * Any process. One fib_reader belongs to one thread (`retries` is a plain counter).
+ */
+#include "fib_lpm.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { CHUNK = 64 }; /* keys taken through the arrows together */
+
+int fib_reader_attach(struct fib_reader *reader, const void *base, uint64_t size)
+{
+    const struct fib_header *header = base;
+    memset(reader, 0, sizeof *reader);
+    if (segment_check(base, size, SEGMENT_FIB) != SEGMENT_READY)
+        return -EINVAL;
+    if (lpm_engine(header->geometry.engine4) == NULL ||
+        lpm_engine(header->geometry.engine6) == NULL ||
+        header->geometry.strategy != FIB_STRATEGY_EPOCH ||
+        header->geometry.blocks > header->identity.segment_size / FIB_BLOCK)
+        return -EINVAL;
+    reader->base = base;
+    reader->size = header->identity.segment_size;
+    reader->block_mask_limit = header->geometry.blocks;
+    return 0;
+}
+
+uint64_t fib_generation(const struct fib_reader *reader)
+{
+    return load_acquire64(&fib_header_of(reader)->published.generation);
+}
+
+static void groups_of_family(const struct fib_reader *reader, const struct fib_key *keys,
+                             uint32_t *groups, uint32_t n)
+{
+    const struct fib_header *header = fib_header_of(reader);
+    int v4 = keys[0].family == 4;
+    uint32_t root = load_relaxed32(v4 ? &header->roots.root4 : &header->roots.root6);
+    const struct lpm_engine *engine =
+        lpm_engine(v4 ? header->geometry.engine4 : header->geometry.engine6);
+    if (root != 0)
+        engine->lookup(reader, root, keys, groups, n);
+    else
+        memset(groups, 0, n * sizeof groups[0]);
+}
+
+/* A mixed chunk is taken apart by family and put together again. */
+static void groups_of_mixed(const struct fib_reader *reader, const struct fib_key *keys,
+                            uint32_t *groups, uint32_t n)
+{
+    struct fib_key part[CHUNK];
+    uint32_t found[CHUNK], from[CHUNK];
+    for (uint8_t family = 4; family <= 6; family += 2) {
+        uint32_t size = 0;
+        for (uint32_t i = 0; i < n; i++) {
+            if ((keys[i].family == 4) != (family == 4))
+                continue;
+            from[size] = i;
+            part[size++] = keys[i];
+        }
+        if (size > 0)
+            groups_of_family(reader, part, found, size);
+        for (uint32_t i = 0; i < size; i++)
+            groups[from[i]] = found[i];
+    }
+}
+
+static void groups_of(const struct fib_reader *reader, const struct fib_key *keys,
+                      uint32_t *groups, uint32_t n)
+{
+    uint32_t v4 = 0;
+    for (uint32_t i = 0; i < n; i++)
+        v4 += keys[i].family == 4;
+    if (v4 == 0 || v4 == n)
+        groups_of_family(reader, keys, groups, n);
+    else
+        groups_of_mixed(reader, keys, groups, n);
+}
+
+/* A record through its directory word; NULL when there is none. */
+static const uint8_t *record_at(const struct fib_reader *reader, uint32_t directory, uint32_t id,
+                                uint32_t max, uint64_t bytes)
+{
+    if (id == 0 || id >= max)
+        return NULL;
+    const uint32_t *word = (const void *)fib_at(reader, directory, (id + 1) * sizeof(uint32_t));
+    return word == NULL ? NULL : fib_at(reader, load_relaxed32(word + id), bytes);
+}
+
+/* Copies whole 64-bit words: a stale record may be rewritten meanwhile. */
+static void copy_words(void *to, const uint8_t *from, uint32_t words)
+{
+    for (uint32_t i = 0; i < words; i++) {
+        uint64_t word = load_relaxed64((const uint64_t *)(const void *)from + i);
+        memcpy((uint8_t *)to + i * sizeof word, &word, sizeof word);
+    }
+}
+
+static void pick_adjacency(const struct fib_reader *reader, const uint8_t *record,
+                           const struct fib_key *key, struct fib_answer *answer)
+{
+    struct fib_group head; /* kind .. bucket[0]: 20 bytes, two and a half words */
+    copy_words(&head, record, 2);
+    answer->kind = head.kind;
+    if (head.buckets == 0)
+        return;
+    uint32_t bucket = key->hash & (head.buckets - 1) & (FIB_MAX_BUCKETS - 1);
+    const uint32_t *word = (const uint32_t *)(const void *)(record +
+                           offsetof(struct fib_group, bucket)) + bucket;
+    if ((const uint8_t *)(word + 1) <= reader->base + reader->size)
+        answer->adjacency = load_relaxed32(word);
+}
+
+static void copy_adjacency(const uint8_t *record, struct fib_answer *answer)
+{
+    struct fib_adjacency adjacency;
+    copy_words(&adjacency, record, sizeof adjacency / 8);
+    answer->state = adjacency.state;
+    answer->port = adjacency.port;
+    answer->mtu = adjacency.mtu;
+    memcpy(answer->source_mac, adjacency.source_mac, sizeof answer->source_mac);
+    memcpy(answer->target_mac, adjacency.target_mac, sizeof answer->target_mac);
+    answer->family = adjacency.family;
+    memcpy(answer->nexthop, adjacency.nexthop, sizeof answer->nexthop);
+}
+
+static void answer_chunk(const struct fib_reader *reader, const struct fib_key *keys,
+                         struct fib_answer *answers, uint32_t n)
+{
+    const struct fib_geometry *geometry = &fib_header_of(reader)->geometry;
+    const uint8_t *record[CHUNK];
+    uint32_t groups[CHUNK];
+
+    groups_of(reader, keys, groups, n);
+    memset(answers, 0, n * sizeof answers[0]);
+    for (uint32_t i = 0; i < n; i++) {
+        answers[i].group = groups[i];
+        record[i] = record_at(reader, geometry->groups_at, groups[i], geometry->max_groups,
+                              sizeof(struct fib_group));
+        __builtin_prefetch(record[i]);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (record[i] != NULL)
+            pick_adjacency(reader, record[i], &keys[i], &answers[i]);
+        record[i] = record_at(reader, geometry->adjacencies_at, answers[i].adjacency,
+                              geometry->max_adjacencies, sizeof(struct fib_adjacency));
+        __builtin_prefetch(record[i]);
+    }
+    for (uint32_t i = 0; i < n; i++)
+        if (record[i] != NULL)
+            copy_adjacency(record[i], &answers[i]);
+}
+
+/* What one batch asks: full answers, or group ids alone. */
+struct ask {
+    const struct fib_key *keys;
+    struct fib_answer *answers; /* NULL: groups */
+    uint32_t *groups;
+};
+
+static void walk_once(const struct fib_reader *reader, const struct ask *ask, uint32_t from,
+                      uint32_t n)
+{
+    for (uint32_t at = from; at < from + n; at += CHUNK) {
+        uint32_t size = from + n - at < CHUNK ? from + n - at : CHUNK;
+        if (ask->answers != NULL)
+            answer_chunk(reader, ask->keys + at, ask->answers + at, size);
+        else
+            groups_of(reader, ask->keys + at, ask->groups + at, size);
+    }
+}
+
+/* The reader's loop of fib_layout.h. */
+static int look_up(struct fib_reader *reader, const struct ask *ask, uint32_t n,
+                   uint64_t *generation)
+{
+    const struct fib_published *published = &fib_header_of(reader)->published;
+    uint32_t done = 0, size = n, tries = 0;
+    *generation = fib_generation(reader);
+    while (done < n) {
+        uint32_t batch = n - done < size ? n - done : size;
+        uint64_t epoch = load_acquire64(&published->epoch);
+        *generation = fib_generation(reader);
+        walk_once(reader, ask, done, batch);
+        /* The walk's loads before the second look at the epoch. */
+        atomic_thread_fence(memory_order_acquire);
+        if (likely(load_relaxed64(&published->epoch) < epoch + 2)) {
+            done += batch;
+            tries = 0;
+            continue;
+        }
+        reader->retries++;
+        tries++;
+        if (batch == 1 && tries >= FIB_RETRIES)
+            return -EAGAIN;
+        if (batch > 1 && tries >= FIB_RETRIES_BEFORE_HALVING) {
+            size = batch / 2;
+            tries = 0;
+        }
+    }
+    return 0;
+}
+
+int fib_lookup(struct fib_reader *reader, const struct fib_key *keys, struct fib_answer *answers,
+               uint32_t n, uint64_t *generation)
+{
+    const struct ask ask = {.keys = keys, .answers = answers};
+    return look_up(reader, &ask, n, generation);
+}
+
+int fib_lookup_groups(struct fib_reader *reader, const struct fib_key *keys, uint32_t *groups,
+                      uint32_t n)
+{
+    const struct ask ask = {.keys = keys, .groups = groups};
+    uint64_t generation;
+    return look_up(reader, &ask, n, &generation);
+}

@@ -1,0 +1,183 @@
+/* Taking over: what a new writer learns from the segment alone.
+ *
+ * fib_writer_open() stores an open intent's word again, spends two epochs (nobody may still be
+ * looking at what the dead writer had retired), then sweeps: everything reachable from the
+ * roots and the directories is marked live and counted, everything else is free. The same code
+ * opens a fresh segment and one whose writer was killed at any instruction.
+ *
+ * Nothing found here is trusted: a block outside the arena or with two owners, a group id out
+ * of range, a record that is larger than its block makes the segment unusable (-EBADMSG), and
+ * the caller builds a new one from the RIB.
+ */
+#include "fib_writer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int sweep_blocks(void *context, uint32_t block, uint32_t size)
+{
+    struct fib_writer *writer = context;
+    if (!arena_mark(&writer->arena, block, size))
+        return -EBADMSG;
+    writer->arena.live += size;
+    if (writer->arena.high_water < block + size - 1)
+        writer->arena.high_water = block + size - 1;
+    return 0;
+}
+
+static int sweep_route(void *context, const struct route_row *row)
+{
+    struct fib_writer *writer = context;
+    if (row->nexthop == 0 || row->nexthop >= writer->group_use.max ||
+        load_relaxed32(&fib_directory(writer, FIB_OP_GROUP)[row->nexthop]) == 0)
+        return -EBADMSG;
+    references_add(&writer->group_use, row->nexthop);
+    writer->routes[family_index(row->family)]++;
+    writer->digest += fib_route_digest(row, row->nexthop);
+    return 0;
+}
+
+/* A record's own idea of its size is only believed inside the segment. */
+static int sweep_record(struct fib_writer *writer, uint32_t operation, uint32_t block)
+{
+    const struct fib_geometry *geometry = &writer->header->geometry;
+    const struct fib_group *group = fib_block(writer, block);
+    if (block < geometry->arena_at || block >= geometry->blocks)
+        return -EBADMSG;
+    if (operation == FIB_OP_GROUP && group->buckets > FIB_MAX_BUCKETS)
+        return -EBADMSG;
+    return sweep_blocks(writer, block, fib_record_blocks(writer, operation, block));
+}
+
+static int sweep_directory(struct fib_writer *writer, uint32_t operation, uint32_t max,
+                           uint32_t *found)
+{
+    const uint32_t *word = fib_directory(writer, operation);
+    for (uint32_t id = 0; id < max; id++) {
+        uint32_t block = load_relaxed32(&word[id]);
+        if (block == 0)
+            continue;
+        if (sweep_record(writer, operation, block) != 0)
+            return -EBADMSG;
+        (*found)++;
+    }
+    return 0;
+}
+
+static int sweep_buckets(struct fib_writer *writer)
+{
+    const uint32_t *word = fib_directory(writer, FIB_OP_GROUP);
+    const uint32_t *adjacency = fib_directory(writer, FIB_OP_ADJACENCY);
+    for (uint32_t id = 1; id < writer->group_use.max; id++) {
+        uint32_t block = load_relaxed32(&word[id]);
+        const struct fib_group *group = fib_block(writer, block);
+        for (uint32_t i = 0; block != 0 && i < group->buckets; i++) {
+            uint32_t named = group->bucket[i];
+            if (named == 0 || named >= writer->adjacency_use.max ||
+                load_relaxed32(&adjacency[named]) == 0)
+                return -EBADMSG;
+            references_add(&writer->adjacency_use, named);
+        }
+    }
+    return 0;
+}
+
+int fib_sweep(struct fib_writer *writer)
+{
+    const struct lpm_visitor visitor = {sweep_blocks, sweep_route, writer};
+    const struct fib_geometry *geometry = &writer->header->geometry;
+    uint32_t ports = 0;
+
+    arena_unmark_all(&writer->arena);
+    if (sweep_directory(writer, FIB_OP_GROUP, geometry->max_groups, &writer->groups) != 0 ||
+        sweep_directory(writer, FIB_OP_ADJACENCY, geometry->max_adjacencies,
+                        &writer->adjacencies) != 0 ||
+        sweep_directory(writer, FIB_OP_PORT, geometry->max_ports, &ports) != 0 ||
+        sweep_buckets(writer) != 0)
+        return -EBADMSG;
+    for (uint8_t family = 4; family <= 6; family += 2)
+        if (writer->engine[family_index(family)]->walk(writer, family, NULL, &visitor) != 0)
+            return -EBADMSG;
+    arena_rebuild(&writer->arena);
+    return 0;
+}
+
+static int geometry_valid(const struct fib_header *header)
+{
+    const struct fib_geometry *geometry = &header->geometry;
+    const struct fib_params params = {
+        .max_routes4 = 1,
+        .max_routes6 = 1,
+        .max_groups = geometry->max_groups,
+        .max_adjacencies = geometry->max_adjacencies,
+    };
+    return geometry->blocks == header->identity.segment_size / FIB_BLOCK &&
+           geometry->max_ports == FIB_MAX_PORTS && geometry->arena_at < geometry->blocks &&
+           geometry->groups_at < geometry->adjacencies_at &&
+           geometry->adjacencies_at < geometry->ports_at &&
+           geometry->ports_at < geometry->stamps_at && geometry->stamps_at < geometry->arena_at &&
+           fib_segment_size(&params) != 0 && lpm_engine(geometry->engine4) != NULL &&
+           lpm_engine(geometry->engine6) != NULL;
+}
+
+/* Everything of fib_writer_open() that can fail; the caller closes on failure. */
+static int take_over(struct fib_writer *writer, struct fib_recovery *found)
+{
+    struct fib_header *header = writer->header;
+    const struct fib_geometry *geometry = &header->geometry;
+    if (arena_open(&writer->arena, writer->base, geometry->arena_at, geometry->blocks) != 0 ||
+        references_open(&writer->group_use, geometry->max_groups) != 0 ||
+        references_open(&writer->adjacency_use, geometry->max_adjacencies) != 0)
+        return -ENOMEM;
+    int redone = fib_redo(writer);
+    if (redone < 0)
+        return redone;
+    found->redone = (uint32_t)redone;
+    writer->arena.high_water = load_relaxed32(&header->published.high_water);
+    writer->epoch = load_relaxed64(&header->published.epoch);
+    fib_bump(writer);
+    fib_bump(writer);
+    if (fib_sweep(writer) != 0)
+        return -EBADMSG;
+    if (writer->arena.high_water >= geometry->arena_at)
+        found->reclaimed =
+            writer->arena.high_water + UINT64_C(1) - geometry->arena_at - writer->arena.live;
+    found->routes = (uint64_t)writer->routes[0] + writer->routes[1];
+    return 0;
+}
+
+struct fib_writer *fib_writer_open(void *base, uint64_t size, struct fib_recovery *recovery)
+{
+    struct fib_recovery found = {0};
+    uint64_t began = fib_now();
+    if (segment_check(base, size, SEGMENT_FIB) != SEGMENT_READY || !geometry_valid(base))
+        return NULL;
+    struct fib_writer *writer = calloc(1, sizeof *writer);
+    if (writer == NULL)
+        return NULL;
+    writer->base = base;
+    writer->header = base;
+    writer->size = writer->header->identity.segment_size;
+    writer->engine[0] = lpm_engine(writer->header->geometry.engine4);
+    writer->engine[1] = lpm_engine(writer->header->geometry.engine6);
+    if (take_over(writer, &found) != 0) {
+        fib_writer_close(writer);
+        return NULL;
+    }
+    fib_account(writer);
+    found.nanoseconds = fib_now() - began;
+    if (recovery != NULL)
+        *recovery = found;
+    return writer;
+}
+
+void fib_writer_close(struct fib_writer *writer)
+{
+    if (writer == NULL)
+        return;
+    references_close(&writer->group_use);
+    references_close(&writer->adjacency_use);
+    arena_close(&writer->arena);
+    free(writer);
+}

@@ -1,0 +1,74 @@
+/* Epochs, and what may be used again because of them: blocks and ids.
+ *
+ * The rule is in fib_layout.h: what is retired at epoch r is reused at epoch >= r + 2. Bumping
+ * never waits for anybody; it only makes readers whose batch spans two bumps look up again. So
+ * memory and ids can always be had back, and a stopped reader holds up nothing.
+ */
+#include "fib_writer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+void fib_bump(struct fib_writer *writer)
+{
+    RC_FAULT("before-bump");
+    writer->epoch++;
+    store_release64(&writer->header->published.epoch, writer->epoch);
+    /* Between the epoch and the first store into a reused block: a reader that meets such a
+     * store, then fences, must find this epoch (Boehm, MSPC 2012; x86 needs no instruction). */
+    atomic_thread_fence(memory_order_release);
+    RC_FAULT("bumped");
+    arena_turn(&writer->arena, writer->epoch);
+}
+
+void fib_make_room(struct fib_writer *writer)
+{
+    if (unlikely(arena_wants_turn(&writer->arena, writer->epoch)))
+        fib_bump(writer);
+}
+
+uint32_t fib_take(struct fib_writer *writer, uint32_t size)
+{
+    uint32_t block = arena_take(&writer->arena, size);
+    if (likely(block != 0) || arena_retired(&writer->arena) == 0)
+        return block;
+    fib_bump(writer);
+    fib_bump(writer);
+    return arena_take(&writer->arena, size);
+}
+
+void fib_retire(struct fib_writer *writer, uint32_t block, uint32_t size)
+{
+    arena_retire(&writer->arena, writer->epoch, block, size);
+}
+
+int references_open(struct fib_references *use, uint32_t max)
+{
+    use->count = calloc(max, sizeof *use->count);
+    use->idle_since = calloc(max, sizeof *use->idle_since);
+    use->max = max;
+    return use->count == NULL || use->idle_since == NULL ? -ENOMEM : 0;
+}
+
+void references_close(struct fib_references *use)
+{
+    free(use->count);
+    free(use->idle_since);
+}
+
+void references_add(struct fib_references *use, uint32_t id)
+{
+    use->count[id]++;
+}
+
+void references_drop(struct fib_references *use, uint32_t id, uint64_t epoch)
+{
+    if (--use->count[id] == 0)
+        use->idle_since[id] = epoch;
+}
+
+void references_settle(struct fib_writer *writer, const struct fib_references *use, uint32_t id)
+{
+    while (writer->epoch < use->idle_since[id] + 2)
+        fib_bump(writer);
+}

@@ -1,0 +1,221 @@
+/* The writer's face: rows in, routes in force, a generation published.
+ *
+ * fib_apply hands stretches of rows to the family's engine, which puts the front of them in
+ * force by one word, and accounts for what it says it did. fib_publish makes it official: stamp,
+ * counts, generation, epoch. See fib_layout.h for what readers may see in between.
+ *
+ * Control alone, under the writer's semaphore. Taking over is in fib_recover.c.
+ */
+#include "fib_writer.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+uint64_t fib_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t mix(uint64_t x) /* the finaliser of splitmix64 */
+{
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+}
+
+uint64_t fib_route_digest(const struct route_row *row, uint32_t group)
+{
+    uint64_t word[2];
+    memcpy(word, row->prefix, sizeof word);
+    uint64_t tail = (uint64_t)row->family << 40 | (uint64_t)row->length << 32 | group;
+    return mix(mix(mix(tail) ^ word[0]) ^ word[1]);
+}
+
+void fib_fill(void *target, const void *source, uint64_t bytes)
+{
+    uint64_t *to = target, word;
+    for (uint64_t i = 0; i < bytes / sizeof word; i++) {
+        memcpy(&word, (const uint8_t *)source + i * sizeof word, sizeof word);
+        store_relaxed64(&to[i], word);
+    }
+}
+
+static int row_allowed(const struct fib_writer *writer, const struct route_row *row)
+{
+    if (row_valid(row) != 0)
+        return 0;
+    return row->nexthop == 0 ||
+           (row->nexthop < writer->group_use.max &&
+            load_relaxed32(&fib_directory(writer, FIB_OP_GROUP)[row->nexthop]) != 0);
+}
+
+/* Rows of the front an engine may see: allowed, of one family, at most one run. */
+static uint64_t stretch(const struct fib_writer *writer, const struct route_row *rows, uint64_t n)
+{
+    uint64_t end = 0;
+    while (end < n && end < LPM_RUN && rows[end].family == rows[0].family &&
+           row_allowed(writer, &rows[end]))
+        end++;
+    return end;
+}
+
+static uint64_t account_run(struct fib_writer *writer, const struct route_row *rows,
+                            const struct lpm_run *run)
+{
+    uint32_t *routes = &writer->routes[family_index(rows[0].family)];
+    uint64_t changed = 0;
+    for (uint32_t i = 0; i < run->taken; i++) {
+        uint32_t before = run->before[i], after = rows[i].nexthop;
+        if (before == after)
+            continue;
+        changed++;
+        if (after != 0) {
+            references_add(&writer->group_use, after);
+            writer->digest += fib_route_digest(&rows[i], after);
+        }
+        if (before != 0) {
+            references_drop(&writer->group_use, before, writer->epoch);
+            writer->digest -= fib_route_digest(&rows[i], before);
+        }
+        *routes += (uint32_t)(before == 0) - (uint32_t)(after == 0);
+    }
+    return changed;
+}
+
+int fib_apply(struct fib_writer *writer, const struct route_row *rows, uint64_t n,
+              uint64_t *applied, uint64_t *changed)
+{
+    const struct fib_geometry *geometry = &writer->header->geometry;
+    uint64_t ready = 0;
+    struct lpm_run run;
+    int error = 0;
+    *applied = *changed = 0;
+    while (*applied < n && error == 0) {
+        const struct route_row *front = rows + *applied;
+        if (ready == 0)
+            ready = stretch(writer, front, n - *applied);
+        if (ready == 0)
+            return -EINVAL;
+        uint32_t family = family_index(front->family);
+        uint32_t limit = family == 0 ? geometry->max_routes4 : geometry->max_routes6;
+        uint32_t routes = writer->routes[family];
+        run.room = routes < limit ? limit - routes : 0;
+        fib_make_room(writer);
+        error = writer->engine[family]->apply(writer, front, ready, &run);
+        if (error != 0)
+            break;
+        *changed += account_run(writer, front, &run);
+        *applied += run.taken;
+        ready -= run.taken;
+    }
+    return error;
+}
+
+void fib_account(struct fib_writer *writer)
+{
+    struct fib_published *published = &writer->header->published;
+    store_relaxed64(&published->digest, writer->digest);
+    store_relaxed32(&published->routes4, writer->routes[0]);
+    store_relaxed32(&published->routes6, writer->routes[1]);
+    store_relaxed32(&published->groups, writer->groups);
+    store_relaxed32(&published->adjacencies, writer->adjacencies);
+    store_relaxed32(&published->live_blocks, writer->arena.live);
+    store_relaxed32(&published->retired_blocks, arena_retired(&writer->arena));
+    store_relaxed32(&published->free_blocks, arena_free(&writer->arena));
+    store_relaxed32(&published->high_water, writer->arena.high_water);
+}
+
+uint64_t fib_publish(struct fib_writer *writer, uint64_t update_id, uint64_t t0, uint64_t t1)
+{
+    struct fib_published *published = &writer->header->published;
+    uint64_t generation = load_relaxed64(&published->generation) + 1;
+    struct fib_stamp *stamp = fib_block(writer, writer->header->geometry.stamps_at);
+    stamp += generation & (FIB_STAMPS - 1);
+
+    /* Zero first and fenced, so that a reader never takes half of two stamps for one. */
+    store_relaxed64(&stamp->generation, 0);
+    atomic_thread_fence(memory_order_release);
+    RC_FAULT("stamp-emptied");
+    store_relaxed64(&stamp->t2, fib_now());
+    store_relaxed64(&stamp->update_id, update_id);
+    store_relaxed64(&stamp->t0, t0);
+    store_relaxed64(&stamp->t1, t1);
+    store_relaxed32(&stamp->changes, writer->changes);
+    fib_account(writer);
+    RC_FAULT("counts-stored");
+    store_relaxed64(&stamp->t3, fib_now());
+    store_release64(&stamp->generation, generation);
+    RC_FAULT("stamp-stored");
+    store_release64(&published->generation, generation);
+    RC_FAULT("generation-stored");
+    fib_bump(writer);
+    writer->changes = 0;
+    return generation;
+}
+
+struct walk_out {
+    struct route_row *rows;
+    uint32_t n, max;
+};
+
+static int walk_route(void *context, const struct route_row *row)
+{
+    struct walk_out *out = context;
+    out->rows[out->n++] = *row;
+    return out->n == out->max;
+}
+
+uint32_t fib_walk(struct fib_writer *writer, struct route_row *cursor, struct route_row *rows,
+                  uint32_t max)
+{
+    struct walk_out out = {rows, 0, max};
+    const struct lpm_visitor visitor = {NULL, walk_route, &out};
+    for (uint8_t family = 4; family <= 6 && out.n < max; family += 2)
+        if (cursor->family <= family)
+            writer->engine[family_index(family)]->walk(
+                writer, family, cursor->family == family ? cursor : NULL, &visitor);
+    if (out.n > 0)
+        *cursor = rows[out.n - 1];
+    return out.n;
+}
+
+uint32_t fib_exact(struct fib_writer *writer, const struct route_row *row)
+{
+    if (row_valid(row) != 0)
+        return 0;
+    return writer->engine[family_index(row->family)]->exact(writer, row);
+}
+
+struct check_count {
+    uint64_t digest;
+    uint32_t routes[2];
+};
+
+static int check_route(void *context, const struct route_row *row)
+{
+    struct check_count *count = context;
+    count->digest += fib_route_digest(row, row->nexthop);
+    count->routes[family_index(row->family)]++;
+    return 0;
+}
+
+int fib_check(struct fib_writer *writer)
+{
+    const struct fib_published *published = &writer->header->published;
+    struct check_count count = {0};
+    const struct lpm_visitor visitor = {NULL, check_route, &count};
+    for (uint8_t family = 4; family <= 6; family += 2)
+        if (writer->engine[family_index(family)]->walk(writer, family, NULL, &visitor) != 0)
+            return -EBADMSG;
+    if (count.digest != writer->digest || count.routes[0] != writer->routes[0] ||
+        count.routes[1] != writer->routes[1])
+        return -EBADMSG;
+    if (writer->changes == 0 &&
+        (count.digest != published->digest || count.routes[0] != published->routes4 ||
+         count.routes[1] != published->routes6))
+        return -EBADMSG;
+    return 0;
+}

@@ -1,0 +1,102 @@
+"""A FIB in this process's own memory, for tests: no names, no locks, nothing to remove."""
+
+import mmap
+from collections.abc import Iterable
+from typing import Any
+
+from ribcage.controlplane.fib_segment import FibParams
+from ribcage.shared._core import ffi, lib
+from ribcage.shared.fib_records import Adjacency, AdjacencyState, FibKind, Group
+from ribcage.shared.rows import Route, address_bytes, family_of, row_prefix, rows_of
+
+SMALL = FibParams(max_routes4=64, max_routes6=64, max_groups=64, max_adjacencies=64)
+
+
+class FibMemory:
+    """One segment with its writer and a reader, all failures as negative numbers."""
+
+    def __init__(self, params: FibParams = SMALL) -> None:
+        self.params = params
+        self.size = params.segment_size()
+        self.memory = mmap.mmap(-1, self.size)
+        self.base = ffi.from_buffer("char[]", self.memory, require_writable=True)
+        assert lib.fib_create(self.base, self.size, params.to_c(7)) == 0
+        self.header = ffi.cast("struct fib_header *", self.base)
+        self.recovery = ffi.new("struct fib_recovery *")
+        self.writer: Any = ffi.NULL
+        self.open()
+        self.reader = ffi.new("struct fib_reader *")
+        assert lib.fib_reader_attach(self.reader, self.base, self.size) == 0
+
+    def open(self) -> None:
+        """(Again) the writer, as an heir would."""
+        lib.fib_writer_close(self.writer)
+        self.writer = lib.fib_writer_open(self.base, self.size, self.recovery)
+        assert self.writer != ffi.NULL
+
+    def close(self) -> None:
+        lib.fib_writer_close(self.writer)
+        self.writer = ffi.NULL
+        ffi.release(self.base)
+        self.memory.close()
+
+    def __enter__(self) -> "FibMemory":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def adjacency(self, id: int, port: int = 0, mtu: int = 1500) -> int:
+        record = Adjacency(id, AdjacencyState.RESOLVED, port, mtu).to_c()
+        return int(lib.fib_set_adjacency(self.writer, record))
+
+    def group(self, id: int, buckets: tuple[int, ...] = ()) -> int:
+        kind = FibKind.FORWARD if buckets else FibKind.BLACKHOLE
+        memory = Group(id, kind, buckets).to_c()
+        return int(lib.fib_set_group(self.writer, ffi.cast("struct fib_group *", memory)))
+
+    def groups(self, ids: Iterable[int]) -> None:
+        for id in ids:
+            assert self.group(id) == 0
+
+    def apply_rows(self, rows: Any, n: int | None = None) -> tuple[int, int, int]:
+        """(result, applied, changed)."""
+        done = ffi.new("uint64_t[2]")
+        count = len(rows) if n is None else n
+        result = lib.fib_apply(self.writer, rows, count, done, done + 1)
+        return int(result), int(done[0]), int(done[1])
+
+    def apply(self, *routes: Route) -> tuple[int, int, int]:
+        return self.apply_rows(rows_of(routes))
+
+    def publish(self) -> int:
+        return int(lib.fib_publish(self.writer, 0, 0, 0))
+
+    def keys(self, addresses: list[str]) -> Any:
+        keys = ffi.new("struct fib_key[]", len(addresses))
+        for key, text in zip(keys, addresses, strict=True):
+            raw = address_bytes(text)
+            ffi.memmove(key.address, raw, len(raw))
+            key.family = family_of(raw)
+        return keys
+
+    def lookup(self, addresses: list[str]) -> list[int]:
+        groups = ffi.new("uint32_t[]", len(addresses))
+        keys = self.keys(addresses)
+        assert lib.fib_lookup_groups(self.reader, keys, groups, len(addresses)) == 0
+        return list(groups)
+
+    def match(self, address: str) -> Route | None:
+        row = ffi.new("struct route_row *")
+        assert lib.fib_lookup_match(self.reader, self.keys([address]), row) == 0
+        return Route(row_prefix(row), row.nexthop) if row.nexthop else None
+
+    def walk(self, at_once: int = 7) -> list[Route]:
+        cursor, rows = ffi.new("struct route_row *"), ffi.new("struct route_row[]", at_once)
+        found: list[Route] = []
+        while n := lib.fib_walk(self.writer, cursor, rows, at_once):
+            found += [Route(row_prefix(rows[i]), rows[i].nexthop) for i in range(n)]
+        return found
+
+    def exact(self, prefix: str) -> int:
+        return int(lib.fib_exact(self.writer, rows_of([Route(prefix, 0)])))

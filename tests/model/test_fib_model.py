@@ -1,0 +1,177 @@
+"""The fast table beside the slow one: whatever is done, both answer alike."""
+
+import ipaddress
+from itertools import pairwise
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from ribcage.controlplane.fib_segment import FibParams
+from ribcage.shared._core import ffi, lib
+from ribcage.shared.rows import Route, rows_of
+
+from tests.model.fib_memory import FibMemory
+from tests.model.golden import Golden
+
+GROUPS = 9
+ALL_LENGTHS = FibParams(max_routes4=200, max_routes6=200, max_groups=200, max_adjacencies=2)
+# Few byte values, so that random prefixes nest, overlap and share nodes.
+BYTES = st.sampled_from([0, 1, 2, 127, 128, 254, 255])
+
+
+@st.composite
+def prefixes(draw: st.DrawFn, family: int) -> str:
+    bits = 32 if family == 4 else 128
+    length = draw(st.one_of(st.integers(0, bits), st.sampled_from([0, 8, 9, bits - 1, bits])))
+    raw = bytes(draw(st.lists(BYTES, min_size=bits // 8, max_size=bits // 8)))
+    return str(ipaddress.ip_network((raw, length), strict=False))
+
+
+@st.composite
+def changes(draw: st.DrawFn, family: int) -> Route:
+    return Route(draw(prefixes(family)), draw(st.integers(0, GROUPS)))
+
+
+class FibMachine(RuleBasedStateMachine):
+    """Adds, replaces, withdraws, publishes, takes over; both families live in one segment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fib = FibMemory()
+        self.fib.groups(range(1, GROUPS + 1))
+        self.golden = Golden()
+        self.generation = 0
+
+    def apply(self, routes: list[Route]) -> None:
+        before = self.golden.copy()
+        self.golden.apply_all(routes)
+        steps = [before]
+        for route in routes:
+            steps.append(steps[-1].copy())
+            steps[-1].apply(route)
+        changed = sum(a.routes != b.routes for a, b in pairwise(steps))
+        assert self.fib.apply(*routes) == (0, len(routes), changed)
+
+    @rule(route=changes(4))
+    def one_ipv4_row(self, route: Route) -> None:
+        self.apply([route])
+
+    @rule(route=changes(6))
+    def one_ipv6_row(self, route: Route) -> None:
+        self.apply([route])
+
+    @rule(routes=st.lists(st.one_of(changes(4), changes(6)), max_size=12))
+    def a_mixed_batch(self, routes: list[Route]) -> None:
+        self.apply(routes)
+
+    @rule(routes=st.lists(changes(4), max_size=40))
+    def a_sorted_batch(self, routes: list[Route]) -> None:
+        rows = rows_of(routes)
+        lib.rows_sort(rows, len(rows))
+        self.golden.apply_all(  # a stable sort: of two rows of one prefix the later one wins
+            sorted(
+                routes,
+                key=lambda r: (
+                    ipaddress.ip_network(r.prefix).network_address,
+                    ipaddress.ip_network(r.prefix).prefixlen,
+                ),
+            )
+        )
+        assert self.fib.apply_rows(rows)[:2] == (0, len(routes))
+
+    @precondition(lambda self: self.golden.routes)
+    @rule(data=st.data(), group=st.integers(0, GROUPS))
+    def change_a_route_that_is_there(self, data: st.DataObject, group: int) -> None:
+        prefix = data.draw(st.sampled_from([r.prefix for r in self.golden.listed()]))
+        self.apply([Route(prefix, group)])
+
+    @precondition(lambda self: self.golden.routes)
+    @rule()
+    def withdraw_everything(self) -> None:
+        self.apply([Route(r.prefix, 0) for r in self.golden.listed()])
+        assert self.fib.header.roots.root4 == self.fib.header.roots.root6 == 0
+
+    @rule()
+    def publish(self) -> None:
+        self.generation += 1
+        assert self.fib.publish() == self.generation
+        published = self.fib.header.published
+        assert published.routes4 + published.routes6 == len(self.golden.routes)
+
+    @rule()
+    def take_over(self) -> None:
+        self.fib.open()
+        assert self.fib.recovery.redone == 0
+        assert self.fib.recovery.routes == len(self.golden.routes)
+
+    @invariant()
+    def answers_are_equal(self) -> None:
+        addresses = self.golden.borders()
+        assert [self.golden.lookup(a) for a in addresses] == self.fib.lookup(addresses)
+        assert self.golden.listed() == self.fib.walk()
+        assert lib.fib_check(self.fib.writer) == 0
+        for address in addresses[:: max(1, len(addresses) // 8)]:
+            assert self.golden.match(address) == self.fib.match(address)
+        for route in self.golden.listed()[:4]:
+            assert self.fib.exact(route.prefix) == route.group
+
+    def teardown(self) -> None:
+        self.fib.close()
+
+
+FibMachine.TestCase.settings = settings(
+    max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestFibEqualsGolden = FibMachine.TestCase
+
+
+def test_every_length_matches_alone_and_nested() -> None:
+    """A prefix of each length, /0 to /32 and /0 to /128, is found, then its longer ones win."""
+    for version, address, bits in ((4, "10.1.2.3", 32), (6, "2001:db8:1:2:3:4:5:6", 128)):
+        with FibMemory(ALL_LENGTHS) as fib:
+            fib.groups(range(1, 140))
+            golden = Golden()
+            for length in (*range(0, bits + 1, 2), *range(1, bits + 1, 2)):
+                network = ipaddress.ip_network(f"{address}/{length}", strict=False)
+                route = Route(str(network), length + 1)
+                assert fib.apply(route) == (0, 1, 1)
+                golden.apply(route)
+                borders = golden.borders()
+                assert [golden.lookup(a) for a in borders] == fib.lookup(borders), (version, length)
+            for length in range(bits, -1, -3):
+                network = ipaddress.ip_network(f"{address}/{length}", strict=False)
+                assert fib.apply(Route(str(network), 0)) == (0, 1, 1)
+                golden.apply(Route(str(network), 0))
+                borders = golden.borders()
+                assert [golden.lookup(a) for a in borders] == fib.lookup(borders), (version, length)
+
+
+@given(st.lists(changes(4), max_size=30), st.lists(changes(6), max_size=30))
+@settings(max_examples=30, deadline=None)
+def test_row_by_row_equals_sorted_bulk(four: list[Route], six: list[Route]) -> None:
+    """A table loaded in sorted runs is the table loaded row by row, digest included."""
+    with FibMemory() as single, FibMemory() as bulk:
+        for fib in (single, bulk):
+            fib.groups(range(1, GROUPS + 1))
+        for route in [*four, *six]:
+            assert single.apply(route)[0] == 0
+        rows = rows_of([*four, *six])
+        lib.rows_sort(rows, len(rows))
+        assert bulk.apply_rows(rows)[0] == 0
+        for fib in (single, bulk):
+            fib.publish()
+        assert single.walk() == bulk.walk()
+        assert single.header.published.digest == bulk.header.published.digest
+
+
+def test_a_mixed_batch_is_answered_key_by_key() -> None:
+    """IPv4 and IPv6 keys of one batch, more than one stage of them, each get their own answer."""
+    with FibMemory() as fib:
+        fib.groups([1, 2])
+        assert fib.apply(Route("10.0.0.0/8", 1), Route("2001:db8::/32", 2)) == (0, 2, 2)
+        addresses = ["10.9.8.7", "2001:db8::9", "11.0.0.1", "2001:db9::1"] * 50
+        assert fib.lookup(addresses) == [1, 2, 0, 0] * 50
+        answers = ffi.new("struct fib_answer[]", 200)
+        generation = ffi.new("uint64_t *")
+        assert lib.fib_lookup(fib.reader, fib.keys(addresses), answers, 200, generation) == 0
+        assert [answers[i].group for i in range(200)] == [1, 2, 0, 0] * 50
