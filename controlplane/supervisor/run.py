@@ -50,6 +50,7 @@ def run_supervisor(
     plan = settings.plan
     lines.setup("supervisor", log_level(plan.log.level), plan.log.format)
     lib.sys_set_name(b"ribcage-super")
+    os.umask(0o077)  # for all children too: what any of them makes is closed until it says else
     # A standby has no attach message yet, helpers never get one: they resolve these names.
     os.environ["RIBCAGE_INSTANCE"] = names.instance
     os.environ["RIBCAGE_RUN_DIR"] = str(names.run_base)

@@ -259,7 +259,7 @@ class Fork:
 
 def enter_namespace() -> None:
     """Root of a namespace with two interfaces, w0 and w1: gone with its last process."""
-    uid = os.geteuid()
+    uid, gid = os.geteuid(), os.getegid()
     path = Path(os.environ["FAKE_REAL"])
     if path.exists():  # that of the router before
         with path.open() as namespace:
@@ -275,7 +275,7 @@ def enter_namespace() -> None:
     if uid != 0:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-        Path("/proc/self/gid_map").write_text(f"0 {os.getegid()} 1")
+        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
     for words in ("add w0 type veth peer name w1", "set w0 up", "set w1 up"):
         subprocess.run(["ip", "link", *words.split()], check=True)
 
