@@ -163,6 +163,23 @@ def semaphores() -> Finding:
     return Finding("POSIX semaphores", "FAIL", text, "mount a tmpfs on /dev/shm, mode 1777")
 
 
+def table_bytes(routes4: int, routes6: int) -> int:
+    """The FIB and RIB segments for so many routes: what csrc says, or a generous guess when the
+    compiled module (another check's matter) cannot be asked."""
+    try:
+        from ribcage.shared._core import ffi, lib
+
+        fib = {"max_routes4": routes4, "max_routes6": routes6,
+               "max_groups": lib.FIB_MAX_GROUPS, "max_adjacencies": 16384}  # fmt: skip
+        rib = {"max_rows": routes4 + routes6, "max_nexthops": 32768, "max_nodes": 65536}
+        return int(
+            lib.fib_segment_size(ffi.new("struct fib_params *", fib))
+            + lib.rib_segment_size(ffi.new("struct rib_params *", rib))
+        )
+    except Exception:  # what is wrong with the module is compiled_module() to tell
+        return routes4 * 280 + routes6 * 850
+
+
 def shared_memory(wanted: int) -> Callable[[], Finding]:
     """Room in /dev/shm for `wanted` bytes of segments."""
 

@@ -28,9 +28,6 @@ Examples:
 \b
 Exit 5 when something a router needs is missing."""
 COLOURS = {"ok": "green", "warn": "yellow", "skip": "dim", "FAIL": "red"}
-# Bytes of shared memory a route may need, FIB and RIB together: a generous figure, so that the
-# router does not meet the limit that this check passed.
-ROUTE4_BYTES, ROUTE6_BYTES = 160, 320
 
 
 def doctor(
@@ -74,6 +71,7 @@ def _checks(session: Session, config: Path | None) -> "Sequence[Callable[[], Fin
 
 def _shared_memory(session: Session, config: Path | None) -> int:
     """Bytes the tables of a configuration (or of the defaults) may take."""
+    from ribcage.cli.checks import table_bytes
     from ribcage.shared.plan import FibPlan
 
     fib = FibPlan()
@@ -81,7 +79,7 @@ def _shared_memory(session: Session, config: Path | None) -> int:
         from ribcage.cli.config import read
 
         fib = read(session, config)[0].fib
-    return fib.max_routes4 * ROUTE4_BYTES + fib.max_routes6 * ROUTE6_BYTES
+    return table_bytes(fib.max_routes4, fib.max_routes6)
 
 
 def _lines(session: Session, findings: "Sequence[Finding]", failed: list[str]) -> Iterator[str]:
