@@ -69,14 +69,18 @@ static void mix_word(struct program *p, uint32_t offset)
     emit(p, BPF_MISC | BPF_TAX, 0, 0, 0);
 }
 
-/* Multiplying moves bits up only, and the modulo of the kernel looks at the low ones: fold the
- * upper half down, mix once more, and return the upper half. */
+/* Multiplying moves bits up only, and the modulo of the kernel looks at the low ones: the two
+ * rounds of MurmurHash3's finalizer, then the upper half, which all bits have reached. */
 static void finish(struct program *p)
 {
     emit(p, BPF_MISC | BPF_TXA, 0, 0, 0);
     emit(p, BPF_ALU | BPF_RSH | BPF_K, 16, 0, 0);
     emit(p, BPF_ALU | BPF_XOR | BPF_X, 0, 0, 0);
-    emit(p, BPF_ALU | BPF_MUL | BPF_K, GOLDEN, 0, 0);
+    emit(p, BPF_ALU | BPF_MUL | BPF_K, 0x85ebca6bu, 0, 0);
+    emit(p, BPF_MISC | BPF_TAX, 0, 0, 0);
+    emit(p, BPF_ALU | BPF_RSH | BPF_K, 13, 0, 0);
+    emit(p, BPF_ALU | BPF_XOR | BPF_X, 0, 0, 0);
+    emit(p, BPF_ALU | BPF_MUL | BPF_K, 0xc2b2ae35u, 0, 0);
     emit(p, BPF_ALU | BPF_RSH | BPF_K, 16, 0, 0);
     emit(p, BPF_RET | BPF_A, 0, 0, 0);
 }

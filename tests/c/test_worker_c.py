@@ -9,8 +9,8 @@ import pytest
 from tests.c.build import SANITIZE, build_c_test
 
 FAULTS = (*SANITIZE, "-DRC_FAULT_POINTS")
-PACKET = ("packet_parse.c", "packet_judge.c", "rewrite.c", "icmp.c", "finish.c", "checksum.c", "flow_hash.c",
-          "address_class.c", "limiter.c")  # fmt: skip
+PACKET = ("packet_parse.c", "packet_judge.c", "rewrite.c", "icmp.c", "finish.c", "checksum.c",
+          "flow_hash.c", "address_class.c", "limiter.c")  # fmt: skip
 FORWARD = ("forward.c", "forward_work.c", "forward_decide.c", "forward_error.c",
            "forward_account.c", "ring.c", "port_socket.c", "port_filter.c", "hold.c",
            "transmit.c", "event.c", "stats.c", "segment.c", *PACKET)  # fmt: skip
@@ -24,9 +24,7 @@ TESTS = {
 
 def run(test: str, sources: Sequence[str], tmp_path: Path) -> None:
     program = build_c_test(test, sources, tmp_path, flags=FAULTS)
-    done = subprocess.run(
-        [str(program)], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([str(program)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}{done.stderr}"
 
 

@@ -1,0 +1,182 @@
+"""The generated classic BPF in an interpreter: what is taken, and who gets it."""
+
+import ipaddress
+import struct
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ribcage.shared.filters import (
+    ANCILLARY_AT,
+    Instruction,
+    fanout_program,
+    listing,
+    port_filter,
+)
+
+HOST, BROADCAST, MULTICAST, OTHER, OUTGOING = range(5)
+IPV4, IPV6, ARP = 0x0800, 0x86DD, 0x0806
+MASK = 0xFFFFFFFF
+
+
+def run(program: list[Instruction], packet: bytes, **ancillary: int) -> int:
+    """Classic BPF as the kernel runs it: a load beyond the packet ends with 0."""
+    kernel = {
+        0: ancillary.get("proto", 0),
+        4: ancillary.get("type", 0),
+        44: ancillary.get("vlan", 0),
+    }
+    a = x = at = 0
+    memory = [0] * 16
+    for _ in range(len(program) + 1):
+        i = program[at]
+        at += 1
+        group = i.code & 0x07
+        if group == 0x00:
+            size = {0x00: 4, 0x08: 2, 0x10: 1}[i.code & 0x18]
+            if i.k >= ANCILLARY_AT:
+                a = kernel[i.k - ANCILLARY_AT]
+                continue
+            offset = i.k + (x if i.code & 0xE0 == 0x40 else 0)
+            if offset + size > len(packet):
+                return 0
+            a = int.from_bytes(packet[offset : offset + size], "big")
+        elif group == 0x01:
+            mode = i.code & 0xE0
+            if mode == 0xA0 and i.k >= len(packet):
+                return 0
+            x = {
+                0x00: i.k,
+                0x60: memory[i.k & 15],
+                0xA0: 4 * (packet[i.k] & 15) if mode == 0xA0 else 0,
+            }[mode]
+        elif group == 0x03:
+            memory[i.k] = x
+        elif group == 0x04:
+            b = x if i.code & 0x08 else i.k
+            a = {0x20: a * b, 0x50: a & b, 0x70: a >> (b & 31), 0xA0: a ^ b}[i.code & 0xF0] & MASK
+        elif group == 0x05:
+            yes = {0x10: a == i.k, 0x20: a > i.k, 0x40: a & i.k != 0}[i.code & 0xF0]
+            at += i.jump_true if yes else i.jump_false
+        elif group == 0x06:
+            return a if i.code & 0x18 == 0x10 else i.k
+        else:
+            a, x = (x, x) if i.code & 0xF8 else (a, a)
+    raise AssertionError("classic BPF has no loops")
+
+
+def packet(source: str, target: str, protocol: int = 17, ports: tuple[int, int] = (1, 2),
+           fragment: int = 0, options: bytes = b"") -> bytes:  # fmt: skip
+    a, b = ipaddress.ip_address(source), ipaddress.ip_address(target)
+    l4 = struct.pack("!HH", *ports) + bytes(4)
+    if a.version == 4:
+        words = 5 + len(options) // 4
+        head = struct.pack("!BBHHHBBH", 0x40 | words, 0, 28, 7, fragment, 64, protocol, 0)
+        return head + a.packed + b.packed + options + l4
+    return struct.pack("!IHBB", 6 << 28, 8, protocol, 64) + a.packed + b.packed + l4
+
+
+@pytest.mark.parametrize("station", [HOST, BROADCAST, MULTICAST])
+@pytest.mark.parametrize("proto", [IPV4, IPV6])
+def test_ip_for_this_station_is_taken(station: int, proto: int) -> None:
+    """IPv4 and IPv6 to us, broadcast or multicast, whole, by both kinds of port."""
+    for kind in ("port", "host"):
+        assert run(port_filter(kind), b"", proto=proto, type=station) > 70000
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"proto": ARP, "type": HOST},
+        {"proto": 0x88CC, "type": MULTICAST},
+        {"proto": 0x8100, "type": HOST},
+        {"proto": IPV4, "type": OUTGOING},
+        {"proto": IPV6, "type": OUTGOING},
+        {"proto": IPV4, "type": HOST, "vlan": 5},
+        {"proto": IPV6, "type": HOST, "vlan": 0x6001},
+    ],
+)
+def test_what_is_not_the_routers_is_left(frame: dict[str, int]) -> None:
+    """Other protocols, our own transmissions and frames of VLANs never enter the ring."""
+    for kind in ("port", "host"):
+        assert run(port_filter(kind), b"", **frame) == 0
+
+
+def test_foreign_unicast_is_taken_on_host_ports_only() -> None:
+    """A frame for another station is nobody's business, but the host stack's frames are ours."""
+    assert run(port_filter("port"), b"", proto=IPV4, type=OTHER) == 0
+    assert run(port_filter("host"), b"", proto=IPV4, type=OTHER) > 0
+
+
+def test_priority_tag_is_no_vlan() -> None:
+    """VID 0 with a priority (IEEE 802.1Q 6.9) is the port's own traffic."""
+    assert run(port_filter("port"), b"", proto=IPV4, type=HOST, vlan=0xE000) > 0
+
+
+addresses = st.one_of(
+    st.tuples(st.ip_addresses(v=4), st.ip_addresses(v=4)),
+    st.tuples(st.ip_addresses(v=6), st.ip_addresses(v=6)),
+)
+port = st.integers(0, 65535)
+
+
+@given(addresses, st.sampled_from([6, 17]), port, port, st.sampled_from([b"", bytes(4), bytes(40)]))
+def test_a_flow_has_one_worker(pair: tuple[object, object], protocol: int, one: int, two: int,
+                               options: bytes) -> None:  # fmt: skip
+    """Payload, TTL and options change nothing: the five-tuple alone decides."""
+    source, target = str(pair[0]), str(pair[1])
+    plain = packet(source, target, protocol, (one, two))
+    other = bytearray(packet(source, target, protocol, (one, two), options=options))
+    other[8 if ":" not in source else 7] = 3  # TTL, hop limit
+    program = fanout_program()
+    assert run(program, plain) == run(program, bytes(other) + b"payload")
+
+
+@given(addresses, port, port, st.sampled_from([0x2000, 0x0001, 0x3FFF]))
+def test_fragments_follow_their_addresses(pair: tuple[object, object], one: int, two: int,
+                                          fragment: int) -> None:  # fmt: skip
+    """All fragments of a datagram meet, first or later: ports are not looked at."""
+    source, target = str(pair[0]), str(pair[1])
+    if ":" in source:
+        return
+    program = fanout_program()
+    first = run(program, packet(source, target, ports=(one, two), fragment=fragment))
+    assert first == run(program, packet(source, target, ports=(two, one), fragment=0x2000))
+    assert first == run(program, packet(source, target, protocol=1))
+
+
+@pytest.mark.parametrize("workers", [2, 3, 4, 7, 8])
+@pytest.mark.parametrize("net", ["10.1.0.{}", "fd00:1::{:x}"])
+@pytest.mark.parametrize("step", [1, 2, 16])
+def test_flows_spread(workers: int, net: str, step: int) -> None:
+    """Consecutive ports, also even ones only, and consecutive hosts spread within 25 %."""
+    program = fanout_program()
+    by_port: Counter[int] = Counter()
+    by_host: Counter[int] = Counter()
+    n = 2000
+    for i in range(n):
+        source, target = net.format(2), net.format(99)
+        flow = packet(source, target, 6, (32768 + i * step & 0xFFFF, 80))
+        by_port[run(program, flow) % workers] += 1
+    for i in range(n):
+        address = ipaddress.ip_address(net.format(1)) + i * step
+        by_host[run(program, packet(str(address), net.format(99), 1)) % workers] += 1
+    for share in (by_port, by_host):
+        assert all(abs(share[w] - n / workers) < n / workers * 0.25 for w in range(workers)), share
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_end(raw: bytes) -> None:
+    """Nothing but a number comes out, however short the packet is."""
+    assert 0 <= run(fanout_program(), raw) <= MASK
+
+
+def test_listing_names_every_instruction() -> None:
+    """What doctor prints is complete and readable."""
+    for program in (port_filter("port"), port_filter("host"), fanout_program()):
+        lines = listing(program).splitlines()
+        assert len(lines) == len(program)
+    text = listing(port_filter("port"))
+    assert "ldb  type" in text and "ldh  proto" in text and "ldh  vlan_tci" in text
+    assert listing(port_filter("host")) != text

@@ -1,0 +1,176 @@
+"""Stats objects from Python: made once, read whole, balanced, also while a worker writes."""
+
+import mmap
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ribcage.shared._core import ffi, lib
+from ribcage.shared.errors import RibcageError
+from ribcage.shared.names import Names
+from ribcage.shared.stats import (
+    REASONS,
+    SIZE,
+    StatsReader,
+    create_stats,
+    format_stats,
+    total,
+)
+
+
+@pytest.fixture
+def fd() -> Iterator[int]:
+    number = os.memfd_create("stats", os.MFD_CLOEXEC)
+    os.ftruncate(number, SIZE)
+    format_stats(number, 3, 99)
+    yield number
+    os.close(number)
+
+
+class Writer:
+    """The owner's half, in this process."""
+
+    def __init__(self, fd: int) -> None:
+        self.map = mmap.mmap(fd, SIZE)
+        self.base = ffi.from_buffer(self.map, require_writable=True)
+        self.writer = ffi.new("struct stats_writer *")
+        self.object = ffi.cast("struct stats_object *", self.base)
+        assert lib.stats_attach(self.writer, self.object, SIZE, time.monotonic_ns()) == 0
+
+    @property
+    def now(self) -> object:
+        return self.writer.now
+
+    def commit(self) -> None:
+        lib.stats_commit(self.writer)
+
+
+def test_created_object_is_exclusive_and_private(tmp_path: Path) -> None:
+    """One slot, one object, mode 0600, close-on-exec; a second creation is refused."""
+    names = Names(f"t{os.getpid()}", tmp_path)
+    path = Path("/dev/shm") / names.stats(4)[1:]
+    fd = create_stats(names, 4, 7)
+    try:
+        assert path.stat().st_mode & 0o777 == 0o600 and not os.get_inheritable(fd)
+        assert path.stat().st_size == SIZE
+        with pytest.raises(RibcageError) as refused:
+            create_stats(names, 4, 7)
+        assert refused.value.code == "E_EXISTS"
+        assert StatsReader(fd).life().worker == 4
+    finally:
+        path.unlink()
+        os.close(fd)
+
+
+def test_foreign_object_is_refused_with_both_sides(fd: int) -> None:
+    """Another layout is an error that shows it and ours; a half-made object is not ready."""
+    os.pwrite(fd, b"\x55", 16)  # layout id
+    with pytest.raises(RibcageError) as refused:
+        StatsReader(fd)
+    assert refused.value.code == "E_LAYOUT" and "this build" in refused.value.message
+    os.pwrite(fd, bytes(8), 0)  # magic
+    with pytest.raises(RibcageError) as refused:
+        StatsReader(fd)
+    assert refused.value.code == "E_INITIALISING"
+    os.ftruncate(fd, 40)
+    with pytest.raises(RibcageError):
+        StatsReader(fd)
+
+
+def test_reader_needs_no_write_access(fd: int) -> None:
+    """An O_RDONLY descriptor is enough, and nothing can be written through it."""
+    readonly = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
+    reader = StatsReader(readonly)
+    os.close(readonly)
+    assert reader.snapshot().rx == 0 and reader.balanced()
+    reader.close()
+
+
+counts = st.lists(
+    st.tuples(st.integers(0, 50), st.integers(0, 50), st.integers(1, 29), st.integers(0, 50)),
+    max_size=20,
+)
+
+
+@given(counts)
+def test_snapshot_is_the_last_commit(batches: list[tuple[int, int, int, int]]) -> None:
+    """What is counted shows at the commit, all of it, and not before."""
+    fd = os.memfd_create("stats", os.MFD_CLOEXEC)
+    os.ftruncate(fd, SIZE)
+    format_stats(fd, 0, 1)
+    writer, reader = Writer(fd), StatsReader(fd)
+    os.close(fd)
+    expected = reader.snapshot()
+    for forwarded, delivered, reason, dropped in batches:
+        now = writer.now
+        now.rx += forwarded + delivered + dropped
+        now.forwarded += forwarded
+        now.delivered += delivered
+        now.drops[reason] += dropped
+        assert reader.snapshot() == expected
+        writer.commit()
+        expected = reader.snapshot()
+        assert expected.balanced and expected.rx == now.rx
+        assert expected.drops[REASONS[reason]] == now.drops[reason]
+    assert total([expected, expected]).rx == 2 * expected.rx
+    assert total([expected, expected]).balanced
+    reader.close()
+
+
+def test_killed_writer_leaves_a_balanced_object(fd: int) -> None:
+    """kill -9 while commits run as fast as they can: every read balances, twenty times."""
+    reader = StatsReader(fd)
+    last = 0
+    for _ in range(20):
+        ready_r, ready_w = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                writer = Writer(fd)
+                os.write(ready_w, b"x")
+                while True:
+                    writer.now.rx += 3
+                    writer.now.forwarded += 1
+                    writer.now.held += 1
+                    writer.now.drops[1] += 1
+                    writer.commit()
+            finally:
+                os._exit(1)
+        os.close(ready_w)
+        os.read(ready_r, 1)
+        os.close(ready_r)
+        for _ in range(50):
+            snapshot = reader.snapshot()
+            assert snapshot.balanced and snapshot.rx >= last
+            last = snapshot.rx
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        assert reader.balanced()
+    before = reader.snapshot()
+    Writer(fd)  # the heir of the last one
+    after = reader.snapshot()
+    assert after.held == 0 and after.balanced and after.rx == before.rx
+    assert after.drops["worker-restarting"] == before.drops["worker-restarting"] + before.held
+    assert reader.life().restarts == 20
+
+
+def test_unknown_words_do_not_break_a_reader(fd: int) -> None:
+    """A state number of a newer build is shown as such."""
+    writer, reader = Writer(fd), StatsReader(fd)
+    writer.object.life.state = 77
+    assert reader.life().state == "unknown-77"
+    assert reader.example("no-route") is None and reader.example("nonsense") is None
+    assert reader.example(-1) is None and reader.example(1000) is None
+    assert len(reader.histogram()) == lib.STATS_BUCKETS
+    assert reader.waiting() is False
+
+
+def test_reasons_are_a_closed_list() -> None:
+    """Names users see are unique; numbers are the enum's and never reused."""
+    assert len(set(REASONS.values())) == len(REASONS) == 29
+    assert REASONS[1] == "no-route" and REASONS[20] == "rx-ring-full" and REASONS[29] == "quiesced"
