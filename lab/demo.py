@@ -34,16 +34,14 @@ from ribcage.shared.names import Names
 INSTANCE = "demo"
 CONFIG = """\
 schema = 1
-orphan_timeout = "5s"
 
 [router]
 name = "demo"
+orphan_timeout = "5s"
+teach = true
 
 [workers]
 count = 2
-
-[management]
-teach = true
 
 [[interface]]
 name = "eth1"
