@@ -151,6 +151,25 @@ class Core:
             total += count
         return total
 
+    def clear_strays(self) -> int:
+        """Groups that a death left in the FIB and no set of the RIB names: cleared."""
+        strays = self.forwarding.strays(set(self.forwarding.sets))
+        with self.fib.guard():
+            for group in strays:
+                try:
+                    self.forwarding.forget(group)
+                except RibcageError as error:  # a route names it: verify will say so
+                    self.log("error", "group.stray", group=group, why=error.message)
+        return len(strays)
+
+    def repair(self) -> int:
+        """Makes the FIB agree with the RIB where it does not; how many routes were wrong."""
+        wrong = self._compare(time.monotonic_ns())
+        with self.fib.guard():
+            self.forwarding.rewrite()
+        self.publisher.flush()
+        return wrong
+
     # -- links and neighbours
 
     def put_port(self, port: Port, t0: int | None = None) -> None:

@@ -260,6 +260,19 @@ class Forwarding:
         while self._retired and self._retired[0][0] + REUSE_AFTER <= self._publishes:
             self._free.append(self._retired.pop(0)[1])
 
+    def rewrite(self) -> None:
+        """Compares the tables with what is remembered and writes what differs."""
+        held = dict(self.tables.read_adjacencies())
+        for adjacency, record in self._adjacencies.items():
+            if held.get(adjacency) != record:
+                self.tables.write_adjacency(adjacency, record)
+                self.changed = True
+        groups = dict(self.tables.read_groups())
+        for group, plan in self._groups.items():
+            if groups.get(group) != plan:
+                self.tables.write_group(group, plan)
+                self.changed = True
+
     # -- inside
 
     def _refresh_port(self, index: int) -> None:

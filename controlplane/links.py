@@ -326,6 +326,26 @@ class Links:
         await self.synced()
         self.edge.sweep_managed()
 
+    async def told_addresses(self, limit: float) -> bool:
+        """Waits until the plan's addresses on links that exist were told, `limit` seconds at
+        most: at a fresh start static routes are announced once, not first rejected."""
+        end = time.monotonic() + limit
+        while True:
+            missing = [
+                text
+                for interface in self.core.plan.interfaces
+                for link in self._links.values()
+                if link.name == interface.name
+                for text in interface.addresses
+                if ip_interface(text) not in self._addresses.get(link.ifindex, {})
+            ]
+            if not missing:
+                return True
+            if time.monotonic() >= end:
+                self.log("warning", "kernel.addresses", missing=", ".join(missing)[:200])
+                return False
+            await asyncio.sleep(0.005)
+
     def _forget_silent(self, told: Iterable[NeighbourEvent], t0: int) -> None:
         ports = {port.ifindex: port.index for port in self.core.topology.ports.values()}
         alive = {

@@ -1,0 +1,412 @@
+"""The control process: the routing table's owner, and the FIB's only writer.
+
+It may write the RIB and FIB segments, talk netlink, serve the management socket and read worker
+events. It may not forward, nor block on a worker, a client or a route source: one asyncio loop
+whose every callback is guarded, counted and logged. Its death stops updates, nothing else.
+
+    attach/promote -> own, attach, take over -> fib-ready, management, ready
+                   -> kernel: links, addresses, neighbours -> sources again, mark and sweep
+                   -> verify in the background            (fresh start: ready comes here)
+    stop           -> management closed, kernel settings undone, exit 0
+    SIGTERM        -> the same without undoing: the standby goes on
+
+Use: `run_control(channel_fd, standby)` in a forked child. A standby has everything imported and
+waits for `promote`, holding no lock and no route.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from typing import Any
+
+from ribcage.controlplane.core import Core
+from ribcage.controlplane.handlers import Handlers
+from ribcage.controlplane.kernel.edge import KernelEdge
+from ribcage.controlplane.links import Links
+from ribcage.controlplane.logs import make_log
+from ribcage.controlplane.management.server import ManagementServer
+from ribcage.controlplane.segments import Segments, open_segments
+from ribcage.controlplane.supervised import SupervisorLink, hello
+from ribcage.controlplane.verify import verify
+from ribcage.controlplane.workers import Workers
+from ribcage.shared.channel import Channel, Message
+from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.events import Event, EventQueue
+from ribcage.shared.log import set_level
+from ribcage.shared.names import Names
+from ribcage.shared.plan import Plan, PlanError
+
+EVENTS = 64  # taken from the queue before others have their turn
+SLOW_BELL = 0.1  # seconds: the most a lost bell may cost (design)
+GATEWAYS_AFTER = 0.25  # after a publish: which gateways should be kept resolved
+RECLAIM_AFTER = 1.0  # after a publish: which next-hop sets are used no more
+ADDRESSES_WAIT = 2.0  # at a fresh start, for the kernel to tell the addresses we configured
+VERIFY_LOOKUPS = 10_000  # of the check after a takeover
+
+
+def run_control(channel_fd: int, standby: bool = False) -> None:
+    """The whole life of a control process or of a standby. SystemExit with a status."""
+    raise SystemExit(asyncio.run(ControlProcess(channel_fd, standby).main()))
+
+
+class ControlProcess:
+    """State of the process; `core` and what hangs on it exist once it was attached."""
+
+    core: Core
+    names: Names
+    segments: Segments
+    edge: KernelEdge
+    links: Links
+    server: ManagementServer
+    link: SupervisorLink
+
+    def __init__(self, channel_fd: int, standby: bool) -> None:
+        self.log = make_log()
+        self.standby = standby
+        self.instance_id = 0
+        self.workers = Workers()
+        self.queue: EventQueue | None = None
+        self.bell = -1
+        self.counters = {"events": 0, "events_failed": 0, "unhandled": 0}
+        self.attached = False
+        self.takeover: dict[str, Any] = {}
+        self._fd = channel_fd
+        self._done: asyncio.Future[bool] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._early: list[list[Any]] = []  # `workers` messages before we are attached
+
+    @property
+    def plan(self) -> Plan:
+        return self.core.plan
+
+    # -- life
+
+    async def main(self) -> int:
+        """Until an orderly stop; the exit status."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._unhandled)
+        self._done = loop.create_future()
+        loop.add_signal_handler(signal.SIGTERM, self._finish, False)
+        self.link = SupervisorLink(
+            Channel.from_fd(self._fd), self._hear, self._supervisor_gone, self.log
+        )
+        role = "standby" if self.standby else "control"
+        self.link.say(hello(role, "", again=False))
+        try:
+            undo = await self._done
+            await self._stop(undo)
+        except RibcageError as error:
+            self.log("error", "control.fatal", code=error.code, why=error.message, hint=error.hint)
+            return error.exit_code
+        except Exception as error:
+            self.log("error", "control.fatal", exc_info=error)
+            return int(Exit.INTERNAL)
+        finally:
+            self.link.close()
+        return 0
+
+    def _finish(self, undo: bool) -> None:
+        if self._done is not None and not self._done.done():
+            self._done.set_result(undo)
+
+    def _fatal(self, error: BaseException) -> None:
+        if self._done is not None and not self._done.done():
+            self._done.set_exception(error)
+
+    def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback or a task raised: the loop goes on, the log has it."""
+        self.counters["unhandled"] += 1
+        error = context.get("exception")
+        self.log("error", "loop.unhandled", what=str(context.get("message")), exc_info=error)
+
+    def _spawn(self, work: Any, name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- the supervisor
+
+    def _hear(self, message: Message) -> None:
+        """One message of the supervisor; its descriptors are closed by the caller if left."""
+        body = message.body
+        match message.type:
+            case "attach" | "promote" if not self.attached:
+                self.attached = True
+                self.workers.attach(message)
+                self.bell = self._bell(message)
+                self._spawn(self._begin_or_fail(body), "begin")
+            case "workers":
+                self.workers.attach(message)
+                rows = body.get("workers")
+                self.workers.states(rows if isinstance(rows, list) else [])
+            case "ports-request" if hasattr(self, "links"):
+                self.links.tell_ports()
+            case "port-opened":
+                if not body.get("ok"):
+                    self.log("error", "port.refused", index=body.get("index"),
+                             why=str(body.get("error"))[:200])  # fmt: skip
+            case "reload":
+                self._spawn(self._reload(body), "reload")
+            case "log-level":
+                set_level(str(body.get("level")))
+            case "stop":
+                self._finish(True)
+            case "ps" | "done":
+                pass  # an answer nobody waits for any more
+            case _:
+                self.log("warning", "channel.unknown", type=message.type)
+
+    def _bell(self, message: Message) -> int:
+        fd = message.take("bell-control")
+        return -1 if fd is None else fd
+
+    def _supervisor_gone(self) -> None:
+        if not self.attached or not hasattr(self, "core"):
+            self._finish(False)  # nothing of ours is worth waiting for
+            return
+        timeout = self.plan.orphan_timeout
+        self.log("warning", "supervisor.gone", orphan_timeout=timeout)
+        self.link.find(self.names, timeout, self._hello_again, lambda: self._finish(True))
+
+    def _hello_again(self) -> tuple[dict[str, Any], dict[str, int]]:
+        fds = self.workers.bells()
+        if self.bell >= 0:
+            fds["bell-control"] = self.bell
+        return hello("control", self.names.instance, again=True), fds
+
+    def say(self, message: dict[str, Any]) -> None:
+        self.link.say(message)
+
+    async def ask(self, message: dict[str, Any]) -> dict[str, Any]:
+        return await self.link.ask(message)
+
+    # -- beginning
+
+    async def _begin_or_fail(self, body: dict[str, Any]) -> None:
+        try:
+            await self._begin(body)
+        except Exception as error:
+            self._fatal(error)
+
+    async def _begin(self, body: dict[str, Any]) -> None:
+        start = time.monotonic_ns()
+        try:
+            plan = Plan.from_json(body["plan"])
+            self.names = Names.from_json(body.get("names"))
+            self.instance_id = int(body["instance_id"])
+        except (PlanError, KeyError, TypeError, ValueError) as error:
+            raise RibcageError("E_ATTACH", f"attach message: {error}") from error
+        self.segments = await open_segments(self.names, plan, self.instance_id, self.log)
+        fresh = self.segments.fresh
+        self.core = Core(
+            plan,
+            self.segments.rib,
+            self.segments.fib,
+            self.segments.reader,
+            bells=self.workers.ring,
+            log=self.log,
+        )
+        taken = self.core.takeover(self.segments.fib_is_new)
+        self.core.publisher.on_publish = self._published
+        self.say({"type": "fib-ready", "name": self.names.fib,
+                  "size": self.segments.fib.writer.mapped.size,
+                  "instance_id": self.instance_id})  # fmt: skip
+        self.server = ManagementServer(
+            self.names.control_socket,
+            plan.management,
+            Handlers(self).methods(),
+            log=self.log,
+        )
+        await self.server.start()
+        self.takeover = {
+            "fresh": fresh,
+            "routes": self.segments.rib.recovery.rows,
+            "replayed": taken.replayed,
+            "everything": taken.everything,
+            "ms": round((time.monotonic_ns() - start) / 1e6, 3),
+        }
+        self.log("info", "takeover.done", **self.takeover)
+        if not fresh:
+            self._ready()
+        self._listen(body.get("queue_key"))
+        await self._kernel()
+        if fresh:
+            self._ready()
+        else:
+            self._spawn(self._check(), "verify")
+
+    def _ready(self) -> None:
+        self.say({"type": "ready", "generation": self.core.publisher.generation})
+
+    async def _kernel(self) -> None:
+        """Links, addresses and neighbours; then every source once more."""
+        plan = self.plan
+        self.edge = KernelEdge(
+            instance=self.names.instance,
+            undo_file=self.names.undo_file,
+            on_event=lambda event: self.links.hear(event),
+            max_neighbours=plan.neighbours.max,
+            log=self.log,
+        )
+        self.links = Links(self.core, self.edge, self.say, self.log)
+        for problem in await self.edge.start():
+            self.log("warning", "kernel.problem", what=problem)
+        await self._configure(plan)
+        await self.links.told_addresses(ADDRESSES_WAIT)
+        await self.links.settle()
+
+    async def _configure(self, plan: Plan) -> None:
+        for problem in await self.edge.configure(plan.interfaces, plan.router_id):
+            self.log("warning", "kernel.problem", what=problem)
+
+    async def _check(self) -> None:
+        """After a takeover: RIB and FIB agree, or are made to, with an error in the log."""
+        self.core.clear_strays()
+        report = await verify(self.core, VERIFY_LOOKUPS)
+        if report["count"] == 0:
+            self.log("info", "verify.done", routes=report["rib"], seconds=report["seconds"])
+            return
+        self.log("error", "verify.differs", count=report["count"],
+                 first=str(report["differences"][:3])[:500])  # fmt: skip
+        repaired = self.core.repair()
+        self.log("warning", "verify.repaired", routes=repaired)
+
+    # -- events of the workers
+
+    def _listen(self, key: object) -> None:
+        loop = asyncio.get_running_loop()
+        if isinstance(key, int):
+            try:
+                self.queue = EventQueue.open(key)
+            except RibcageError as error:
+                self.log("error", "events.absent", why=error.message)
+        if self.bell >= 0:
+            loop.add_reader(self.bell, self._rung)
+        self._again("bell", SLOW_BELL, self._slow_bell)
+
+    def _rung(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.bell, 8)
+        self._events()
+
+    def _slow_bell(self) -> None:
+        self._again("bell", SLOW_BELL, self._slow_bell)
+        self._events()
+
+    def _events(self) -> None:
+        if self.queue is None:
+            return
+        try:
+            events = self.queue.receive_batch(EVENTS)
+        except RibcageError as error:
+            self.log("error", "events.gone", why=error.message)
+            self.queue = None
+            return
+        for event in events:
+            self.counters["events"] += 1
+            try:
+                self._event(event)
+            except Exception as error:
+                self.counters["events_failed"] += 1
+                self.log("error", "event.failed", type=event.type, exc_info=error)
+        if len(events) == EVENTS:
+            asyncio.get_running_loop().call_soon(self._events)
+
+    def _event(self, event: Event) -> None:
+        match event.type:
+            case "neighbour-miss" if hasattr(self, "links"):
+                self.links.miss(event.port, event.address)
+            case "worker-fault":
+                self.log("error", "worker.fault", worker=event.worker, code=event.code)
+            case "port-error":
+                self.log("warning", "port.error", worker=event.worker, port=event.port,
+                         code=event.code)  # fmt: skip
+            case "lost":
+                self.log("warning", "events.lost", worker=event.worker, count=event.count)
+
+    # -- housekeeping
+
+    def _again(self, name: str, delay: float, work: Any) -> None:
+        self._timers[name] = asyncio.get_running_loop().call_later(delay, work)
+
+    def _published(self) -> None:
+        """Something changed: see soon whether gateways or unused sets have to be looked after."""
+        for name, delay, work in (
+            ("gateways", GATEWAYS_AFTER, self._gateways),
+            ("reclaim", RECLAIM_AFTER, self._reclaim),
+        ):
+            if name not in self._timers:
+                self._again(name, delay, work)
+
+    def _gateways(self) -> None:
+        del self._timers["gateways"]
+        if hasattr(self, "links") and self.links.settled:
+            self.links.manage_gateways()
+
+    def _reclaim(self) -> None:
+        del self._timers["reclaim"]
+        self.core.nexthops.reclaim(self.core.publisher.counters.publishes)
+        if self.core.forwarding.changed:
+            self.core.publisher.touch(time.monotonic_ns())
+
+    # -- reload and stop
+
+    async def _reload(self, body: dict[str, Any]) -> None:
+        """A new plan: interfaces, routes, limits that can change while running."""
+        answer: dict[str, Any] = {"type": "done", "id": body.get("id")}
+        try:
+            plan = Plan.from_json(body["plan"])
+            before, self.core.plan = self.core.plan, plan
+            for name in ("max_routes4", "max_routes6", "lookup4", "lookup6", "sync"):
+                if getattr(before.fib, name) != getattr(plan.fib, name):
+                    self.log("warning", "reload.needs_restart", key=f"fib.{name}")
+            self.core.publisher.max_delay_ns = int(plan.fib.max_delay * 1e9)
+            self.core.publisher.max_batch = plan.fib.max_batch
+            self.segments.rib.limit(4, plan.neighbours.max)
+            await self._configure(plan)
+            self.links.replan()
+            await self.links.synced()
+            self.log("info", "reload.done", routes=len(plan.routes),
+                     rejected=len(self.core.rejections.all()))  # fmt: skip
+        except Exception as error:
+            answer["error"] = str(error)[:300]
+            self.log("error", "reload.failed", exc_info=error)
+        self.say(answer)
+
+    def facts(self) -> dict[str, Any]:
+        """What `ipc show` and `version` tell of this process."""
+        return {
+            "takeover": self.takeover,
+            "counters": {**self.counters, **getattr(self.links, "counters", {})}
+            if hasattr(self, "links")
+            else dict(self.counters),
+            "management": dict(self.server.counters),
+            "supervisor": {"connected": self.link.connected, **self.link.counters},
+            "kernel": self.edge.counters() if hasattr(self, "edge") else {},
+        }
+
+    async def _stop(self, undo: bool) -> None:
+        """Orderly: clients first, then the kernel, then the segments are let go."""
+        for timer in self._timers.values():
+            timer.cancel()
+        if self.bell >= 0:
+            asyncio.get_running_loop().remove_reader(self.bell)
+        if hasattr(self, "server"):
+            await self.server.stop()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if hasattr(self, "edge"):
+            if undo:
+                for problem in await self.edge.stop():
+                    self.log("warning", "kernel.problem", what=problem)
+            else:
+                await self.edge.detach()
+        if hasattr(self, "core"):
+            self.core.publisher.flush()
+            self.segments.close()
+        self.workers.close()
+        self.log("info", "control.stop", undone=undo)

@@ -1,0 +1,83 @@
+"""What /proc says about our processes, for `ps`: rights, maps of our segments. Read only.
+
+Whatever cannot be read is None or left out: another user's process keeps its maps to itself.
+"""
+
+from pathlib import Path
+from typing import Any
+
+SECCOMP = {"0": "none", "1": "strict", "2": "filter"}
+CAPABILITIES = {
+    1 << 12: "NET_ADMIN",
+    1 << 13: "NET_RAW",
+    1 << 21: "SYS_ADMIN",
+    1 << 24: "SYS_RESOURCE",
+}
+IF_IT_DIES = {
+    "supervisor": "all go on; restarts wait for the next one",
+    "control": "forwarding goes on; updates stop until the standby took over",
+    "standby": "nobody notices; a new one is made",
+    "worker": "the others go on; its flows resume with its successor",
+}
+MAX_MAPS = 4 << 20
+
+
+def status(pid: int) -> dict[str, str]:
+    """/proc/PID/status as a dict; empty when the process is gone."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(errors="replace")
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in text.splitlines())
+    return {name: value.strip() for name, _, value in pairs}
+
+
+def capabilities(mask: str | None) -> str | None:
+    """`NET_ADMIN,NET_RAW`, `none`, `all` or the plain mask."""
+    if mask is None:
+        return None
+    try:
+        number = int(mask, 16)
+    except ValueError:
+        return None
+    if number == 0:
+        return "none"
+    names = [name for bit, name in CAPABILITIES.items() if number & bit]
+    rest = number & ~sum(CAPABILITIES)
+    if bin(number).count("1") > 30:
+        return "all"
+    return ",".join(names + ([f"{rest:#x}"] if rest else []))
+
+
+def maps(pid: int, instance: str) -> list[dict[str, str]]:
+    """Our shared objects in a process, each with its permissions (`rw-s`), joined by name."""
+    found: dict[str, str] = {}
+    try:
+        with Path(f"/proc/{pid}/maps").open(errors="replace") as lines:
+            for line in lines.read(MAX_MAPS).splitlines():
+                fields = line.split(None, 5)
+                if len(fields) == 6 and f"/ribcage.{instance}." in fields[5]:
+                    name = fields[5].rpartition("/")[2].removesuffix(" (deleted)")
+                    found[name] = _widest(found.get(name, "----"), fields[1])
+    except OSError:
+        return []
+    return [{"object": name, "perms": perms} for name, perms in sorted(found.items())]
+
+
+def _widest(old: str, new: str) -> str:
+    return "".join(a if a != "-" else b for a, b in zip(old, new, strict=False))
+
+
+def join(row: dict[str, Any], instance: str) -> dict[str, Any]:
+    """A row of the supervisor's, with what only /proc knows."""
+    pid = row.get("pid") or 0
+    about = status(pid) if pid else {}
+    seccomp = about.get("Seccomp")
+    return {
+        **row,
+        "caps": capabilities(about.get("CapEff")),
+        "seccomp": SECCOMP.get(seccomp, seccomp) if seccomp is not None else None,
+        "no_new_privs": about.get("NoNewPrivs") == "1" if about else None,
+        "maps": maps(pid, instance) if pid else [],
+        "if_it_dies": IF_IT_DIES.get(str(row.get("role")), ""),
+    }

@@ -1,0 +1,124 @@
+"""The workers as control sees them: their mapped stats objects, their bells, their state.
+
+    workers.attach(message)              # attach and `workers` messages bring descriptors
+    workers.watches()                    # who to wait for, see visible.py
+    workers.ring()                       # bells of those that hold packets; after each publish
+
+Reads only: a stats object is mapped O_RDONLY, a bell is written to and never read. Control only.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ribcage.controlplane.visible import Look
+from ribcage.shared.channel import Message
+from ribcage.shared.errors import RibcageError
+from ribcage.shared.stats import StatsReader
+
+ONE = (1).to_bytes(8, "little")
+ASLEEP = ("polling", "quiesced")
+ALIVE = ("ready", "running", "quiesced")
+
+
+@dataclass(slots=True)
+class Worker:
+    """One slot. `state` is the supervisor's word ("ready"); `stats` outlives the process."""
+
+    index: int
+    stats: StatsReader | None = None
+    bell: int = -1
+    pid: int = 0
+    state: str = "unknown"
+    restarts: int = 0
+
+    def look(self) -> Look:
+        """One look for visible.py. A worker that is not ready yet begins with the newest."""
+        if self.stats is None:
+            return Look(self.index, False, 0, 0, False)
+        life, seen = self.stats.life(), self.stats.seen()
+        alive = self.state in ALIVE and life.pid != 0 and life.state != "stopped"
+        return Look(self.index, alive, seen.generation, seen.t4_ns, life.state in ASLEEP)
+
+
+class Workers:
+    """All slots, by index."""
+
+    def __init__(self) -> None:
+        self.slots: dict[int, Worker] = {}
+        self.lost_bells = 0
+
+    def attach(self, message: Message) -> None:
+        """Takes the descriptors bell:N and stats:N of a message. A stats object that is not of
+        this build is left out: its worker is not waited for and not rung."""
+        for name in list(message.fds):
+            kind, _, number = name.partition(":")
+            if kind not in ("bell", "stats") or not number.isdigit():
+                continue
+            fd = message.take(name)
+            if fd is None:
+                continue
+            slot = self.slots.setdefault(int(number), Worker(int(number)))
+            if kind == "bell":
+                if slot.bell >= 0:
+                    os.close(slot.bell)
+                slot.bell = fd
+                continue
+            try:
+                if slot.stats is not None:
+                    slot.stats.close()
+                    slot.stats = None
+                slot.stats = StatsReader(fd)
+            except (RibcageError, OSError):
+                slot.stats = None
+            finally:
+                os.close(fd)
+
+    def states(self, rows: Iterable[Any]) -> None:
+        """The `workers` message: [{index, pid, state, restarts}]; slots not named are gone."""
+        named = set()
+        for row in rows:
+            if not isinstance(row, dict) or not isinstance(row.get("index"), int):
+                continue
+            slot = self.slots.setdefault(row["index"], Worker(row["index"]))
+            named.add(slot.index)
+            slot.pid = row["pid"] if isinstance(row.get("pid"), int) else 0
+            slot.state = str(row.get("state"))
+            restarts = row.get("restarts")
+            slot.restarts = restarts if isinstance(restarts, int) else 0
+        for index in self.slots.keys() - named:
+            slot = self.slots.pop(index)
+            if slot.stats is not None:
+                slot.stats.close()
+            if slot.bell >= 0:
+                os.close(slot.bell)
+
+    def watches(self) -> list[Worker]:
+        return [self.slots[index] for index in sorted(self.slots)]
+
+    def ring(self) -> int:
+        """Rings the workers that hold packets for a neighbour; how many."""
+        rung = 0
+        for slot in self.slots.values():
+            if slot.bell >= 0 and slot.stats is not None and slot.stats.waiting():
+                try:
+                    os.write(slot.bell, ONE)
+                    rung += 1
+                except OSError:  # full counts as rung: it has not been read yet
+                    self.lost_bells += 1
+        return rung
+
+    def bells(self) -> dict[str, int]:
+        """Descriptors to hand back to a supervisor's successor."""
+        return {f"bell:{slot.index}": slot.bell for slot in self.slots.values() if slot.bell >= 0}
+
+    def close(self) -> None:
+        for slot in self.slots.values():
+            if slot.stats is not None:
+                slot.stats.close()
+            if slot.bell >= 0:
+                with contextlib.suppress(OSError):
+                    os.close(slot.bell)
+        self.slots.clear()
