@@ -118,12 +118,17 @@ class Names:
     def make_run_dir(self) -> None:
         """Creates the run directory (supervisor only): 0750 as root, else 0700.
 
+        As root the base is 0755: workers with users of their own pass through it.
+
         E_RUN_DIR (exit 5) when a part of it belongs to somebody else, is a link, or cannot be
         made: what is put there decides who may talk to the router.
         """
-        mode = 0o750 if os.geteuid() == 0 else 0o700
-        shared_base = self.run_base == Path("/run/ribcage")
-        for path, want in ((self.run_base, 0o755 if shared_base else mode), (self.run_dir, mode)):
+        root = os.geteuid() == 0
+        wanted = (
+            (self.run_base, 0o755 if root else 0o700),
+            (self.run_dir, 0o750 if root else 0o700),
+        )
+        for path, want in wanted:
             try:
                 path.mkdir(mode=want, parents=path == self.run_base)
                 path.chmod(want)  # whatever the umask was

@@ -17,6 +17,7 @@ from ribcage.controlplane.supervisor.loop import Loop
 from ribcage.controlplane.supervisor.objects import CreateStats, Objects
 from ribcage.controlplane.supervisor.ports import OpenPort, Ports
 from ribcage.controlplane.supervisor.table import Child, Table
+from ribcage.shared.log import log
 from ribcage.shared.names import Names
 from ribcage.shared.plan import Plan
 
@@ -150,4 +151,7 @@ class Context:
         """Writes the state file: call it after each fork, death and adoption."""
         self.objects.state.children = self.table.records()
         self.objects.state.plan_digest = self.settings.digest
-        self.objects.save()
+        try:
+            self.objects.save()
+        except OSError as error:  # a full file system stops nobody; the next change tries again
+            log("error", "state.unsaved", error=str(error))

@@ -43,29 +43,35 @@ class Helpers:
 
     def run(self, argv: list[str], limit: float, done: Done) -> None:
         """A program that cannot be started is `done` at once, not clean."""
-        out, err = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK), os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        for fd in (out[1], err[1]):
-            os.set_blocking(fd, True)  # the program's own ends
-        actions = [
-            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, out[1], 1),
-            (os.POSIX_SPAWN_DUP2, err[1], 2),
-        ]
+        ends: list[int] = []
         try:
+            for _ in range(2):
+                ends += os.pipe()  # close-on-exec, as all of Python's
+            out, theirs_out, err, theirs_err = ends
             pid = os.posix_spawn(
-                argv[0], argv, os.environ, file_actions=actions, setsigmask=(), setsigdef=DEFAULTS
+                argv[0],
+                argv,
+                os.environ,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, theirs_out, 1),
+                    (os.POSIX_SPAWN_DUP2, theirs_err, 2),
+                ],
+                setsigmask=(),
+                setsigdef=DEFAULTS,
             )
+            pidfd = os.pidfd_open(pid)
         except OSError as error:
-            os.close(out[0])
-            os.close(err[0])
+            for fd in ends:
+                os.close(fd)
             done(f"could not start: {error.strerror}", False, b"", str(error).encode())
             return
-        finally:
-            os.close(out[1])
-            os.close(err[1])
-        pidfd = os.pidfd_open(pid)
+        os.close(theirs_out)
+        os.close(theirs_err)
+        for fd in (out, err):
+            os.set_blocking(fd, False)
         timer = self._loop.after(limit, lambda: self._kill(pid))
-        helper = _Helper(pid, pidfd, done, timer, [out[0], err[0]])
+        helper = _Helper(pid, pidfd, done, timer, [out, err])
         self._running[pid] = helper
         for stream in (0, 1):
             self._listen(helper, stream)

@@ -15,6 +15,7 @@ from ribcage.controlplane.supervisor.fork import CONTROL_CAPABILITIES, Birth, fo
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.table import Child
 from ribcage.shared.channel import pair
+from ribcage.shared.errors import RibcageError
 from ribcage.shared.log import log
 
 
@@ -37,39 +38,51 @@ class Lifecycle:
         child.cancel_timer()
         if child.running or context.phase == "stopping":
             return
-        ours, theirs = pair()
-        entry: Callable[[int], None]
-        if child.role == "worker":
-            entry = context.roles.run_worker
-        else:
-            standby = child.role == "standby"
-
-            def entry(fd: int) -> None:
-                context.roles.run_control(fd, standby)
-
         try:
-            pid = fork_role(self._birth(child), theirs.fileno(), entry, context.roles.fork)
-        except OSError as error:
+            if child.role == "worker":
+                context.objects.stats_fd(child.index)  # made before the fork: /dev/shm may be full
+            self._fork(child)
+        except (OSError, RibcageError) as error:
+            # Short of processes, memory, descriptors: the others go on, this one is tried again.
             delay = self._forks.failed()
-            log("error", "fork.failed", child=child.name, error=error.strerror, retry_s=delay)
-            ours.close()
+            log("error", "fork.failed", child=child.name, error=str(error), retry_s=delay)
             child.state = "waiting"
             child.timer = context.loop.after(delay, lambda: self.start(child))
             return
-        finally:
-            theirs.close()
         self._forks.succeeded()
-        uid = self._uid(child)
-        child.born(pid, ours, os.geteuid() if uid is None else uid)
         self.serve(child)
-        log("info", "child.start", child=child.name, child_pid=pid, restarts=child.restarts)
+        log("info", "child.start", child=child.name, child_pid=child.pid, restarts=child.restarts)
         context.save()
-        if child.role == "worker":
-            self.handover.attach_worker(child)
-        elif child.role == "control":
-            self.handover.attach_control(child)
+        try:
+            if child.role == "worker":
+                self.handover.attach_worker(child)
+            elif child.role == "control":
+                self.handover.attach_control(child)
+        except (OSError, RibcageError) as error:
+            log("error", "attach.failed", child=child.name, error=str(error))
+            child.kill()
         self.expect_ready(child)
         self.handover.tell_workers()
+
+    def _fork(self, child: Child) -> None:
+        roles = self.context.roles
+        entry = roles.run_worker
+        if child.role != "worker":
+            standby = child.role == "standby"
+
+            def entry(fd: int) -> None:
+                roles.run_control(fd, standby)
+
+        ours, theirs = pair()
+        try:
+            pid = fork_role(self._birth(child), theirs.fileno(), entry, roles.fork)
+            uid = self._uid(child)
+            child.born(pid, ours, os.geteuid() if uid is None else uid)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
 
     def serve(self, child: Child) -> None:
         if child.channel is not None:
@@ -158,7 +171,7 @@ class Lifecycle:
         child.state = "absent"
         if child in context.table.leaving:
             self._retire(child)
-        elif context.phase != "stopping":
+        elif context.phase == "running":  # while adopting, begin() fills the slot
             self._succeed(child, ready_for)
         context.save()
         self.handover.tell_workers()

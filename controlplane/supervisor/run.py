@@ -17,6 +17,7 @@ from ribcage.controlplane.supervisor import exits, processes
 from ribcage.controlplane.supervisor.adoption import Adoption
 from ribcage.controlplane.supervisor.context import Context, Limits, Roles, Settings
 from ribcage.controlplane.supervisor.handover import Handover
+from ribcage.controlplane.supervisor.health import Health
 from ribcage.controlplane.supervisor.helper import Helpers
 from ribcage.controlplane.supervisor.lifecycle import Lifecycle, log_level
 from ribcage.controlplane.supervisor.lock import SupervisorLock
@@ -49,6 +50,7 @@ def run_supervisor(
     plan = settings.plan
     lines.setup("supervisor", log_level(plan.log.level), plan.log.format)
     lib.sys_set_name(b"ribcage-super")
+    os.umask(0o077)  # for all children too: what any of them makes is closed until it says else
     # A standby has no attach message yet, helpers never get one: they resolve these names.
     os.environ["RIBCAGE_INSTANCE"] = names.instance
     os.environ["RIBCAGE_RUN_DIR"] = str(names.run_base)
@@ -115,6 +117,7 @@ class Supervisor:
         )
         self.adoption = Adoption(self.context, self.handover, self.lifecycle)
         self.stopping = Stopping(self.context, self.handover, self.helpers)
+        self.health = Health(self.context)
         self.lifecycle.on_readable = self.messages.serve
         self.lifecycle.on_gone = self.stopping.step
         self.messages.on_stop = self.stop
@@ -141,6 +144,8 @@ class Supervisor:
     def begin(self) -> None:
         """Fills the empty slots: all of them at a start, the missing ones after an adoption."""
         context = self.context
+        if context.phase == "stopping":
+            return
         table = context.table
         adopted = context.phase == "adopting"
         context.phase = "running"
@@ -178,6 +183,9 @@ class Supervisor:
 
     def stop(self) -> None:
         _notify("STOPPING=1")
+        if self.context.phase == "adopting":
+            self.context.phase = "stopping"  # nobody is forked any more, the silent are killed
+            self.adoption.finish()
         self.stopping.begin()
 
     def check_ready(self) -> None:

@@ -5,6 +5,7 @@ or to remove what the dead left. Written to a temporary file and renamed, so a r
 old or the new one whole. Holds no secret and no route.
 """
 
+import errno
 import json
 import os
 from dataclasses import asdict, dataclass, field
@@ -47,7 +48,8 @@ class State:
             temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
         )
         try:
-            os.write(fd, text.encode())
+            if os.write(fd, text.encode()) != len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(temporary))
         finally:
             os.close(fd)
         temporary.replace(path)

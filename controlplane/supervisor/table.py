@@ -51,9 +51,11 @@ class Child:
         return self.pid != 0
 
     def born(self, pid: int, channel: Channel | None, uid: int, own: bool = True) -> None:
+        """A process fills the slot. OSError, and the slot stays empty, when it is gone already
+        or no descriptor is left."""
+        self.pidfd = os.pidfd_open(pid)
         self.pid, self.channel, self.uid, self.own = pid, channel, uid, own
         self.start = processes.start_time(pid)
-        self.pidfd = os.pidfd_open(pid)
         self.state = "starting"
         self.started_ns = time.monotonic_ns()
         self.ready_at = None
@@ -97,6 +99,7 @@ class Child:
             "pid": self.pid,
             "state": self.state,
             "restarts": self.restarts,
+            "last_exit": self.last_exit,
         }
 
     def row(self) -> dict[str, Any]:
@@ -107,7 +110,6 @@ class Child:
             "role": self.role,
             "uid": self.uid,
             "started_ns": self.started_ns,
-            "last_exit": self.last_exit,
             "own": self.own,
             "letter": facts.letter if facts else None,
             "rss_kb": facts.rss_kb if facts else None,

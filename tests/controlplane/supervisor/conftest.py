@@ -55,7 +55,7 @@ class Router:
         self.write_plan(workers)
 
     def write_plan(self, workers: int, **more: Any) -> None:
-        extra = {k: more.pop(k) for k in list(more) if k in ("restart_max", "restart_window")}
+        extra = {k: more.pop(k) for k in list(more) if k in ("restart_max", "users")}
         plan = Plan(
             more.pop("name", self.names.instance),
             workers=WorkersPlan(count=workers, **{"restart_max": 50, **extra}),
@@ -238,6 +238,7 @@ def make_router(tmp_path: Path) -> Iterator[Callable[..., Router]]:
 
     yield make
     for router in made:
+        print(router.log_text())  # shown when the test failed
         with contextlib.suppress(ChannelError):
             router.destroy()
 

@@ -6,11 +6,14 @@ supervisor says comes back), the fake worker answers faults and stops. Behaviour
 FAKE_WORKER=crash|deaf, FAKE_CONTROL=deaf|undo|undo-deaf, FAKE_FORK=fail, FAKE_COUNT=file.
 """
 
+import contextlib
 import errno
+import mmap
 import os
 import select
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,12 +22,17 @@ from ribcage.controlplane.supervisor.context import Limits, Roles, Settings
 from ribcage.controlplane.supervisor.daemon import Status, daemonize
 from ribcage.controlplane.supervisor.ports import Port
 from ribcage.controlplane.supervisor.run import run_supervisor
+from ribcage.dataplane import sockets, worker
+from ribcage.shared import stats
+from ribcage.shared._core import ffi, lib
 from ribcage.shared.channel import Channel, ChannelClosed, Message, Reconnector
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.names import Names
 
 WORKER = os.environ.get("FAKE_WORKER", "")
 CONTROL = os.environ.get("FAKE_CONTROL", "")
+REAL = "FAKE_REAL" in os.environ  # a network namespace of its own, real workers and sockets
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 
 
 class Role:
@@ -63,7 +71,8 @@ class Role:
             self.given[name] = fd
 
     def run(self) -> None:
-        self.hello()
+        with contextlib.suppress(ChannelClosed):  # read below
+            self.hello()
         while True:
             poll = select.poll()
             for source in [self.channel, *self.others]:
@@ -89,7 +98,8 @@ class Role:
             found = search.attempt()
             if found is not None:
                 self.channel = found
-                self.hello(again=True)
+                with contextlib.suppress(ChannelClosed):  # read by the caller
+                    self.hello(again=True)
                 return
             select.select([], [], [], 0.01)
         os._exit(9)
@@ -133,13 +143,25 @@ class Worker(Role):
         message.close()
 
 
+def make_fib(names: Names) -> int:
+    """The segment and its size; taken over when it is there. An empty but true FIB if asked."""
+    path = Path("/dev/shm" + names.fib)
+    if path.exists():
+        return path.stat().st_size
+    params = ffi.new("struct fib_params *", (1000, 1000, 64, 64, 1))
+    size = lib.fib_segment_size(params) if REAL else 4096
+    with path.open("x+b") as file:
+        file.truncate(size)
+        if REAL:
+            memory = mmap.mmap(file.fileno(), size)
+            assert lib.fib_create(ffi.from_buffer(memory), size, params) == 0
+    return size
+
+
 class Control(Role):
     def attached(self, message: Message) -> None:
         super().attached(message)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        fib = os.open("/dev/shm" + self.names.fib, flags, 0o600)
-        os.ftruncate(fib, 4096)
-        os.close(fib)
+        size = make_fib(self.names)
         if CONTROL.startswith("undo"):
             self.names.undo_file.write_text("{}")
         self.names.control_socket.unlink(missing_ok=True)
@@ -148,7 +170,7 @@ class Control(Role):
         listener.listen(4)
         self.others = [listener]
         self.clients: list[Channel] = []
-        self.channel.send({"type": "fib-ready", "name": self.names.fib, "size": 4096})
+        self.channel.send({"type": "fib-ready", "name": self.names.fib, "size": size})
         self.channel.send({"type": "ready", "generation": 1})
 
     def handle(self, message: Message) -> None:
@@ -207,17 +229,17 @@ def run_control(channel_fd: int, standby: bool) -> None:
     Control(channel_fd, "standby" if standby else "control").run()
 
 
-def open_port(port: Port, worker: int, workers: int, fanout: int) -> tuple[int, int]:
+def open_port(port: Port, index: int, workers: int, fanout: int) -> tuple[int, int]:
     if port.name == "missing0":
         raise OSError(errno.ENODEV, "no such device")
-    if port.name == "half0" and worker == 1:
+    if port.name == "half0" and index == 1:
         raise RibcageError("E_PORT", "the second one fails")
-    return os.memfd_create(f"ring-{port.index}-{worker}", os.MFD_CLOEXEC), fanout or 7
+    return os.memfd_create(f"ring-{port.index}-{index}", os.MFD_CLOEXEC), fanout or 7
 
 
-def create_stats(names: Names, worker: int, instance_id: int) -> int:
+def create_stats(names: Names, index: int, instance_id: int) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    fd = os.open("/dev/shm" + names.stats(worker), flags, 0o600)
+    fd = os.open("/dev/shm" + names.stats(index), flags, 0o600)
     os.ftruncate(fd, 4096)
     return fd
 
@@ -235,15 +257,40 @@ class Fork:
         return os.fork()
 
 
+def enter_namespace() -> None:
+    """Root of a namespace with two interfaces, w0 and w1: gone with its last process."""
+    uid, gid = os.geteuid(), os.getegid()
+    path = Path(os.environ["FAKE_REAL"])
+    if path.exists():  # that of the router before
+        with path.open() as namespace:
+            pid = int(namespace.read())
+        for kind, flag in (("user", CLONE_NEWUSER), ("net", CLONE_NEWNET)):
+            if kind == "user" and uid == 0:
+                continue
+            fd = os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+            assert lib.sys_setns(fd, flag) == 0
+            os.close(fd)
+        return
+    assert lib.sys_unshare(CLONE_NEWNET | (0 if uid == 0 else CLONE_NEWUSER)) == 0
+    if uid != 0:
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+    for words in ("add w0 type veth peer name w1", "set w0 up", "set w1 up"):
+        subprocess.run(["ip", "link", *words.split()], check=True)
+
+
 def main() -> int:
     instance, plan_file, *flags = sys.argv[1:]
+    if REAL:
+        enter_namespace()
     names = Names.resolve(instance)
     settings = Settings.parse(Path(plan_file).read_text())
     roles = Roles(
-        run_worker,
+        worker.run_worker if REAL else run_worker,
         run_control,
-        open_port,
-        create_stats,
+        sockets.open_port if REAL else open_port,
+        stats.create_stats if REAL else create_stats,
         undo=lambda run_dir: ["/usr/bin/touch", str(run_dir.parent / "undone")],
         compile=lambda path: ["/bin/cat", path],
         fork=Fork(),

@@ -121,7 +121,7 @@ def test_control_is_forked_when_nobody_is_left_to_be_it(router: Any) -> None:
             os.kill(row["pid"], signal.SIGKILL)
     router.start()
     assert router.child("control")["state"] == "ready"
-    assert router.worker_pids() == workers
+    assert router.worker_pids() == workers, router.log_text()
 
 
 def test_the_silent_are_killed_and_replaced(make_router: MakeRouter) -> None:

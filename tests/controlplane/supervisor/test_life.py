@@ -3,12 +3,14 @@
 import functools
 import os
 import signal
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ribcage.shared.channel import Channel, ChannelClosed
+from ribcage.shared.names import Names
 
 MakeRouter = Callable[..., Any]
 
@@ -221,7 +223,9 @@ def test_a_stopped_worker_shows_as_stopped(router: Any) -> None:
     os.kill(pid, signal.SIGSTOP)
     router.until("T", lambda: router.child("worker")["letter"] == "T")
     assert router.child("worker", 1)["state"] == "ready"
+    router.logged('child.stalled child="worker 0"')
     os.kill(pid, signal.SIGCONT)
+    router.logged('child.well child="worker 0"')
     router.until("S", lambda: router.child("worker")["letter"] in "SR")
     assert router.worker_pids()[0] == pid
 
@@ -343,3 +347,29 @@ def test_a_daemons_launcher_returns_when_it_is_ready(make_router: MakeRouter) ->
         os.kill(pid, signal.SIGTERM)
         router.until("daemon gone", lambda: not router.names.run_dir.exists())
     assert router.leftovers() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has more than one user")
+def test_workers_of_root_have_users_of_their_own(make_router: MakeRouter) -> None:
+    """Each worker its uid of the range; the queue is theirs to write; adoption knows them."""
+    with tempfile.TemporaryDirectory(prefix="ribcage-test-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        router = make_router(2)
+        router.names = Names(router.names.instance, Path(folder) / "run")
+        router.write_plan(2, users=(61000, 61005))
+        router.start()
+        assert [router.child("worker", i)["uid"] for i in (0, 1)] == [61000, 61001]
+        pids = router.worker_pids()
+        for index, pid in enumerate(pids):
+            status = Path(f"/proc/{pid}/status").read_text()
+            assert f"Uid:\t{61000 + index}\t{61000 + index}" in status
+            assert "Groups:\t61000" in status
+        rows = [row.split() for row in Path("/proc/sysvipc/msg").read_text().splitlines()[1:]]
+        mine = [row for row in rows if int(row[0]) == router.state()["queue_key"]]
+        assert [(row[2], row[8]) for row in mine] == [("620", "61000")]
+        router.disconnect()
+        router.crash()
+        router.start()
+        assert router.worker_pids() == pids
+        assert router.stop() == 0
+        assert router.leftovers() == []
