@@ -38,7 +38,7 @@ struct rib_recovery { /* what rib_open found and did */
 uint64_t rib_segment_size(const struct rib_params *params); /* 0: params out of range */
 /* Formats fresh zeroed memory of at least rib_segment_size() bytes; identity line last. */
 int rib_create(void *base, uint64_t size, const struct rib_params *params);
-/* Walks and verifies the whole segment (about 60 ms a million rows). NULL with *error: -EINVAL
+/* Walks and verifies the whole segment (measured: 75 to 150 ms a million rows). NULL with *error: -EINVAL
  * (not a ready RIB of this build), -EBADMSG (damaged: an index out of range, a row reached
  * twice, an unknown next-hop set), -ENOMEM. */
 struct rib *rib_open(void *base, uint64_t size, struct rib_recovery *recovery, int *error);
@@ -120,8 +120,8 @@ enum { RIB_WALK_MAX = 4096 };
 /* Candidates in the order family, address, length, then rank: up to max (<= RIB_WALK_MAX) per
  * call. Returns rows written; 0 does not mean the end (a filter may skip a whole slice):
  * cursor->state == 2 does. Routes changed meanwhile appear or not, others exactly once.
- * The first call builds a private index (8 bytes a row, about 50 ms a million rows) which
- * rib_apply then keeps up to date at about 0.1 us a row; rib_walk_release drops it. A slice
+ * The first call builds a private index (8 bytes a row slot; measured 11 ms a million rows) which
+ * rib_apply then keeps up to date (7.2 M rows/s became 5.7); rib_walk_release drops it. A slice
  * examines at most one /16 of IPv4 (a /19 of IPv6) beyond 16,384 rows. */
 int rib_walk(struct rib *rib, struct rib_cursor *cursor, const struct rib_filter *filter,
              struct rib_route *out, uint32_t max);
@@ -162,8 +162,8 @@ int rib_sweep(struct rib *rib, uint32_t source, uint32_t generation, uint32_t *s
  * that is news, 0 when not, -ENOENT. */
 int rib_set_dead(struct rib *rib, uint32_t nexthop, int dead);
 /* Judges prefixes of changed sets again, `budget` row slots a call; remembers where it was. The
- * same return values as rib_sweep. Costs a scan of all rows (about 5 ms a million) plus a
- * chain walk per affected row. */
+ * same return values as rib_sweep. Costs a scan of all row slots plus a
+ * chain walk per affected row: 0.13 s when all of a million rows are affected. */
 int rib_reselect(struct rib *rib, uint32_t budget, struct route_row *changes,
                  uint32_t max_changes, uint32_t *n_changes);
 

@@ -19,6 +19,8 @@ int rib_row_check(const struct rib *rib, const struct route_row *row)
 {
     if (row_valid(row) != 0 || row->source == SOURCE_NONE || row->source >= SOURCE_COUNT)
         return -EINVAL;
+    if (row->flags & ROW_GATEWAY) /* a position in a file's list, which would pass as an id */
+        return -EINVAL;
     if (row->nexthop == 0)
         return 0;
     if (row->nexthop >= rib->max_nexthops || !(rib->nexthop_flags[row->nexthop] & NEXTHOP_KNOWN))

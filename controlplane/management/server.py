@@ -1,4 +1,4 @@
-"""The management server: who may connect, which method runs, what its reply is.
+"""The management server: who may connect, how many, and an orderly end.
 
     server = ManagementServer(names.control_socket, plan.management, {
         "route.add": Method(add_route, Role.OPERATOR),     # async def or def (call, params)
@@ -7,42 +7,27 @@
     ...
     await server.stop()
 
-A method gets a Call (who asks) and its params, and returns JSON values or raises RibcageError
-(reply: error with its code, hint and exit status). Anything else it raises is a bug: the reply is
-an internal error with a number that the log line carries too, and the server goes on. Methods of
-several clients run side by side; one client's requests run in order. A method whose client goes
-away is not interrupted half-way: its reply is thrown away.
-
-`system.clients` is the server's own. Part of the control process; needs a running asyncio loop.
+What a method may do and how its errors are answered is in dispatch.py; `system.clients` is the
+server's own. Part of the control process; needs a running asyncio loop.
 """
 
 import asyncio
 import errno
-import inspect
 import os
 import socket
 import time
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ribcage.controlplane.management.connection import Connection, Limits
+from ribcage.controlplane.management.dispatch import Call, Dispatcher, Handler, Method
 from ribcage.controlplane.management.listener import make_listener, remove_listener
 from ribcage.controlplane.management.peer import Peer, Role, peer_of
-from ribcage.controlplane.management.protocol import (
-    INTERNAL_ERROR,
-    METHOD_NOT_FOUND,
-    ProtocolError,
-    Request,
-    encode_error,
-    encode_protocol_error,
-    encode_result,
-    parse_request,
-)
+from ribcage.controlplane.management.protocol import encode_error
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.log import log as default_log
 from ribcage.shared.plan import ManagementPlan
@@ -50,24 +35,7 @@ from ribcage.shared.plan import ManagementPlan
 ACCEPTS = 32  # connections taken per turn of the loop
 RETRY = 0.1  # seconds before accepting again when the system has no memory for it
 NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """Who asks. on_close: called when that client goes, for what it left half done."""
-
-    peer: Peer
-    client: int
-    on_close: Callable[[Callable[[], None]], None]
-
-
-Handler = Callable[[Call, dict[str, Any]], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    handler: Handler
-    role: Role = Role.VIEWER
+__all__ = ["Call", "Handler", "ManagementServer", "Method", "Role"]
 
 
 class ManagementServer:
@@ -86,15 +54,19 @@ class ManagementServer:
     ) -> None:
         self.path = path
         self.plan = plan
-        self.methods = {"system.clients": Method(self._clients), **methods}
         self.counters: Counter[str] = Counter()
         self._log = log
+        self._dispatcher = Dispatcher(
+            {"system.clients": Method(self._clients), **methods},
+            self.counters,
+            log,
+            max_reply=max_backlog,
+        )
         self._peer_of = peer_of
         self._limits = Limits(
             plan.max_line, plan.request_timeout, plan.idle_timeout, stall_timeout, max_backlog
         )
         self._connections: dict[int, Connection] = {}
-        self._left: set[asyncio.Future[Any]] = set()  # methods whose client is gone
         self._listener: socket.socket | None = None
         self._reserve = -1
         self._number = 0
@@ -119,17 +91,17 @@ class ManagementServer:
         for connection in list(self._connections.values()):
             connection.finish()
         deadline = time.monotonic() + grace
-        while self._connections or self._left:
-            tasks = {*(c.task for c in self._connections.values()), *self._left}
+        while self._connections or self._dispatcher.left:
+            tasks = {*(c.task for c in self._connections.values()), *self._dispatcher.left}
             left = deadline - time.monotonic()
             if left <= 0:
                 break
             await asyncio.wait(tasks, timeout=left)
         for connection in list(self._connections.values()):
             connection.drop("the router stops")
-        for task in list(self._left):
+        for task in list(self._dispatcher.left):
             task.cancel()
-        await asyncio.gather(*self._left, return_exceptions=True)
+        await asyncio.gather(*self._dispatcher.left, return_exceptions=True)
 
     # -- accepting
 
@@ -194,7 +166,7 @@ class ManagementServer:
             return
         # One place is kept for those who run the router, however many others hang on.
         limit = self.plan.max_clients - (0 if peer.role is Role.ADMIN else 1)
-        if len(self._connections) + len(self._left) >= limit:
+        if len(self._connections) + len(self._dispatcher.left) >= limit:
             self._log("warning", "management.too_many", pid=peer.pid, uid=peer.uid)
             self._turn_away(
                 sock, "E_TOO_MANY_CLIENTS", f"too many clients ({limit} are served at once)"
@@ -203,7 +175,7 @@ class ManagementServer:
         self._number += 1
         self.counters["accepted"] += 1
         self._connections[self._number] = Connection(
-            sock, peer, self._number, self._limits, self._reply, self._gone
+            sock, peer, self._number, self._limits, self._dispatcher.answer, self._gone
         )
         self._log("debug", "management.client", client=self._number, pid=peer.pid, uid=peer.uid)
 
@@ -229,100 +201,6 @@ class ManagementServer:
                 close()
             except Exception:
                 self._log("error", "management.bug", trace=traceback.format_exc())
-
-    # -- answering
-
-    async def _reply(self, line: bytes, connection: Connection) -> tuple[bytes, bool]:
-        started = time.monotonic()
-        self.counters["requests"] += 1
-        try:
-            request = parse_request(line)
-        except ProtocolError as error:
-            self.counters["errors"] += 1
-            return encode_protocol_error(error), error.framing
-        reply, outcome = await self._perform(request, connection)
-        self.counters["errors"] += outcome != "ok"
-        if len(reply) > self._limits.max_backlog:
-            large = RibcageError("E_TOO_LARGE", f"the reply has {len(reply)} bytes", "ask for less")
-            reply = encode_error(request.id, large)
-        self._log(
-            "debug",
-            "management.request",
-            client=connection.number,
-            pid=connection.peer.pid,
-            method=request.method,
-            outcome=outcome,
-            ms=round((time.monotonic() - started) * 1e3, 3),
-        )
-        return reply, False
-
-    async def _perform(self, request: Request, connection: Connection) -> tuple[bytes, str]:
-        """The reply, and "ok" or the error's code for counters and log."""
-        method = self.methods.get(request.method)
-        peer = connection.peer
-        if method is None:
-            missing = RibcageError(
-                "E_METHOD", f"no method {request.method[:64]!r}", None, Exit.USAGE
-            )
-            return encode_error(request.id, missing, METHOD_NOT_FOUND), missing.code
-        if peer.role < method.role:
-            self._log(
-                "warning",
-                "management.refused",
-                method=request.method,
-                pid=peer.pid,
-                uid=peer.uid,
-                role=peer.role.name.lower(),
-            )
-            refused = RibcageError(
-                "E_NOT_ALLOWED",
-                f"{request.method} needs role {method.role.name.lower()}, uid {peer.uid} has "
-                f"{peer.role.name.lower()}",
-                "ask as root or as the user the router runs as",
-                Exit.PRIVILEGE,
-            )
-            return encode_error(request.id, refused), refused.code
-        try:
-            call = Call(peer, connection.number, connection.closers.append)
-            result = method.handler(call, request.params)
-            if inspect.isawaitable(result):
-                result = await self._sheltered(result)
-            return encode_result(request.id, result), "ok"
-        except RibcageError as error:
-            return encode_error(request.id, error), error.code
-        except Exception:
-            return self._bug(request), "E_INTERNAL"
-
-    async def _sheltered(self, awaitable: Awaitable[Any]) -> Any:
-        """Awaits a method so that it outlives the client: work half done is worse than done."""
-        task = asyncio.ensure_future(awaitable)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if not task.done():
-                self._left.add(task)
-                task.add_done_callback(self._left_done)
-            raise
-
-    def _left_done(self, task: "asyncio.Future[Any]") -> None:
-        self._left.discard(task)
-        if not task.cancelled() and isinstance(error := task.exception(), Exception):
-            self._log("warning", "management.unheard", error=repr(error)[:200])
-
-    def _bug(self, request: Request) -> bytes:
-        self.counters["bugs"] += 1
-        number = f"{os.getpid()}-{self.counters['bugs']}"
-        self._log(
-            "error",
-            "management.bug",
-            id=number,
-            method=request.method,
-            trace=traceback.format_exc(),
-        )
-        error = RibcageError(
-            "E_INTERNAL", "internal error in the router", f"its log has it as id={number}"
-        )
-        return encode_error(request.id, error, INTERNAL_ERROR)
 
     def _clients(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         now = asyncio.get_running_loop().time()

@@ -11,11 +11,11 @@ import mmap
 import os
 import stat
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-import posix_ipc
 from ribcage.shared._core import ffi, lib
 from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.segment import SegmentKind, create_segment, open_segment, remove_segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +29,26 @@ class RibParams:
     instance_id: int = 0
 
 
-class Memory:
-    """A mapping and its C address. `close` once nothing uses `base` any more."""
+class Memory(Protocol):
+    """Where a table lies: a shared segment (ribcage.shared.segment.Mapped) or private memory."""
+
+    @property
+    def address(self) -> Any: ...
+    @property
+    def size(self) -> int: ...
+    def close(self) -> None: ...
+
+
+class PrivateMemory:
+    """Any mmap as Memory: for tests and dry runs."""
 
     def __init__(self, area: mmap.mmap) -> None:
         self._area = area
-        self.base: Any = ffi.from_buffer(area)
+        self.address: Any = ffi.from_buffer(area)
         self.size = len(area)
 
     def close(self) -> None:
-        ffi.release(self.base)
+        ffi.release(self.address)
         self._area.close()
 
 
@@ -58,10 +68,10 @@ def pack_params(params: RibParams) -> Any:
     return target
 
 
-def anonymous_rib(params: RibParams) -> Memory:
-    """A formatted table in private memory: for tests and dry runs."""
+def anonymous_rib(params: RibParams) -> PrivateMemory:
+    """A formatted table in private memory."""
     packed = pack_params(params)
-    memory = Memory(mmap.mmap(-1, lib.rib_segment_size(packed)))
+    memory = PrivateMemory(mmap.mmap(-1, lib.rib_segment_size(packed)))
     _format(memory, packed)
     return memory
 
@@ -70,70 +80,44 @@ def map_rib(name: str, params: RibParams) -> tuple[Memory, bool]:
     """The segment `name`, and whether it was made just now.
 
     E_LAYOUT (another build), E_INSTANCE (another start of the router), E_OWNER (made by
-    somebody else, or open to others), E_SHM_FULL; all but the last exit 7.
+    somebody else, or open to others), E_LIMIT, E_SHM_FULL.
     """
-    while True:
-        try:
-            return _attach(name, params), False
-        except posix_ipc.ExistentialError:
-            pass
-        try:
-            return _create(name, params), True
-        except posix_ipc.ExistentialError:  # made in between: look at what it is
-            continue
+    try:
+        mapped = open_segment(name, SegmentKind.RIB, write=True)
+    except RibcageError as error:
+        if error.code not in ("E_ABSENT", "E_INITIALISING"):
+            raise
+        return _create(name, params), True
+    try:
+        _check_owner(name, os.fstat(mapped.fd))
+        found = ffi.cast("struct segment_identity *", mapped.address).instance_id
+        if found != params.instance_id:
+            raise RibcageError(
+                "E_INSTANCE",
+                f"{name} belongs to instance {found:#x}, this router is {params.instance_id:#x}",
+                f"if no router uses it any more, remove /dev/shm{name}",
+            )
+    except BaseException:
+        mapped.close()
+        raise
+    return mapped, False
 
 
 def _create(name: str, params: RibParams) -> Memory:
     packed = pack_params(params)
-    size = lib.rib_segment_size(packed)
-    # O_CREX and 0600 from the first moment; close-on-exec is what shm_open always sets.
-    shared = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=0o600)
+    remove_segment(name)  # a half-made one
+    mapped = create_segment(name, lib.rib_segment_size(packed))
     try:
-        # Now or never: a full /dev/shm must fail here, not by SIGBUS at the n-th route.
-        os.posix_fallocate(shared.fd, 0, size)
-        memory = Memory(mmap.mmap(shared.fd, size))
-        _format(memory, packed)
-    except OSError as error:
-        shared.unlink()
-        raise _no_room(name, size, error) from error
-    finally:
-        shared.close_fd()
-    return memory
-
-
-def _attach(name: str, params: RibParams) -> Memory:
-    shared = posix_ipc.SharedMemory(name)
-    try:
-        _check_owner(name, os.fstat(shared.fd))
-        if shared.size < ffi.sizeof("struct segment_identity"):
-            posix_ipc.unlink_shared_memory(name)
-            raise posix_ipc.ExistentialError(name)
-        memory = Memory(mmap.mmap(shared.fd, shared.size))
-    finally:
-        shared.close_fd()
-    try:
-        state = lib.segment_check(memory.base, memory.size, lib.SEGMENT_RIB)
-        if state == lib.SEGMENT_INITIALISING:
-            posix_ipc.unlink_shared_memory(name)
-            raise posix_ipc.ExistentialError(name)
-        if state != lib.SEGMENT_READY:
-            raise _foreign(name, memory)
-        found = ffi.cast("struct segment_identity *", memory.base).instance_id
-        if found != params.instance_id:
-            raise RibcageError(
-                "E_INSTANCE",
-                f"{name} belongs to instance {found:#018x}, this router is "
-                f"{params.instance_id:#018x}",
-                f"if no router uses it any more, remove /dev/shm{name}",
-            )
+        _format(mapped, packed)
     except BaseException:
-        memory.close()
+        mapped.close()
+        remove_segment(name)
         raise
-    return memory
+    return mapped
 
 
 def _format(memory: Memory, packed: Any) -> None:
-    error = lib.rib_create(memory.base, memory.size, packed)
+    error = lib.rib_create(memory.address, memory.size, packed)
     if error != 0:
         raise RibcageError("E_INTERNAL", f"rib_create: {os.strerror(-error)}")
 
@@ -146,31 +130,6 @@ def _check_owner(name: str, info: os.stat_result) -> None:
             f"a routing table of uid {os.geteuid()} has mode 0600",
             f"remove /dev/shm{name} if it is not in use",
         )
-
-
-def _foreign(name: str, memory: Memory) -> RibcageError:
-    theirs = ffi.cast("struct segment_identity *", memory.base)
-    ours = ffi.new("struct segment_expect *")
-    lib.segment_expected(lib.SEGMENT_RIB, ours)
-    return RibcageError(
-        "E_LAYOUT",
-        f"{name} has kind {theirs.kind}, version {theirs.major}.{theirs.minor}, layout "
-        f"{theirs.layout_id:#018x} and {theirs.segment_size} bytes (mapped {memory.size}); this "
-        f"build has kind {ours.kind}, version {ours.major}.{ours.minor}, layout "
-        f"{ours.layout_id:#018x}",
-        "stop the router with the build that started it, then start this one",
-    )
-
-
-def _no_room(name: str, size: int, error: OSError) -> RibcageError:
-    free = os.statvfs("/dev/shm")
-    return RibcageError(
-        "E_SHM_FULL",
-        f"{name} needs {size >> 20} MiB of shared memory, /dev/shm has "
-        f"{free.f_bavail * free.f_frsize >> 20} MiB free ({error.strerror})",
-        "lower fib.max_routes4 and fib.max_routes6, or make /dev/shm larger",
-        Exit.PRIVILEGE,
-    )
 
 
 def _bad_limits(params: RibParams) -> RibcageError:

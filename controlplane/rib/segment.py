@@ -13,10 +13,8 @@ sources take a budget of row slots and say whether there is more.
 import errno
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import posix_ipc
 from ribcage.controlplane.rib.mapping import Memory, RibParams, anonymous_rib, map_rib
 from ribcage.controlplane.rib.records import (
     Filter,
@@ -32,73 +30,14 @@ from ribcage.controlplane.rib.records import (
     unpack_route,
     unpack_row,
 )
+from ribcage.controlplane.rib.results import Applied, Counts, Recovery, Slice
 from ribcage.shared._core import ffi, lib
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.names import Names
+from ribcage.shared.segment import remove_segment
 
 SLICE_SLOTS = 65536  # row slots a sweep or reselect looks at per call, a few milliseconds
 MAX_LIST: int = lib.RIB_WALK_MAX
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """rows[0..applied) are in force; `changes` entries of the array were filled. `error`: 0, or
-    an errno about rows[applied] (see rib_apply in csrc/rib.h)."""
-
-    applied: int
-    changes: int
-    error: int = 0
-    added: int = 0
-    replaced: int = 0
-    refreshed: int = 0
-    withdrawn: int = 0
-    unknown: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """One step of work over many rows. Go on with `slot` while `more`."""
-
-    changes: int
-    more: bool
-    slot: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Recovery:
-    """What taking the table over found and did; see struct rib_recovery. nanoseconds: of that."""
-
-    created: bool
-    rows: int
-    nexthops: int
-    pending: int
-    everything: bool
-    reselect: bool
-    repaired: int
-    reclaimed: int
-    nanoseconds: int
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Totals. Pairs are (IPv4, IPv6); source, stale and generation are indexed by source."""
-
-    rows: int
-    max_rows: int
-    routes: tuple[int, int]
-    selected: tuple[int, int]
-    source: tuple[int, ...]
-    source6: tuple[int, ...]
-    stale: tuple[int, ...]
-    generation: tuple[int, ...]
-    nexthops: int
-    max_nexthops: int
-    nodes: int
-    max_nodes: int
-    changed: int
-    published: int
-    segment_bytes: int
-    private_bytes: int
 
 
 class Rib:
@@ -107,7 +46,7 @@ class Rib:
     def __init__(self, memory: Memory, created: bool) -> None:
         found, error = ffi.new("struct rib_recovery *"), ffi.new("int *")
         self._memory = memory
-        self._rib = lib.rib_open(memory.base, memory.size, found, error)
+        self._rib = lib.rib_open(memory.address, memory.size, found, error)
         if self._rib == ffi.NULL:
             memory.close()
             raise _refused(-error[0])
@@ -141,10 +80,7 @@ class Rib:
     @staticmethod
     def remove(names: Names) -> None:
         """Unlinks the instance's table (orderly stop); fine when there is none."""
-        try:
-            posix_ipc.unlink_shared_memory(names.rib)
-        except posix_ipc.ExistentialError:
-            return
+        remove_segment(names.rib)
 
     def close(self) -> None:
         """Lets go of it; the segment stays. The Rib is of no use afterwards."""

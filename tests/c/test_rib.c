@@ -102,6 +102,9 @@ static void limits_are_errors(void)
     CHECK_EQUAL(-EINVAL, one(rib, bad));
     bad.source = SOURCE_COUNT;
     CHECK_EQUAL(-EINVAL, one(rib, bad));
+    bad = row_of(1, 1);
+    bad.flags = ROW_GATEWAY;
+    CHECK_EQUAL(-EINVAL, one(rib, bad));
     rib_close(rib);
     free(memory);
 }

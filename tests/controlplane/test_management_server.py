@@ -414,7 +414,7 @@ def test_a_client_killed_in_mid_request_leaves_nothing(bench: Bench) -> None:
     assert bench.done == []
     bench.gate.set()
     eventually(lambda: bench.done == ["wait"], "the method was not interrupted")
-    eventually(lambda: not bench.server._left, "nothing is left of it")
+    eventually(lambda: not bench.server._dispatcher.left, "nothing is left of it")
 
 
 def test_stop_answers_what_is_in_progress(path: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_foreign_segment_is_refused_with_both_sides(
     before = Path(f"/dev/shm{names.rib}").read_bytes()
     error = refusal(names)
     assert (error.code, error.exit_code) == ("E_LAYOUT", 7)
-    assert "this build has" in error.message and names.rib in error.message
+    assert "this build" in error.message and names.rib in error.message
     assert Path(f"/dev/shm{names.rib}").read_bytes() == before
 
 
@@ -110,7 +110,7 @@ def test_the_message_names_both_layouts(names: Names) -> None:
     ours = ffi.new("struct segment_expect *")
     lib.segment_expected(lib.SEGMENT_RIB, ours)
     message = refusal(names).message
-    assert f"{0x91C2:#018x}" in message and f"{ours.layout_id:#018x}" in message
+    assert "layout 0x91c2" in message and f"this build {ours.layout_id:#x}" in message
 
 
 def test_a_segment_of_another_start_is_refused(names: Names) -> None:
@@ -118,7 +118,7 @@ def test_a_segment_of_another_start_is_refused(names: Names) -> None:
     Rib.create_or_attach(names, PARAMS).close()
     error = refusal(names, RibParams(1000, 64, 128, instance_id=0xDEF))
     assert (error.code, error.exit_code) == ("E_INSTANCE", 7)
-    assert "0xabc" in error.message.replace("0x" + "0" * 13, "0x")
+    assert "instance 0xabc, this router is 0xdef" in error.message
 
 
 def test_a_segment_open_to_others_is_refused(names: Names) -> None:

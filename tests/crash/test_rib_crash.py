@@ -12,7 +12,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from ribcage.controlplane.rib.mapping import Memory, RibParams, anonymous_rib
+from ribcage.controlplane.rib.mapping import PrivateMemory, RibParams, anonymous_rib
 from ribcage.controlplane.rib.segment import Rib
 from ribcage.shared._core import ffi, lib
 
@@ -136,7 +136,7 @@ class Scene:
             folder / name for name in ("segment", "steps", "acked")
         )
         fresh = anonymous_rib(PARAMS)
-        self.empty = bytes(ffi.buffer(fresh.base))
+        self.empty = bytes(ffi.buffer(fresh.address))
         fresh.close()
         self.script.write_bytes(b"".join(map(encode, steps)))
         self.models = [Model()]
@@ -161,7 +161,7 @@ class Scene:
 
     def heir(self) -> Rib:
         with self.segment.open("r+b") as file:
-            return Rib(Memory(mmap.mmap(file.fileno(), 0)), False)
+            return Rib(PrivateMemory(mmap.mmap(file.fileno(), 0)), False)
 
 
 def rows_of(rib: Rib) -> dict[Key, Value]:
