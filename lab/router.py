@@ -84,8 +84,10 @@ class Router:
             tail = self.log.read_text(errors="replace")[-2000:]
             raise RuntimeError(f"the router ended with {self.process.returncode}:\n{tail}")
         with contextlib.suppress(RibcageError, OSError):
-            if self.call("system.ping").get("ready"):
-                return self.processes()
+            found = self.processes()
+            running = [p for p in found if p["role"] in ("control", "worker")]
+            if len(running) > 1 and all(p["state"] == "ready" for p in running):
+                return found
         return None
 
     def call(self, method: str, timeout: float = 10.0, **params: Any) -> Any:
