@@ -175,7 +175,7 @@ def run(keep: bool, report: Report) -> bool:
             f" {pids['worker0']} | worker 1 pid {pids['worker1']} ] eth2 --- h2 --- n2 10.0.3.2"
         )
         report.step("start", True, time.monotonic() - started, "lab and router up", {"pids": pids})
-        stack.callback(lambda: router.process is not None and router.process.kill())
+        stack.callback(router.kill_all)
         _run_steps(demo, STEPS, report)
         ok = all(step["ok"] for step in report.steps)
         if not ok and router.log.exists():

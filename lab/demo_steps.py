@@ -113,7 +113,6 @@ def route_add(demo: Demo) -> Outcome:
     """A route added at the control plane is used by both workers, and by the next packet."""
     target = "203.0.113.1"
     demo.lab.nodes["h2"].ip(f"addr add {target}/32 dev lo")
-    demo.router.call("route.del", dst="203.0.113.0/24", wait="none")
     hop = {"via": "10.0.2.2", "dev": None, "weight": 1}
     with Stream(demo.lab.nodes["h1"], demo.lab.nodes["h2"], "10.0.2.2", rate=2000):
         added = demo.router.call("route.add", dst="203.0.113.0/24", nexthops=[hop], wait="visible")

@@ -113,6 +113,12 @@ class Router:
         os.kill(pid, signal.SIGKILL)
         return pid
 
+    def kill_all(self) -> None:
+        """The last resort: SIGKILL to the supervisor; the lab's end takes its children."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
     def stop(self, seconds: float = 10.0) -> int:
         """Orderly stop by SIGTERM to the supervisor; returns its exit status."""
         if self.process is None:
@@ -131,6 +137,4 @@ def running(router: Router) -> Iterator[Router]:
         try:
             router.stop()
         except subprocess.TimeoutExpired:
-            if router.process is not None:
-                router.process.kill()
-                router.process.wait()
+            router.kill_all()

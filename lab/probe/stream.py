@@ -17,6 +17,7 @@ import socket
 import struct
 import sys
 import time
+from typing import TextIO
 
 PACKET = struct.Struct("!8sQQ")
 MAGIC = b"ribcage1"
@@ -62,7 +63,7 @@ def receive(bind: str, port: int, linger: float) -> dict[str, int | float]:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         sock.bind((bind, port))
         print("ready", flush=True)
-        watched: list[object] = [sock, sys.stdin]
+        watched: list[socket.socket | TextIO] = [sock, sys.stdin]
         while until is None or time.monotonic() < until:
             wait = 1.0 if until is None else max(until - time.monotonic(), 0)
             ready, _, _ = select.select(watched, [], [], wait)

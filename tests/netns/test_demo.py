@@ -30,7 +30,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         router.start()
         built = Demo(lab, router, table, table_file, before)
         with contextlib.ExitStack() as stack:
-            stack.callback(lambda: router.process is not None and router.process.kill())
+            stack.callback(router.kill_all)
             yield built
 
 
