@@ -31,10 +31,11 @@ from ribcage.controlplane.segments import Segments, open_segments
 from ribcage.controlplane.supervised import SupervisorLink, hello
 from ribcage.controlplane.verify import verify
 from ribcage.controlplane.workers import Workers
+from ribcage.shared import log as lines
+from ribcage.shared._core import lib
 from ribcage.shared.channel import Channel, Message
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.events import Event, EventQueue
-from ribcage.shared.log import set_level
 from ribcage.shared.names import Names
 from ribcage.shared.plan import Plan, PlanError
 
@@ -95,6 +96,8 @@ class ControlProcess:
         )
         role = "standby" if self.standby else "control"
         self.link.say(hello(role, "", again=False))
+        if self.standby:
+            self.link.say({"type": "ready", "generation": 0})  # everything is imported
         try:
             undo = await self._done
             await self._stop(undo)
@@ -151,7 +154,7 @@ class ControlProcess:
             case "reload":
                 self._spawn(self._reload(body), "reload")
             case "log-level":
-                set_level(str(body.get("level")))
+                lines.set_level(str(body.get("level")))
             case "stop":
                 self._finish(True)
             case "ps" | "done":
@@ -199,6 +202,9 @@ class ControlProcess:
             self.instance_id = int(body["instance_id"])
         except (PlanError, KeyError, TypeError, ValueError) as error:
             raise RibcageError("E_ATTACH", f"attach message: {error}") from error
+        # A standby becomes control: its log lines and its name in `ps` say so.
+        lines.setup("control", plan.log.level, plan.log.format)
+        lib.sys_set_name(b"ribcage-control")
         self.segments = await open_segments(self.names, plan, self.instance_id, self.log)
         fresh = self.segments.fresh
         self.core = Core(

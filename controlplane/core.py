@@ -302,8 +302,8 @@ class Core:
                     self.publisher.apply(rows + i, 1, t0)
                 except RibcageError as error:
                     refused.append((route, error))
-        for route, error in refused:
-            row = Rejected(str(route.prefix), route.source, error.code, error.message)
+        for route, why in refused:
+            row = Rejected(str(route.prefix), route.source, why.code, why.message)
             self.rejections.rows.setdefault(route.source, []).append(row)
         return len(refused)
 

@@ -56,7 +56,9 @@ class Story:
     def step(self, stage: str, verdict: str, detail: str) -> None:
         self.stages.append({"stage": stage, "verdict": verdict, "detail": detail})
 
-    def end(self, verdict: str, reason: str | None = None, icmp: str | None = None) -> Any:
+    def end(
+        self, verdict: str, reason: str | None = None, icmp: str | None = None
+    ) -> dict[str, Any]:
         result: dict[str, Any] = {"stages": self.stages, "verdict": verdict}
         if reason is not None:
             result["reason"] = reason
@@ -64,7 +66,7 @@ class Story:
             result["icmp"] = icmp
         return result
 
-    def drop(self, stage: str, reason: str, detail: str, question: Question) -> Any:
+    def drop(self, stage: str, reason: str, detail: str, question: Question) -> dict[str, Any]:
         self.step(stage, "DROP", detail)
         what = ICMP_TEXT.get(reason)
         return self.end("drop", reason, f"{what} to {question.source}" if what else None)
@@ -109,7 +111,7 @@ def make_frame(question: Question) -> bytes:
 
 def checksum(data: bytes) -> int:
     """RFC 1071, over an even number of bytes."""
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -164,7 +166,9 @@ def explain(view: View, question: Question) -> dict[str, Any]:
     return _decide(view, question, story, packet, answer)
 
 
-def _decide(view: View, question: Question, story: Story, packet: Any, answer: Answer) -> Any:
+def _decide(
+    view: View, question: Question, story: Story, packet: Any, answer: Answer
+) -> dict[str, Any]:
     """csrc/forward_decide.c, in words."""
     host = bool(packet.host_port)
     match = view.reader.match(question.dst.packed)
@@ -205,7 +209,7 @@ def _send(
     packet: Any,
     answer: Answer,
     where: tuple[str, str],
-) -> Any:
+) -> dict[str, Any]:
     gateway, dev = where
     if not packet.host_port:
         if question.ttl <= 1:

@@ -50,11 +50,12 @@ class Control(Protocol):
 
     core: Core
     names: Names
-    plan: Plan
     instance_id: int
     workers: Workers
     queue: EventQueue | None
 
+    @property
+    def plan(self) -> Plan: ...
     def say(self, message: dict[str, Any]) -> None: ...
     def ask(self, message: dict[str, Any]) -> Awaitable[dict[str, Any]]: ...
     def facts(self) -> dict[str, Any]: ...

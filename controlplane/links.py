@@ -317,8 +317,7 @@ class Links:
             self._work()
         self.settled = True
         t0 = time.monotonic_ns()
-        for name in [port.name for port in self.core.topology.ports.values()]:
-            self._refresh(name, t0)
+        self._refresh_all(t0)
         self._forget_silent(self.edge.neighbours(), t0)
         self._refresh_local()
         self._dirty.update(ORDER)
@@ -363,9 +362,14 @@ class Links:
 
     def replan(self) -> None:
         """The plan changed: interfaces came or left, routes too."""
-        t0 = time.monotonic_ns()
+        self._refresh_all(time.monotonic_ns())
+        self.resync(*ORDER)
+
+    def _refresh_all(self, t0: int) -> None:
         names = {link.name for link in self._links.values()}
         names |= {port.name for port in self.core.topology.ports.values()}
-        for name in names:
-            self._refresh(name, t0)
-        self.resync(*ORDER)
+        for name in sorted(names):
+            try:
+                self._refresh(name, t0)
+            except Exception as error:
+                self._failed(name, error)

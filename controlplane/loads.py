@@ -158,7 +158,11 @@ class Loads:
                 self.core.nexthops.unpin(number)
         publisher = self.core.publisher
         last = publisher.flush() or publisher.last
-        reply: dict[str, Any] = await self.finish(last, wait) if last is not None else {}
+        reply: dict[str, Any] = (
+            await self.finish(last, wait)
+            if last is not None
+            else {"generation": publisher.generation}
+        )
         reply["routes"] = load.rows
         reply["seconds"] = round((time.monotonic_ns() - start) / 1e9, 6)
         return reply
@@ -169,26 +173,25 @@ class Loads:
         """Next hops become sets; every row gets its set, distance and metric."""
         pinned: list[int] = []
         try:
-            ids = self._intern(load.vias, pinned)
             texts = [load.gateways[i] for i in range(load.n_gateways[0])]
             named = [
                 ip_address(bytes(ffi.buffer(text.address, 4 if text.family == 4 else 16)))
                 for text in texts
             ]
-            gateways = self._intern(named, pinned)
             how = ffi.new("struct row_assignment *")
-            how.ids, how.n_ids = ids, len(load.vias)
-            how.gateways, how.n_gateways = gateways, len(named)
+            keep = []  # cffi frees what only a struct points to
+            for i, version in enumerate((4, 6)):
+                vias = [via for via in load.vias if via.version == version]
+                known = [one if one.version == version else None for one in named]
+                keep += [self._intern(vias, pinned), self._intern(known, pinned)]
+                how.ids[i], how.gateways[i] = keep[-2:]
+                how.n_ids[i] = len(vias)
+            how.n_gateways = len(named)
             how.metric, how.source, how.distance = load.metric, SOURCE_RUNTIME, load.distance
             for rows, count in load.blocks:
                 done = int(lib.rows_assign(rows, count, how))
                 if done < count:
-                    raise usage(
-                        "E_NEXTHOP",
-                        f"{prefix_of(rows[done])} names next hop {int(rows[done].nexthop)}, and no "
-                        "next hops were given for numbers",
-                        "give them with `via ADDRESS[,ADDRESS...]`",
-                    )
+                    raise self._no_nexthop(rows[done], named)
                 await asyncio.sleep(0)
         except BaseException:
             for number in pinned:
@@ -196,10 +199,24 @@ class Loads:
             raise
         return pinned
 
-    def _intern(self, addresses: Sequence[Address], pinned: list[int]) -> Any:
+    def _no_nexthop(self, row: Any, named: Sequence[Address]) -> RibcageError:
+        """A number without a meaning, or a gateway of the other family."""
+        prefix, number = prefix_of(row), int(row.nexthop)
+        if row.flags & lib.ROW_GATEWAY:
+            return usage("E_NEXTHOP", f"next hop {named[number - 1]} cannot serve {prefix}")
+        return usage(
+            "E_NEXTHOP",
+            f"{prefix} names next hop {number}, and no IPv{prefix.version} next hops were given",
+            "give them with `via ADDRESS[,ADDRESS...]`",
+        )
+
+    def _intern(self, addresses: Sequence[Address | None], pinned: list[int]) -> Any:
+        """Their sets' numbers as a C array, each pinned; 0 for None."""
         ids = ffi.new("uint32_t[]", max(1, len(addresses)))
         known: dict[Address, int] = {}
         for i, address in enumerate(addresses):
+            if address is None:
+                continue
             number = known.get(address)
             if number is None:
                 hop = [NexthopPlan(via=str(address))]

@@ -48,10 +48,21 @@ class Applied:
     error: int = 0
 
 
+class Outcome(Protocol):
+    """What of the RIB's answer the publisher reads; the same meanings as in Applied."""
+
+    @property
+    def applied(self) -> int: ...
+    @property
+    def changes(self) -> int: ...
+    @property
+    def error(self) -> int: ...
+
+
 class RouteTable(Protocol):
     """The RIB as the publisher needs it; arrays are `struct route_row[]`."""
 
-    def apply(self, rows: Any, count: int, changes: Any, room: int) -> Applied: ...
+    def apply(self, rows: Any, count: int, changes: Any, room: int) -> Outcome: ...
     def changed(self) -> int: ...
     def published(self, mark: int) -> None: ...
 
@@ -135,6 +146,7 @@ class Publisher:
         self._pending: list[_Submission] = []
         self._pending_rows = 0
         self._open_since: int | None = None  # t0 of words written and not published
+        self._words = False  # FIB words changed since the last publish
         self._decided = 0  # t1: when the RIB last chose
         self._last_ns = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -190,13 +202,18 @@ class Publisher:
             self._to_fib(changes, count)
 
     def flush(self) -> Published | None:
-        """Publishes what is pending or open; None when nothing is."""
+        """Publishes what is pending or open; None when no word changed and nobody waits."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         pending, self._pending, self._pending_rows = self._pending, [], 0
         pending = [one for one in pending if not one.future.done()]
         if not pending and self._open_since is None and not self.forwarding.changed:
+            return None
+        if not pending and not self.behind and not self._words and not self.forwarding.changed:
+            # What was announced is what was there: no generation for nothing.
+            self._open_since = None
+            self.table.published(self.table.changed())
             return None
         for one in pending:
             self._open(one.t0)
@@ -280,6 +297,7 @@ class Publisher:
                 done = self.writer.apply(changes + at, count - at)
                 at += done.applied
                 self.counters.changes += done.changes
+                self._words = self._words or done.changes > 0 or done.error != 0
                 if done.error:
                     row = changes[at]
                     unfit[_key(row)] = fib_refusal(done.error, row, self.writer.limits())
@@ -312,6 +330,7 @@ class Publisher:
             self.table.published(mark)
         self.forwarding.published()
         self._open_since = None
+        self._words = False
         self._last_ns = t3
         self.counters.publishes += 1
         self.counters.publish_ns[min(max(t3 - t0, 1).bit_length() - 1, 39)] += 1

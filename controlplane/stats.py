@@ -83,7 +83,7 @@ def _ports(taken: list[tuple[Worker, Snapshot]], topology: Topology) -> list[dic
 def drops_report(workers: Workers, topology: Topology) -> dict[str, Any]:
     """{reasons: [{reason, total, per_worker, example}], balance}; reasons that happened."""
     taken = snapshots(workers)
-    reasons = []
+    reasons: list[dict[str, Any]] = []
     for reason in REASONS.values():
         per_worker = [snapshot.drops.get(reason, 0) for _, snapshot in taken]
         if sum(per_worker):

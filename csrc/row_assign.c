@@ -7,14 +7,15 @@ uint64_t rows_assign(struct route_row *rows, uint64_t n, const struct row_assign
         struct route_row *row = &rows[i];
         uint32_t number = row->nexthop;
         uint32_t nexthop = 0;
+        uint32_t six = row->family == 6;
         if (number == 0)
             return i;
         if ((row->flags & ROW_GATEWAY) != 0) {
             if (number > how->n_gateways)
                 return i;
-            nexthop = how->gateways[number - 1];
-        } else if (how->n_ids != 0) {
-            nexthop = how->ids[(number - 1) % how->n_ids];
+            nexthop = how->gateways[six][number - 1];
+        } else if (how->n_ids[six] != 0) {
+            nexthop = how->ids[six][(number - 1) % how->n_ids[six]];
         }
         if (nexthop == 0)
             return i;

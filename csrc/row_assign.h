@@ -9,14 +9,15 @@
 #include "row_layout.h"
 
 struct row_assignment {
-    const uint32_t *ids;      /* id n means ids[(n - 1) % n_ids] */
-    const uint32_t *gateways; /* gateway n means gateways[n - 1] */
-    uint32_t n_ids;
+    /* By family, [0] IPv4 and [1] IPv6: a next hop is of its route's own family. */
+    const uint32_t *ids[2];      /* number n means ids[(n - 1) % n_ids] */
+    const uint32_t *gateways[2]; /* gateway n means gateways[n - 1]; 0: of the other family */
+    uint32_t n_ids[2];
     uint32_t n_gateways;
     uint32_t metric;
     uint8_t source;
     uint8_t distance;
-    uint8_t unused[2];
+    uint8_t unused[6];
 };
 /* Gives every row its next-hop set, source, distance and metric and clears its flags. Returns
  * how many rows were done: less than n at the first row whose next hop means nothing. */

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ribcage.controlplane.nexthop import BLACKHOLE
 from ribcage.controlplane.publisher import Published
 from ribcage.shared.errors import RibcageError
 
@@ -134,9 +135,13 @@ def test_a_full_rib_refuses_only_the_row_it_has_no_room_for(
 
 def test_a_touch_publishes_without_rows(bench: Any) -> None:
     async def scenario() -> None:
+        bench.now += 10**9
+        bench.forwarding.define(1, BLACKHOLE)
         bench.publisher.touch(1)
         assert bench.writer.generation == 1
         bench.publisher.touch(1)
+        assert bench.publisher.flush() is None, "no word changed"
+        bench.forwarding.define(2, BLACKHOLE)
         bench.publisher.touch(1)
         bench.publisher.flush()
         assert bench.writer.generation == 2
