@@ -3,7 +3,8 @@
     ownership   open-file-description lock on names.control_lock, taken once, dropped by the
                 kernel at death. A second control gets "locked by pid N".
     batch       the POSIX semaphore names.writer_semaphore, taken and posted around each batch of
-                changes, with signals blocked, so that nothing but SIGKILL ends one half-way.
+                changes, with signals blocked, so that nothing but SIGKILL ends one half-way
+                (blocked for the calling thread: start others with signals blocked).
 
 A POSIX semaphore stays taken when its holder is killed. So whoever gets the ownership lock is
 the heir: it never waits for the semaphore, recovers the segments, then calls `recovered()`, which

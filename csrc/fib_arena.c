@@ -1,7 +1,7 @@
 /* Pieces of the arena: exact-size free lists first, then the current extent, then the next
- * one; when all that is used up the free pieces are merged with their neighbours once and the
- * search begins again. Exact sizes make a table that is withdrawn and loaded again land in
- * the same blocks, so the high-water mark stays. See fib_arena.h for the life of a block.
+ * one. Free pieces are merged with their neighbours when nothing else is left, and before new
+ * ground is broken while a quarter of the old lies about; so a table that is withdrawn and
+ * loaded again ends at the same high-water mark. See fib_arena.h for the life of a block.
  */
 #include "fib_arena.h"
 
@@ -91,8 +91,8 @@ static uint32_t take_larger(struct fib_arena *arena, uint32_t size)
     return 0;
 }
 
-/* Marks everything but the free pieces as used; arena_rebuild then merges neighbours. */
-static void unmark_free(struct fib_arena *arena)
+/* Marks everything but the free pieces as used, and rebuilds: neighbours become one. */
+static void merge_free(struct fib_arena *arena)
 {
     arena_unmark_all(arena);
     for (uint32_t size = 1; size <= ARENA_SIZES; size++)
@@ -104,18 +104,35 @@ static void unmark_free(struct fib_arena *arena)
         arena_mark(arena, arena->at, arena->until - arena->at);
     for (uint32_t word = 0; word <= arena->end / 64; word++)
         arena->used[word] = ~arena->used[word];
+    arena_rebuild(arena);
+}
+
+int arena_would_grow(const struct fib_arena *arena, uint32_t size)
+{
+    if (arena->free_head[size] != 0)
+        return 0;
+    uint32_t block = arena->until - arena->at < size ? arena->extents : arena->at;
+    return block == 0 || block + size - 1 > arena->high_water;
+}
+
+/* Worth merging before new ground is broken: a quarter of the old one lies in loose pieces. */
+static int wants_rebuild(const struct fib_arena *arena, uint32_t size)
+{
+    return arena->loose >= size && arena->loose >= (arena->high_water - arena->first) / 4 &&
+           arena_would_grow(arena, size);
 }
 
 uint32_t arena_take(struct fib_arena *arena, uint32_t size)
 {
     if (size == 0 || size > ARENA_SIZES)
         return 0;
+    if (wants_rebuild(arena, size))
+        merge_free(arena);
     uint32_t block = take_exact(arena, size);
     if (block == 0)
         block = take_extent(arena, size);
     if (block == 0 && arena->loose >= size) {
-        unmark_free(arena);
-        arena_rebuild(arena);
+        merge_free(arena);
         block = take_exact(arena, size);
         if (block == 0)
             block = take_extent(arena, size);

@@ -46,6 +46,8 @@ struct fib_arena {
 int arena_open(struct fib_arena *arena, uint8_t *base, uint32_t first, uint32_t end);
 void arena_close(struct fib_arena *arena);
 
+/* 1 when the next piece of this size would be cut from blocks never used before. */
+int arena_would_grow(const struct fib_arena *arena, uint32_t size);
 /* `size` blocks (1..ARENA_SIZES) with undefined content, or 0 when there are none. */
 uint32_t arena_take(struct fib_arena *arena, uint32_t size);
 void arena_give(struct fib_arena *arena, uint32_t block, uint32_t size);

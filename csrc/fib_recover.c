@@ -32,7 +32,7 @@ static int sweep_route(void *context, const struct route_row *row)
     if (row->nexthop == 0 || row->nexthop >= writer->group_use.max ||
         load_relaxed32(&fib_directory(writer, FIB_OP_GROUP)[row->nexthop]) == 0)
         return -EBADMSG;
-    references_add(&writer->group_use, row->nexthop);
+    writer->group_use.count[row->nexthop]++;
     writer->routes[family_index(row->family)]++;
     writer->digest += fib_route_digest(row, row->nexthop);
     return 0;
@@ -77,7 +77,7 @@ static int sweep_buckets(struct fib_writer *writer)
             if (named == 0 || named >= writer->adjacency_use.max ||
                 load_relaxed32(&adjacency[named]) == 0)
                 return -EBADMSG;
-            references_add(&writer->adjacency_use, named);
+            writer->adjacency_use.count[named]++;
         }
     }
     return 0;

@@ -73,11 +73,11 @@ static uint64_t account_run(struct fib_writer *writer, const struct route_row *r
             continue;
         changed++;
         if (after != 0) {
-            references_add(&writer->group_use, after);
+            writer->group_use.count[after]++;
             writer->digest += fib_route_digest(&rows[i], after);
         }
         if (before != 0) {
-            references_drop(&writer->group_use, before, writer->epoch);
+            writer->group_use.count[before]--;
             writer->digest -= fib_route_digest(&rows[i], before);
         }
         *routes += (uint32_t)(before == 0) - (uint32_t)(after == 0);
