@@ -123,7 +123,7 @@ def _own(path: Path) -> int:
             "E_LOCKED",
             f"{path} is locked by pid {pid}",
             hint="that control process owns the RIB and FIB; stop it first",
-            exit_code=Exit.INTERNAL,
+            exit_code=Exit.RUNNING,
         ) from None
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()} {_start_time(os.getpid())}\n".encode(), 0)

@@ -115,7 +115,7 @@ struct fib_published { /* writer: release. reader: acquire on epoch, then relaxe
     uint32_t live_blocks;    /* arena accounting, for `fib show --memory`; relaxed */
     uint32_t retired_blocks;
     uint32_t free_blocks;
-    uint32_t high_water;     /* highest block ever used */
+    uint32_t high_water;     /* highest block ever opened to the allocator */
 };
 RC_STATIC_ASSERT(sizeof(struct fib_published) == 56, "inside one line");
 

@@ -28,22 +28,25 @@ void fib_make_room(struct fib_writer *writer)
         fib_bump(writer);
 }
 
-enum { WORTH_TWO_EPOCHS = 512 }; /* blocks: some ten nodes */
-
 uint32_t fib_take(struct fib_writer *writer, uint32_t size)
 {
-    /* What is retired is had back before the arena grows, but not for a node or two. */
-    if (arena_retired(&writer->arena) >= WORTH_TWO_EPOCHS &&
-        arena_would_grow(&writer->arena, size)) {
-        fib_bump(writer);
-        fib_bump(writer);
-    }
-    uint32_t block = arena_take(&writer->arena, size);
-    if (likely(block != 0) || arena_retired(&writer->arena) == 0)
+    struct fib_arena *arena = &writer->arena;
+    uint32_t block = arena_take(arena, size);
+    if (likely(block != 0))
         return block;
-    fib_bump(writer);
-    fib_bump(writer);
-    return arena_take(&writer->arena, size);
+    /* Two epochs bring back all that is retired; then neighbours are merged. Not again and
+     * again for the last piece, though, while there is ground to open. */
+    if (arena_worth_merging(arena) || arena->opened == arena->end) {
+        if (arena_retired(arena) > 0) {
+            fib_bump(writer);
+            fib_bump(writer);
+        }
+        arena_merge(arena);
+        block = arena_take(arena, size);
+    }
+    if (block == 0 && arena_open_ground(arena))
+        block = arena_take(arena, size);
+    return block;
 }
 
 void fib_retire(struct fib_writer *writer, uint32_t block, uint32_t size)

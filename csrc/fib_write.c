@@ -125,7 +125,7 @@ void fib_account(struct fib_writer *writer)
     store_relaxed32(&published->live_blocks, writer->arena.live);
     store_relaxed32(&published->retired_blocks, arena_retired(&writer->arena));
     store_relaxed32(&published->free_blocks, arena_free(&writer->arena));
-    store_relaxed32(&published->high_water, writer->arena.high_water);
+    store_relaxed32(&published->high_water, writer->arena.opened - 1);
 }
 
 uint64_t fib_publish(struct fib_writer *writer, uint64_t update_id, uint64_t t0, uint64_t t1)

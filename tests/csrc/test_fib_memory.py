@@ -2,6 +2,7 @@
 
 import ipaddress
 import mmap
+from collections.abc import Callable
 from itertools import count
 
 import pytest
@@ -56,7 +57,11 @@ def test_a_neighbour_change_is_one_word_whatever_hangs_on_it(routes: int) -> Non
         nets = [Route(f"10.{i >> 8}.{i & 255}.0/24", 5) for i in range(routes)]
         assert fib.apply(*nets)[0] == 0
         fib.publish()
-        for change in (lambda: fib.group(5, (2,)), lambda: fib.adjacency(2, mtu=1300)):
+        changes: list[Callable[[], int]] = [
+            lambda: fib.group(5, (2,)),
+            lambda: fib.adjacency(2, mtu=1300),
+        ]
+        for change in changes:
             sequence = fib.header.intent.sequence
             assert change() == 0
             assert fib.header.intent.sequence == sequence + 2
@@ -199,7 +204,7 @@ def test_what_was_turned_away_from_stays_for_two_epochs(change: str) -> None:
         assert fib.adjacency(1) == fib.adjacency(2) == 0
         assert fib.group(1, (1,)) == fib.group(2, (2,)) == fib.group(3, (1,)) == 0
         assert fib.apply(Route("10.0.0.0/8", 1), Route("10.1.2.0/24", 2))[0] == 0
-        changes = {
+        changes: dict[str, Callable[[], int]] = {
             "group": lambda: fib.group(1, (2,)),
             "adjacency": lambda: fib.adjacency(1, mtu=1400),
             "clear group": lambda: lib.fib_clear_group(fib.writer, 3),
