@@ -3,7 +3,8 @@
     ownership   open-file-description lock on names.control_lock, taken once, dropped by the
                 kernel at death. A second control gets "locked by pid N".
     batch       the POSIX semaphore names.writer_semaphore, taken and posted around each batch of
-                changes, with signals blocked, so that nothing but SIGKILL ends one half-way.
+                changes, with signals blocked, so that nothing but SIGKILL ends one half-way
+                (blocked for the calling thread: start others with signals blocked).
 
 A POSIX semaphore stays taken when its holder is killed. So whoever gets the ownership lock is
 the heir: it never waits for the semaphore, recovers the segments, then calls `recovered()`, which
@@ -122,7 +123,7 @@ def _own(path: Path) -> int:
             "E_LOCKED",
             f"{path} is locked by pid {pid}",
             hint="that control process owns the RIB and FIB; stop it first",
-            exit_code=Exit.INTERNAL,
+            exit_code=Exit.RUNNING,
         ) from None
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()} {_start_time(os.getpid())}\n".encode(), 0)

@@ -1,13 +1,14 @@
-/* Pieces of the arena: exact-size free lists first, then the current extent, then the next
- * one; when all that is used up the free pieces are merged with their neighbours once and the
- * search begins again. Exact sizes make a table that is withdrawn and loaded again land in
- * the same blocks, so the high-water mark stays. See fib_arena.h for the life of a block.
+/* Pieces of the arena: the free lists first, the smallest piece that fits; then the current
+ * extent, then the next one. What to do when there is none is the caller's (fib_take), since it
+ * costs epochs. See fib_arena.h for the life of a block.
  */
 #include "fib_arena.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { LEAST_GROUND = 1024 };
 
 /* A free piece begins with {next block, length}. A stale reader may look at it (and will find
  * the epoch two ahead), so it is stored and loaded as one word. */
@@ -34,6 +35,7 @@ int arena_open(struct fib_arena *arena, uint8_t *base, uint32_t first, uint32_t 
     arena->base = base;
     arena->first = first;
     arena->end = end;
+    arena->opened = first;
     arena->used = calloc((size_t)end / 64 + 1, sizeof *arena->used);
     return arena->used == NULL ? -ENOMEM : 0;
 }
@@ -52,13 +54,22 @@ static void shelve(struct fib_arena *arena, uint32_t block, uint32_t length)
         return;
     set_link(arena, block, *head, length);
     *head = block;
+    if (length <= ARENA_SIZES)
+        arena->sizes |= UINT64_C(1) << (length - 1);
 }
 
-static uint32_t take_exact(struct fib_arena *arena, uint32_t size)
+/* A piece of the size, else the rest of the smallest that is larger goes back. */
+static uint32_t take_shelved(struct fib_arena *arena, uint32_t size)
 {
-    uint32_t block = arena->free_head[size];
-    if (block != 0)
-        arena->free_head[size] = next_of(arena, block);
+    uint64_t fitting = arena->sizes >> (size - 1) << (size - 1);
+    if (fitting == 0)
+        return 0;
+    uint32_t found = (uint32_t)__builtin_ctzll(fitting) + 1;
+    uint32_t block = arena->free_head[found];
+    arena->free_head[found] = next_of(arena, block);
+    if (arena->free_head[found] == 0)
+        arena->sizes &= ~(UINT64_C(1) << (found - 1));
+    shelve(arena, block + size, found - size);
     return block;
 }
 
@@ -79,20 +90,8 @@ static uint32_t take_extent(struct fib_arena *arena, uint32_t size)
     return block;
 }
 
-static uint32_t take_larger(struct fib_arena *arena, uint32_t size)
-{
-    for (uint32_t larger = size + 1; larger <= ARENA_SIZES; larger++) {
-        uint32_t block = take_exact(arena, larger);
-        if (block == 0)
-            continue;
-        shelve(arena, block + size, larger - size);
-        return block;
-    }
-    return 0;
-}
-
-/* Marks everything but the free pieces as used; arena_rebuild then merges neighbours. */
-static void unmark_free(struct fib_arena *arena)
+/* Marks everything but the free pieces as used, and rebuilds. */
+void arena_merge(struct fib_arena *arena)
 {
     arena_unmark_all(arena);
     for (uint32_t size = 1; size <= ARENA_SIZES; size++)
@@ -104,42 +103,46 @@ static void unmark_free(struct fib_arena *arena)
         arena_mark(arena, arena->at, arena->until - arena->at);
     for (uint32_t word = 0; word <= arena->end / 64; word++)
         arena->used[word] = ~arena->used[word];
+    arena_rebuild(arena);
 }
 
 uint32_t arena_take(struct fib_arena *arena, uint32_t size)
 {
     if (size == 0 || size > ARENA_SIZES)
         return 0;
-    uint32_t block = take_exact(arena, size);
+    uint32_t block = take_shelved(arena, size);
     if (block == 0)
         block = take_extent(arena, size);
-    if (block == 0 && arena->loose >= size) {
-        unmark_free(arena);
-        arena_rebuild(arena);
-        block = take_exact(arena, size);
-        if (block == 0)
-            block = take_extent(arena, size);
-    }
-    if (block == 0)
-        block = take_larger(arena, size);
     if (block == 0)
         return 0;
     arena->live += size;
-    if (arena->high_water < block + size - 1)
-        arena->high_water = block + size - 1;
+    arena->taken += size;
     return block;
 }
 
-static void release(struct fib_arena *arena, uint32_t block, uint32_t size)
+int arena_worth_merging(const struct fib_arena *arena)
 {
-    shelve(arena, block, size);
-    arena->loose += size;
+    return arena->taken >= (arena->opened - arena->first) / 32;
+}
+
+int arena_open_ground(struct fib_arena *arena)
+{
+    uint32_t room = arena->end - arena->opened, more = (arena->opened - arena->first) / 8;
+    if (more < LEAST_GROUND)
+        more = LEAST_GROUND;
+    if (more > room)
+        more = room;
+    shelve(arena, arena->at, arena->until - arena->at);
+    arena->at = arena->opened;
+    arena->opened += more;
+    arena->until = arena->opened;
+    return more > 0;
 }
 
 void arena_give(struct fib_arena *arena, uint32_t block, uint32_t size)
 {
     arena->live -= size;
-    release(arena, block, size);
+    shelve(arena, block, size);
 }
 
 void arena_retire(struct fib_arena *arena, uint64_t epoch, uint32_t block, uint32_t size)
@@ -159,7 +162,7 @@ void arena_turn(struct fib_arena *arena, uint64_t epoch)
 {
     uint32_t side = epoch & 1; /* the side of epoch - 2, from now on that of `epoch` */
     for (uint32_t i = 0; i < arena->retired_n[side]; i++)
-        release(arena, arena->retired[side][i].block, arena->retired[side][i].size);
+        shelve(arena, arena->retired[side][i].block, arena->retired[side][i].size);
     arena->retired_n[side] = 0;
     arena->retired_blocks[side] = 0;
 }
@@ -183,6 +186,8 @@ int arena_mark(struct fib_arena *arena, uint32_t block, uint32_t size)
 {
     if (block < arena->first || size == 0 || size > arena->end || block > arena->end - size)
         return 0;
+    if (arena->opened < block + size)
+        arena->opened = block + size;
     for (uint32_t i = block; i < block + size;) {
         uint32_t bit = i % 64, n = 64 - bit;
         if (n > block + size - i)
@@ -204,9 +209,10 @@ static int is_used(const struct fib_arena *arena, uint32_t block)
 void arena_rebuild(struct fib_arena *arena)
 {
     memset(arena->free_head, 0, sizeof arena->free_head);
-    arena->extents = arena->at = arena->until = arena->loose = 0;
+    arena->extents = arena->at = arena->until = arena->taken = 0;
+    arena->sizes = 0;
     /* Downwards, so that each list ends up with its lowest address first. */
-    for (uint32_t end = arena->end; end > arena->first;) {
+    for (uint32_t end = arena->opened; end > arena->first;) {
         uint32_t block = end - 1;
         if (end % 64 == 0 && end - arena->first >= 64 && arena->used[block / 64] == UINT64_MAX) {
             end -= 64;

@@ -5,6 +5,10 @@
  *     |                +-- give(): never reachable, free at once                          v
  *     +------------- free lists <-- turn() at epoch >= r + 2 --------- [ retired at epoch r ]
  *
+ * Blocks are opened from the lowest address on, an eighth at a time, and only when nothing below
+ * can be had: so a table that is withdrawn and loaded again stays below its high-water mark,
+ * and the work of looking (merging) is paid by what was opened.
+ *
  * Free blocks are kept in one list a size, then in extents; the links lie in the free blocks
  * themselves, all else is private memory. Nothing of it has to survive: the heir of a dead writer
  * marks what is reachable and rebuilds the rest (arena_rebuild). Retired blocks are never
@@ -32,9 +36,10 @@ struct fib_arena {
     uint32_t first, end;   /* blocks of the arena: [first, end) */
     uint32_t at, until;    /* the extent new pieces are cut from */
     uint32_t extents;      /* further ones, longer than ARENA_SIZES, lowest address first */
-    uint32_t loose;        /* blocks put on free lists since the last rebuild */
+    uint64_t sizes;        /* bit s - 1: free_head[s] is not empty */
     uint32_t live;         /* blocks taken and not retired */
-    uint32_t high_water;   /* highest block ever taken */
+    uint32_t opened;       /* blocks below are in use or have been: the high-water mark + 1 */
+    uint32_t taken;        /* blocks taken since free pieces were merged last */
     uint32_t free_head[ARENA_SIZES + 1];
     uint32_t retired_n[2]; /* of this epoch and of the one before, by the epoch's last bit */
     uint32_t retired_blocks[2];
@@ -46,8 +51,15 @@ struct fib_arena {
 int arena_open(struct fib_arena *arena, uint8_t *base, uint32_t first, uint32_t end);
 void arena_close(struct fib_arena *arena);
 
-/* `size` blocks (1..ARENA_SIZES) with undefined content, or 0 when there are none. */
+/* `size` blocks (1..ARENA_SIZES) with undefined content, or 0 when none are at hand. Then, in
+ * this order: spend epochs on what is retired, merge, open new ground. */
 uint32_t arena_take(struct fib_arena *arena, uint32_t size);
+/* 1 when enough was taken since the last merge to make another one worth its time. */
+int arena_worth_merging(const struct fib_arena *arena);
+/* Makes one piece of free neighbours. */
+void arena_merge(struct fib_arena *arena);
+/* Opens an eighth more ground, never less than 1,024 blocks; 0 when all is open. */
+int arena_open_ground(struct fib_arena *arena);
 void arena_give(struct fib_arena *arena, uint32_t block, uint32_t size);
 void arena_retire(struct fib_arena *arena, uint64_t epoch, uint32_t block, uint32_t size);
 /* 1 when so much is retired that an epoch should be spent to get it back. */

@@ -68,8 +68,7 @@ int fib_create(void *base, uint64_t size, const struct fib_params *params)
         return -EINVAL;
     lay_out(params, &header->geometry);
     header->geometry.blocks = (uint32_t)(size / FIB_BLOCK);
-    /* From 2, so that an id nobody ever named (idle since epoch 0) is free for use. */
-    header->published.epoch = 2;
+    header->published.epoch = 2; /* so that "two epochs ago" is never below 0 */
     header->published.free_blocks = header->geometry.blocks - header->geometry.arena_at;
     RC_FAULT("header-written");
     return segment_identify(base, size, SEGMENT_FIB, params->instance_id);

@@ -42,6 +42,17 @@ uint32_t fib_record_blocks(const struct fib_writer *writer, uint32_t operation, 
     }
 }
 
+/* Before a record that is there changes or goes: lets every walk end that may have come by an
+ * arrow turned away since. */
+static void settle_record(struct fib_writer *writer, uint32_t operation)
+{
+    if (operation == FIB_OP_PORT) /* no arrow of a lookup leads to a port */
+        return;
+    fib_settle(writer, writer->routes_turned_at);
+    if (operation == FIB_OP_ADJACENCY)
+        fib_settle(writer, writer->groups_turned_at);
+}
+
 /* 1 when the word changed, 0 when the record was already so, or -ENOSPC. */
 static int set_record(struct fib_writer *writer, uint32_t operation, uint32_t id,
                       const void *record, uint64_t bytes)
@@ -52,6 +63,8 @@ static int set_record(struct fib_writer *writer, uint32_t operation, uint32_t id
     uint32_t old_size = old == 0 ? 0 : fib_record_blocks(writer, operation, old);
     if (old_size == size && memcmp(fib_block(writer, old), record, bytes) == 0)
         return 0;
+    if (old != 0)
+        settle_record(writer, operation);
     fib_make_room(writer);
     uint32_t block = fib_take(writer, size);
     if (block == 0)
@@ -70,6 +83,7 @@ static void clear_record(struct fib_writer *writer, uint32_t operation, uint32_t
     uint32_t *word = &fib_directory(writer, operation)[id];
     uint32_t old = load_relaxed32(word);
     uint32_t size = fib_record_blocks(writer, operation, old);
+    settle_record(writer, operation);
     fib_make_room(writer);
     fib_store32(writer, &change, word, 0);
     fib_retire(writer, old, size);
@@ -114,9 +128,9 @@ int fib_set_group(struct fib_writer *writer, const struct fib_group *group)
     if (changed <= 0)
         return changed;
     for (uint32_t i = 0; i < group->buckets; i++)
-        references_add(&writer->adjacency_use, group->bucket[i]);
+        writer->adjacency_use.count[group->bucket[i]]++;
     for (uint32_t i = 0; i < n_before; i++)
-        references_drop(&writer->adjacency_use, before[i], writer->epoch);
+        writer->adjacency_use.count[before[i]]--;
     writer->groups += old == 0;
     return 0;
 }
@@ -130,12 +144,11 @@ int fib_clear_group(struct fib_writer *writer, uint32_t id)
         return -ENOENT;
     if (writer->group_use.count[id] != 0)
         return -EBUSY;
-    references_settle(writer, &writer->group_use, id);
     clear_record(writer, FIB_OP_GROUP, id);
     /* Retired, hence untouched until the next bump: its buckets can still be read. */
     const struct fib_group *record = fib_block(writer, block);
     for (uint32_t i = 0; i < record->buckets; i++)
-        references_drop(&writer->adjacency_use, record->bucket[i], writer->epoch);
+        writer->adjacency_use.count[record->bucket[i]]--;
     writer->groups--;
     return 0;
 }
@@ -163,7 +176,6 @@ int fib_clear_adjacency(struct fib_writer *writer, uint32_t id)
         return -ENOENT;
     if (writer->adjacency_use.count[id] != 0)
         return -EBUSY;
-    references_settle(writer, &writer->adjacency_use, id);
     clear_record(writer, FIB_OP_ADJACENCY, id);
     writer->adjacencies--;
     return 0;

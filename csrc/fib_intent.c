@@ -47,6 +47,10 @@ static void intent_close(struct fib_writer *writer)
     store_release64(&intent->sequence, load_relaxed64(&intent->sequence) + 1);
     RC_FAULT("intent-done");
     writer->changes++;
+    if (intent->operation == FIB_OP_ROUTE)
+        writer->routes_turned_at = writer->epoch;
+    else if (intent->operation == FIB_OP_GROUP)
+        writer->groups_turned_at = writer->epoch;
 }
 
 void fib_store32(struct fib_writer *writer, const struct fib_change *change, uint32_t *word,

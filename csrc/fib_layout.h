@@ -31,6 +31,16 @@
  * the old block at the current epoch r. A block or an id retired at r is reused when epoch >=
  * r + 2, with a release fence between that epoch store and the first reuse store (Boehm, MSPC
  * 2012; it matters on arm64). So a dead or stopped reader never holds up the writer.
+ *
+ * A walk reads its words one after the other, and up to one bump may fall in between. So that its
+ * answer was right at one moment nevertheless, the writer changes nothing that a walk could
+ * reach by an arrow that was turned away less than two epochs ago:
+ *     a group is replaced or cleared        two epochs after the last change of a route,
+ *     an adjacency is replaced or cleared   two epochs after the last change of a route or group,
+ *     a longer prefix is withdrawn          two epochs after the last change of a shorter one
+ *                                           whose node is passed on the way to it.
+ * It never waits for that, it bumps; a walk that spans the bumps is done again. Batches that
+ * change adjacencies, then groups, then routes need no extra bump.
  */
 #ifndef RC_FIB_LAYOUT_H
 #define RC_FIB_LAYOUT_H
@@ -105,7 +115,7 @@ struct fib_published { /* writer: release. reader: acquire on epoch, then relaxe
     uint32_t live_blocks;    /* arena accounting, for `fib show --memory`; relaxed */
     uint32_t retired_blocks;
     uint32_t free_blocks;
-    uint32_t high_water;     /* highest block ever used */
+    uint32_t high_water;     /* highest block ever opened to the allocator */
 };
 RC_STATIC_ASSERT(sizeof(struct fib_published) == 56, "inside one line");
 

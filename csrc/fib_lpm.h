@@ -10,7 +10,8 @@
  * with its first route) and blocks of the arena. What it promises:
  *   - lookup and match run on memory that may be rewritten under them: relaxed loads only, every
  *     block number checked against the segment, loops bounded by constants;
- *   - apply builds beside, publishes by ONE word through fib_store32/64, retires after;
+ *   - apply builds beside, publishes by ONE word through fib_store32/64, retires after; where a
+ *     lookup reads several words, it keeps the rule of fib_layout.h on withdrawals (fib_settle);
  *   - a failing apply has changed nothing that a reader or the heir can reach.
  * Reader functions: any process. Writer functions: control alone.
  */

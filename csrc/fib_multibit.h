@@ -9,7 +9,7 @@
  *           | ...          child: block of the next level's node, 0 = none
  *           | slot[255]
  *           +--------------------------------------------------- list
- *           | count, own[0] .. own[count-1]                      the node's own prefixes, sorted
+ *           | list, own[0] .. own[count-1]                       its own prefixes, sorted
  *           +---------------------------------------------------
  *
  * A node of level L owns the prefixes of length 8L+1 .. 8L+8 (level 0 also /0), at most 511.
@@ -36,10 +36,10 @@ enum {
 
 struct multibit_node {
     uint64_t slot[MULTIBIT_SLOTS]; /* low half: group, high half: child block */
-    uint32_t count;                /* entries of own[] */
-    uint32_t own[1];               /* [count]; see multibit_own() */
+    uint32_t list;                 /* { born : 23 | count : 9 }; count: entries of own[] */
+    uint32_t own[1];               /* [count], 512 words with `list`; see multibit_own() */
 };
-RC_STATIC_ASSERT(offsetof(struct multibit_node, count) == MULTIBIT_SLOT_BLOCKS * FIB_BLOCK,
+RC_STATIC_ASSERT(offsetof(struct multibit_node, list) == MULTIBIT_SLOT_BLOCKS * FIB_BLOCK,
                  "the list begins on a line of its own");
 RC_STATIC_ASSERT(FIB_BLOCK % sizeof(uint64_t) == 0, "no slot straddles two lines");
 
@@ -64,6 +64,22 @@ static inline uint32_t multibit_own_group(uint32_t own)
     return own & 0xffff;
 }
 RC_STATIC_ASSERT(FIB_MAX_GROUPS <= 0x10000, "a group id fits an own entry");
+
+/* The list's first word. `born`: the epoch the node was published at, its low 23 bits. Since then
+ * none of its groups has changed, only children. */
+static inline uint32_t multibit_list(uint32_t count, uint64_t born)
+{
+    return (uint32_t)born << 9 | count;
+}
+static inline uint32_t multibit_count(uint32_t list)
+{
+    return list & 511;
+}
+static inline uint32_t multibit_age(uint32_t list, uint64_t epoch)
+{
+    return ((uint32_t)epoch - (list >> 9)) & 0x7fffff;
+}
+RC_STATIC_ASSERT(MULTIBIT_OWN_MAX <= 511, "the count fits its nine bits");
 
 static inline uint32_t multibit_slot_group(uint64_t slot)
 {
@@ -92,7 +108,7 @@ static inline uint32_t multibit_levels(uint8_t family)
  * sizes and a freed node fits the next one. */
 static inline uint32_t multibit_blocks(uint32_t count)
 {
-    uint32_t list = (count + 1 + 15) / 16, doubled = 1;
+    uint32_t list = (count + 1 + 15) / 16, doubled = 1; /* 16 words a block */
     while (doubled < list)
         doubled *= 2;
     return MULTIBIT_SLOT_BLOCKS + doubled;

@@ -74,10 +74,9 @@ static uint32_t match_own(const struct fib_reader *reader, uint32_t block, uint3
     uint32_t group = 0;
     if (node == NULL)
         return 0;
-    uint32_t count = load_relaxed32(&node->count);
-    if (count > MULTIBIT_OWN_MAX ||
-        fib_at(reader, block, offsetof(struct multibit_node, own) + count * sizeof(uint32_t)) ==
-            NULL)
+    uint32_t count = multibit_count(load_relaxed32(&node->list));
+    if (fib_at(reader, block, offsetof(struct multibit_node, own) + count * sizeof(uint32_t)) ==
+        NULL)
         return 0;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t own = load_relaxed32(&node->own[i]);

@@ -44,7 +44,7 @@ static int behind(const struct walk *walk)
  * bits below their length, strictly ascending (hence no more than fit). */
 static int list_valid(const struct multibit_node *node, uint32_t level)
 {
-    for (uint32_t i = 0; i < node->count; i++) {
+    for (uint32_t i = 0; i < multibit_count(node->list); i++) {
         uint32_t own = node->own[i], bits = multibit_own_bits(own);
         if (bits > 8 || (bits == 0 && level > 0) || (own >> 16 & 15) != 0 ||
             (multibit_own_byte(own) & (0xffu >> bits)) != 0 ||
@@ -63,8 +63,8 @@ static int walk_node(struct walk *walk, uint32_t block, uint32_t level, int boun
     uint32_t room = geometry->blocks - MULTIBIT_SLOT_BLOCKS;
     if (level >= multibit_levels(walk->row.family) || block < geometry->arena_at || block >= room)
         return -EBADMSG;
-    uint32_t count = node->count, at = 0;
-    if (count > MULTIBIT_OWN_MAX || multibit_blocks(count) > geometry->blocks - block)
+    uint32_t count = multibit_count(node->list), at = 0;
+    if (multibit_blocks(count) > geometry->blocks - block)
         return -EBADMSG;
     int stop = 0;
     if (visitor->blocks != NULL) { /* a sweep */
@@ -113,7 +113,7 @@ uint32_t multibit_exact(const struct fib_writer *writer, const struct route_row 
         return 0;
     const struct multibit_node *node = fib_block(writer, block);
     uint32_t key = multibit_own(row->prefix[level], row->length - level * 8u, 0);
-    for (uint32_t i = 0; i < node->count; i++)
+    for (uint32_t i = 0; i < multibit_count(node->list); i++)
         if (node->own[i] >> 20 == key >> 20)
             return multibit_own_group(node->own[i]);
     return 0;

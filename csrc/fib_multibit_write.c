@@ -82,13 +82,15 @@ static uint32_t edit_own(struct edit *edit, uint32_t byte, uint32_t bits, uint32
     return before;
 }
 
-/* Edits as many rows of the front as belong to this node and fit; 1 when the list differs. */
+enum { DIFFERS = 1, WITHDRAWS = 2 };
+
+/* Edits as many rows of the front as belong to this node and fit; says what that does. */
 static int edit_run(struct edit *edit, const struct route_row *rows, uint64_t n,
                     struct lpm_run *run)
 {
     uint32_t level = multibit_level(rows->length);
     int64_t room = run->room;
-    int differs = 0;
+    int does = 0;
     for (run->taken = 0; run->taken < n && run->taken < LPM_RUN; run->taken++) {
         const struct route_row *row = &rows[run->taken];
         uint32_t bits = row->length - level * 8u, byte = row->prefix[level];
@@ -101,9 +103,10 @@ static int edit_run(struct edit *edit, const struct route_row *rows, uint64_t n,
             break;
         }
         run->before[run->taken] = before;
-        differs |= before != row->nexthop;
+        does |= before != row->nexthop ? DIFFERS : 0;
+        does |= before != 0 && row->nexthop == 0 ? WITHDRAWS : 0;
     }
-    return differs;
+    return does;
 }
 
 /* Paints in order of address, then length: what is longer comes later and wins. */
@@ -131,7 +134,7 @@ static uint32_t build_node(struct fib_writer *writer, const struct edit *edit,
         uint64_t child = old == NULL ? 0 : load_relaxed64(&old->slot[s]) >> 32 << 32;
         store_relaxed64(&node->slot[s], slot[s] | child);
     }
-    store_relaxed32(&node->count, edit->count);
+    store_relaxed32(&node->list, multibit_list(edit->count, writer->epoch));
     for (uint32_t i = 0; i < edit->count; i++)
         store_relaxed32(&node->own[i], edit->own[i]);
     RC_FAULT("node-built");
@@ -154,7 +157,7 @@ static void publish(struct fib_writer *writer, const struct path *path, uint32_t
 
 static void retire_node(struct fib_writer *writer, uint32_t block)
 {
-    fib_retire(writer, block, multibit_blocks(node_of(writer, block)->count));
+    fib_retire(writer, block, multibit_blocks(multibit_count(node_of(writer, block)->list)));
 }
 
 /* Nodes for the levels between `block` and the deepest that exists: each with one child. */
@@ -190,6 +193,8 @@ static int put_node(struct fib_writer *writer, const struct path *path, const st
         arena_give(&writer->arena, block, multibit_blocks(edit->count));
         return -ENOSPC;
     }
+    /* Taking the blocks of the chain may have spent epochs. */
+    store_relaxed32(&node_of(writer, block)->list, multibit_list(edit->count, writer->epoch));
     publish(writer, path, old != 0 ? path->level : path->found, row, rows, top);
     if (old != 0)
         retire_node(writer, old);
@@ -213,13 +218,25 @@ static void remove_node(struct fib_writer *writer, const struct path *path,
     uint32_t top = path->level;
     while (top > 0) {
         const struct multibit_node *above = node_of(writer, path->block[top - 1]);
-        if (above->count != 0 || !childless(above, row->prefix[top - 1]))
+        if (multibit_count(above->list) != 0 || !childless(above, row->prefix[top - 1]))
             break;
         top--;
     }
     publish(writer, path, top, row, rows, 0);
     for (uint32_t level = top; level <= path->level; level++)
         retire_node(writer, path->block[level]);
+}
+
+/* What is withdrawn here uncovers the best of the nodes above. A walk that passed one of them
+ * before it changed must not meet the gap: it would answer with a prefix that was never the
+ * longest. So the gap appears two epochs after the newest change on the way to it. */
+static void settle_above(struct fib_writer *writer, const struct path *path)
+{
+    for (uint32_t level = 0; level < path->level && level < path->found; level++) {
+        uint32_t age = multibit_age(node_of(writer, path->block[level])->list, writer->epoch);
+        if (age < 2)
+            fib_settle(writer, writer->epoch - age);
+    }
 }
 
 int multibit_apply(struct fib_writer *writer, const struct route_row *rows, uint64_t n,
@@ -230,14 +247,16 @@ int multibit_apply(struct fib_writer *writer, const struct route_row *rows, uint
     find_path(writer, rows, &path);
     const struct multibit_node *old =
         path.found > path.level ? node_of(writer, path.block[path.level]) : NULL;
-    edit.count = old == NULL ? 0 : old->count;
+    edit.count = old == NULL ? 0 : multibit_count(old->list);
     if (old != NULL)
         memcpy(edit.own, old->own, edit.count * sizeof edit.own[0]);
-    int differs = edit_run(&edit, rows, n, run);
+    int does = edit_run(&edit, rows, n, run);
     if (run->taken == 0)
         return -E2BIG;
-    if (!differs)
+    if (does == 0)
         return 0;
+    if (does & WITHDRAWS)
+        settle_above(writer, &path);
     /* Sequential effects can cancel out (add, withdraw): then nothing exists and nothing is made. */
     if (edit.count == 0 && old == NULL)
         return 0;

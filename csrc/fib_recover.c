@@ -21,8 +21,6 @@ static int sweep_blocks(void *context, uint32_t block, uint32_t size)
     if (!arena_mark(&writer->arena, block, size))
         return -EBADMSG;
     writer->arena.live += size;
-    if (writer->arena.high_water < block + size - 1)
-        writer->arena.high_water = block + size - 1;
     return 0;
 }
 
@@ -32,7 +30,7 @@ static int sweep_route(void *context, const struct route_row *row)
     if (row->nexthop == 0 || row->nexthop >= writer->group_use.max ||
         load_relaxed32(&fib_directory(writer, FIB_OP_GROUP)[row->nexthop]) == 0)
         return -EBADMSG;
-    references_add(&writer->group_use, row->nexthop);
+    writer->group_use.count[row->nexthop]++;
     writer->routes[family_index(row->family)]++;
     writer->digest += fib_route_digest(row, row->nexthop);
     return 0;
@@ -77,7 +75,7 @@ static int sweep_buckets(struct fib_writer *writer)
             if (named == 0 || named >= writer->adjacency_use.max ||
                 load_relaxed32(&adjacency[named]) == 0)
                 return -EBADMSG;
-            references_add(&writer->adjacency_use, named);
+            writer->adjacency_use.count[named]++;
         }
     }
     return 0;
@@ -134,15 +132,15 @@ static int take_over(struct fib_writer *writer, struct fib_recovery *found)
     if (redone < 0)
         return redone;
     found->redone = (uint32_t)redone;
-    writer->arena.high_water = load_relaxed32(&header->published.high_water);
+    uint32_t high_water = load_relaxed32(&header->published.high_water);
+    if (high_water >= geometry->arena_at && high_water < geometry->blocks)
+        writer->arena.opened = high_water + 1;
     writer->epoch = load_relaxed64(&header->published.epoch);
     fib_bump(writer);
     fib_bump(writer);
     if (fib_sweep(writer) != 0)
         return -EBADMSG;
-    if (writer->arena.high_water >= geometry->arena_at)
-        found->reclaimed =
-            writer->arena.high_water + UINT64_C(1) - geometry->arena_at - writer->arena.live;
+    found->reclaimed = writer->arena.opened - geometry->arena_at - writer->arena.live;
     found->routes = (uint64_t)writer->routes[0] + writer->routes[1];
     return 0;
 }

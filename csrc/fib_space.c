@@ -1,6 +1,7 @@
-/* Epochs, and what may be used again because of them: blocks and ids.
+/* Epochs, and what may be used again or changed because of them.
  *
- * The rule is in fib_layout.h: what is retired at epoch r is reused at epoch >= r + 2. Bumping
+ * The rules are in fib_layout.h: what is retired at epoch r is reused at epoch >= r + 2, and what
+ * an arrow turned away from at epoch r is changed at epoch >= r + 2. Bumping
  * never waits for anybody; it only makes readers whose batch spans two bumps look up again. So
  * memory and ids can always be had back, and a stopped reader holds up nothing.
  */
@@ -29,12 +30,23 @@ void fib_make_room(struct fib_writer *writer)
 
 uint32_t fib_take(struct fib_writer *writer, uint32_t size)
 {
-    uint32_t block = arena_take(&writer->arena, size);
-    if (likely(block != 0) || arena_retired(&writer->arena) == 0)
+    struct fib_arena *arena = &writer->arena;
+    uint32_t block = arena_take(arena, size);
+    if (likely(block != 0))
         return block;
-    fib_bump(writer);
-    fib_bump(writer);
-    return arena_take(&writer->arena, size);
+    /* Two epochs bring back all that is retired; then neighbours are merged. Not again and
+     * again for the last piece, though, while there is ground to open. */
+    if (arena_worth_merging(arena) || arena->opened == arena->end) {
+        if (arena_retired(arena) > 0) {
+            fib_bump(writer);
+            fib_bump(writer);
+        }
+        arena_merge(arena);
+        block = arena_take(arena, size);
+    }
+    if (block == 0 && arena_open_ground(arena))
+        block = arena_take(arena, size);
+    return block;
 }
 
 void fib_retire(struct fib_writer *writer, uint32_t block, uint32_t size)
@@ -42,33 +54,20 @@ void fib_retire(struct fib_writer *writer, uint32_t block, uint32_t size)
     arena_retire(&writer->arena, writer->epoch, block, size);
 }
 
+void fib_settle(struct fib_writer *writer, uint64_t epoch)
+{
+    while (writer->epoch < epoch + 2)
+        fib_bump(writer);
+}
+
 int references_open(struct fib_references *use, uint32_t max)
 {
     use->count = calloc(max, sizeof *use->count);
-    use->idle_since = calloc(max, sizeof *use->idle_since);
     use->max = max;
-    return use->count == NULL || use->idle_since == NULL ? -ENOMEM : 0;
+    return use->count == NULL ? -ENOMEM : 0;
 }
 
 void references_close(struct fib_references *use)
 {
     free(use->count);
-    free(use->idle_since);
-}
-
-void references_add(struct fib_references *use, uint32_t id)
-{
-    use->count[id]++;
-}
-
-void references_drop(struct fib_references *use, uint32_t id, uint64_t epoch)
-{
-    if (--use->count[id] == 0)
-        use->idle_since[id] = epoch;
-}
-
-void references_settle(struct fib_writer *writer, const struct fib_references *use, uint32_t id)
-{
-    while (writer->epoch < use->idle_since[id] + 2)
-        fib_bump(writer);
 }

@@ -73,11 +73,11 @@ static uint64_t account_run(struct fib_writer *writer, const struct route_row *r
             continue;
         changed++;
         if (after != 0) {
-            references_add(&writer->group_use, after);
+            writer->group_use.count[after]++;
             writer->digest += fib_route_digest(&rows[i], after);
         }
         if (before != 0) {
-            references_drop(&writer->group_use, before, writer->epoch);
+            writer->group_use.count[before]--;
             writer->digest -= fib_route_digest(&rows[i], before);
         }
         *routes += (uint32_t)(before == 0) - (uint32_t)(after == 0);
@@ -125,7 +125,7 @@ void fib_account(struct fib_writer *writer)
     store_relaxed32(&published->live_blocks, writer->arena.live);
     store_relaxed32(&published->retired_blocks, arena_retired(&writer->arena));
     store_relaxed32(&published->free_blocks, arena_free(&writer->arena));
-    store_relaxed32(&published->high_water, writer->arena.high_water);
+    store_relaxed32(&published->high_water, writer->arena.opened - 1);
 }
 
 uint64_t fib_publish(struct fib_writer *writer, uint64_t update_id, uint64_t t0, uint64_t t1)

@@ -12,12 +12,9 @@
 #include "fib_arena.h"
 #include "fib_lpm.h"
 
-/* Who names an id, and since when nobody does. A group id is "retired" when its last route
- * goes: a reader may have met that route before and look the id up only now. So the id's
- * directory word is cleared (or given another meaning) only two epochs later. */
+/* Who names an id: what is named cannot be cleared. */
 struct fib_references {
-    uint32_t *count;      /* [max] routes of a group, buckets of an adjacency */
-    uint64_t *idle_since; /* [max] epoch at which count fell to 0 */
+    uint32_t *count; /* [max] routes of a group, buckets of an adjacency */
     uint32_t max;
 };
 
@@ -31,7 +28,9 @@ struct fib_writer {
     uint32_t routes[2];
     uint32_t groups;
     uint32_t adjacencies;
-    uint32_t changes; /* words changed since the last publish */
+    uint32_t changes;          /* words changed since the last publish */
+    uint64_t routes_turned_at; /* epoch of the last route word, and of the last group word: */
+    uint64_t groups_turned_at; /* what they led to before is left alone for two epochs */
     struct fib_references group_use;
     struct fib_references adjacency_use;
     struct fib_arena arena;
@@ -89,13 +88,11 @@ void fib_make_room(struct fib_writer *writer);
 /* arena_take, and when it says 0, once more with everything retired back. */
 uint32_t fib_take(struct fib_writer *writer, uint32_t size);
 void fib_retire(struct fib_writer *writer, uint32_t block, uint32_t size);
+/* Bumps until two epochs have passed since `epoch`: no walk begun then is still valid. */
+void fib_settle(struct fib_writer *writer, uint64_t epoch);
 
 int references_open(struct fib_references *use, uint32_t max);
 void references_close(struct fib_references *use);
-void references_add(struct fib_references *use, uint32_t id);
-void references_drop(struct fib_references *use, uint32_t id, uint64_t epoch);
-/* Bumps until no reader can still hold the id of an unnamed record. */
-void references_settle(struct fib_writer *writer, const struct fib_references *use, uint32_t id);
 
 /* ---- fib_directory.c ---- */
 

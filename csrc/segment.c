@@ -47,7 +47,7 @@ static uint64_t fib_layout_id(void)
                      sizeof(struct fib_adjacency), offsetof(struct fib_adjacency, nexthop),
                      sizeof(struct fib_port), offsetof(struct fib_port, address), FIB_BLOCK,
                      FIB_STAMPS, offsetof(struct fib_intent, at),
-                     offsetof(struct multibit_node, count), offsetof(struct multibit_node, own));
+                     offsetof(struct multibit_node, list), offsetof(struct multibit_node, own));
 }
 
 static uint64_t rib_layout_id(void)

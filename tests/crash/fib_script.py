@@ -6,11 +6,12 @@ Use: `Script([Step([...]), ...])`; operations are tuples as script.h reads them,
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ribcage.shared.rows import address_bytes, family_of
 
 from tests.c.build import CSRC, build_c_test
@@ -23,11 +24,23 @@ FIB_SOURCES = sorted(
 )
 
 
-def build_program(name: str, tmp_path: Path, *flags: str) -> Path:
-    """tests/crash/NAME.c with the FIB's C files, optimised as the product is."""
+def build_program(
+    name: str, tmp_path: Path, *flags: str, instead: Mapping[str, Path] | None = None
+) -> Path:
+    """tests/crash/NAME.c with the FIB's C files, optimised as the product is; `instead` names
+    files that take the place of one."""
+    sources = [str((instead or {}).get(source, source)) for source in FIB_SOURCES]
     return build_c_test(
-        str(HERE / f"{name}.c"), FIB_SOURCES, tmp_path, flags=("-O3", f"-I{HERE}", *flags)
+        str(HERE / f"{name}.c"), sources, tmp_path, flags=("-O3", f"-I{HERE}", *flags)
     )
+
+
+def built(factory: pytest.TempPathFactory, name: str) -> Path:
+    """The program as it is for every test of a session, compiled once."""
+    folder = factory.getbasetemp() / "fib-programs"
+    folder.mkdir(exist_ok=True)
+    program = folder / name
+    return program if program.exists() else build_program(name, folder, "-DRC_FAULT_POINTS")
 
 
 def play(golden: Golden, operation: Operation) -> Iterator[Golden]:

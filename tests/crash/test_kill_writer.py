@@ -14,7 +14,7 @@ from ribcage.shared.rows import Route
 from ribcage.shared.segment import SegmentKind, SegmentState, map_segment
 
 from tests.c.build import CSRC
-from tests.crash.fib_script import Script, build_program
+from tests.crash.fib_script import Script, built
 from tests.model.golden import Golden
 
 PARAMS = FibParams(max_routes4=200, max_routes6=100, max_groups=64, max_adjacencies=64)
@@ -59,9 +59,8 @@ WATCHED = [
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("programs")
-    build_program("victim", folder, "-DRC_FAULT_POINTS")
-    build_program("witness", folder)
+    folder = built(tmp_path_factory, "victim").parent
+    built(tmp_path_factory, "witness")
     SCRIPT.write(folder / "script")
     return folder
 

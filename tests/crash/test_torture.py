@@ -9,7 +9,8 @@ from ribcage.controlplane.fib_segment import FibParams
 from ribcage.shared.fib_records import FibKind
 from ribcage.shared.rows import Route
 
-from tests.crash.fib_script import Operation, Script, build_program
+from tests.c.build import CSRC
+from tests.crash.fib_script import Operation, Script, build_program, built
 
 PARAMS = FibParams(max_routes4=200, max_routes6=100, max_groups=64, max_adjacencies=64)
 FORWARD = int(FibKind.FORWARD)
@@ -51,13 +52,9 @@ WATCHED = [
 ]
 
 
-@pytest.mark.slow
-def test_every_answer_was_valid_while_it_was_asked(tmp_path: Path) -> None:
-    """Two readers beside a writer that publishes without pause: not one answer is torn, stale
-    or invented, and lookups go on all the time."""
+def torture(tmp_path: Path, writer: Path, reader: Path, readers: int) -> list[dict[str, int]]:
+    """What each reader counted beside one writer."""
     script = cycle()
-    writer = build_program("victim", tmp_path, "-DRC_FAULT_POINTS")
-    reader = build_program("witness", tmp_path)
     segment, text = tmp_path / "fib", script.write(tmp_path / "script")
     with segment.open("wb") as file:
         file.truncate(PARAMS.segment_size())
@@ -68,21 +65,46 @@ def test_every_answer_was_valid_while_it_was_asked(tmp_path: Path) -> None:
     subprocess.run([*run, str(2 * n), "30"], check=True, capture_output=True, timeout=40)
     end = [str(10**12), str(SECONDS)]
     witness = [str(reader), str(segment), str(truth), str(n), str(len(WATCHED)), *end]
-    readers = [subprocess.Popen(witness, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    started = [subprocess.Popen(witness, stdout=subprocess.PIPE, text=True) for _ in range(readers)]
     try:
         output = subprocess.run(
             [*run, *end], check=True, capture_output=True, text=True, timeout=40
         ).stdout
-        said = [process.communicate(timeout=20)[0] for process in readers]
+        said = [process.communicate(timeout=20)[0] for process in started]
     finally:
-        for process in readers:
+        for process in started:
             process.kill()
             process.wait()
     generations = int(re.findall(r"generation (\d+)", output)[0])
     assert generations > 10 * n
-    for text_of_one in said:
-        figures = {k: int(v) for k, v in re.findall(r"(\w+) (\d+)\n", text_of_one)}
-        assert figures["wrong"] == 0, text_of_one
-        assert figures["lookups"] > 10_000, text_of_one
-        assert figures["tight"] > 1000, text_of_one  # checked against few generations
-        assert figures["retries"] > 0, text_of_one
+    return [{k: int(v) for k, v in re.findall(r"(\w+) (\d+)\n", text)} for text in said]
+
+
+@pytest.mark.slow
+def test_every_answer_was_valid_while_it_was_asked(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Two readers beside a writer that publishes without pause: not one answer is torn, stale
+    or invented, and lookups go on all the time."""
+    writer, reader = built(tmp_path_factory, "victim"), built(tmp_path_factory, "witness")
+    for figures in torture(tmp_path, writer, reader, 2):
+        assert figures["wrong"] == 0, figures
+        assert figures["lookups"] > 10_000, figures
+        assert figures["tight"] > 1000, figures  # checked against few generations
+        assert figures["retries"] > 0, figures
+
+
+@pytest.mark.slow
+def test_without_the_epoch_check_the_torture_finds_wrong_answers(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The counter-example: a reader that never looks at the epoch again gets answers that no
+    generation gave. So the test above can fail, and the check is what makes it pass."""
+    blind = tmp_path / "fib_read.c"
+    source = (CSRC / "fib_read.c").read_text()
+    check = "load_relaxed64(&published->epoch) < epoch + 2"
+    assert source.count(check) == 1
+    blind.write_text(source.replace(check, "epoch > 0"))
+    reader = build_program("witness", tmp_path, "-DRC_FAULT_POINTS", instead={"fib_read.c": blind})
+    figures = torture(tmp_path, built(tmp_path_factory, "victim"), reader, 1)[0]
+    assert figures["wrong"] > 0, figures

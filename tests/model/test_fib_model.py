@@ -120,7 +120,7 @@ class FibMachine(RuleBasedStateMachine):
 
 
 FibMachine.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=100, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestFibEqualsGolden = FibMachine.TestCase
 
