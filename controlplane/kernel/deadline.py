@@ -17,7 +17,6 @@ Control's event loop alone. Not promised: an end to a system call that blocks in
 
 import asyncio
 import os
-import signal
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -26,6 +25,7 @@ from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
+from ribcage.shared._core import lib
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -113,11 +113,11 @@ async def in_thread(
 
     # Inherited by the thread: a signal must not end the process while control writes a batch,
     # which blocks them for its own thread alone (writer_guard.py).
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    mask = lib.sys_block_signals()
     try:
         threading.Thread(target=run, name=function.__name__, daemon=True).start()
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        lib.sys_restore_signals(mask)
     waited = asyncio.ensure_future(asyncio.wait([future], timeout=timeout))
     try:
         await asyncio.shield(waited)
