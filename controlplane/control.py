@@ -44,6 +44,7 @@ SLOW_BELL = 0.1  # seconds: the most a lost bell may cost (design)
 GATEWAYS_AFTER = 0.25  # after a publish: which gateways should be kept resolved
 RECLAIM_AFTER = 1.0  # after a publish: which next-hop sets are used no more
 ADDRESSES_WAIT = 2.0  # at a fresh start, for the kernel to tell the addresses we configured
+CANCEL_WAIT = 0.4  # for tasks under way at the stop; the supervisor gives all of it 5 s
 VERIFY_LOOKUPS = 10_000  # of the check after a takeover
 
 
@@ -402,15 +403,14 @@ class ControlProcess:
             asyncio.get_running_loop().remove_reader(self.bell)
         if hasattr(self, "server"):
             await self.server.stop()
-        for task in list(self._tasks):
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=CANCEL_WAIT)
         if hasattr(self, "edge"):
-            if undo:
-                for problem in await self.edge.stop():
-                    self.log("warning", "kernel.problem", what=problem)
-            else:
-                await self.edge.detach()
+            for problem in await (self.edge.stop() if undo else self.edge.detach()):
+                self.log("warning", "kernel.problem", what=problem)
         if hasattr(self, "core"):
             self.core.publisher.flush()
             self.segments.close()

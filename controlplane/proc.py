@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 SECCOMP = {"0": "none", "1": "strict", "2": "filter"}
-CAPABILITIES = {
-    1 << 12: "NET_ADMIN",
-    1 << 13: "NET_RAW",
-    1 << 21: "SYS_ADMIN",
-    1 << 24: "SYS_RESOURCE",
-}
+# linux/capability.h, in the order of their numbers.
+_NAMES = """
+CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE
+NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO
+SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME
+SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG
+WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE
+"""
+CAPABILITIES = _NAMES.split()
 IF_IT_DIES = {
     "supervisor": "all go on; restarts wait for the next one",
     "control": "forwarding goes on; updates stop until the standby took over",
@@ -33,7 +36,7 @@ def status(pid: int) -> dict[str, str]:
 
 
 def capabilities(mask: str | None) -> str | None:
-    """`NET_ADMIN,NET_RAW`, `none`, `all` or the plain mask."""
+    """`CHOWN,NET_ADMIN`, `none`, or `all`; a number of a kernel newer than this list as CAP_n."""
     if mask is None:
         return None
     try:
@@ -42,11 +45,10 @@ def capabilities(mask: str | None) -> str | None:
         return None
     if number == 0:
         return "none"
-    names = [name for bit, name in CAPABILITIES.items() if number & bit]
-    rest = number & ~sum(CAPABILITIES)
-    if bin(number).count("1") > 30:
+    held = [bit for bit in range(number.bit_length()) if number >> bit & 1]
+    if len(held) > 30:
         return "all"
-    return ",".join(names + ([f"{rest:#x}"] if rest else []))
+    return ",".join(CAPABILITIES[n] if n < len(CAPABILITIES) else f"CAP_{n}" for n in held)
 
 
 def maps(pid: int, instance: str) -> list[dict[str, str]]:

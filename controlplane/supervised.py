@@ -76,7 +76,9 @@ class SupervisorLink:
         self._answers[number] = future
         self.say({**message, "id": number})
         try:
-            return await asyncio.wait_for(future, ASK_TIMEOUT)
+            async with asyncio.timeout(ASK_TIMEOUT):
+                answer: dict[str, Any] = await future
+                return answer
         except TimeoutError:
             raise RibcageError(
                 "E_SUPERVISOR",

@@ -15,7 +15,6 @@ puts the count back to one. Use: `guard = WriterGuard(names)`, recover, `guard.r
 import errno
 import fcntl
 import os
-import signal
 import struct
 import time
 from collections.abc import Iterator
@@ -23,14 +22,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import posix_ipc
+from ribcage.shared._core import lib
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.names import Names
 
 # struct flock on LP64 Linux: type, whence, (padding), start, len, pid, (padding).
 FLOCK = struct.Struct("hhqqi4x")
-# Faults of this very thread are not put off: a blocked SIGSEGV kills without a trace.
-FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
-PUT_OFF = signal.valid_signals() - FAULTS
 BATCH_WAIT = 1.0  # seconds; nobody but this process should ever hold the semaphore
 
 
@@ -69,7 +66,7 @@ class WriterGuard:
         """Holds the semaphore, signals blocked. E_WRITER_BUSY after a second in vain."""
         if self._held:
             raise RuntimeError("a batch is open already")
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, PUT_OFF)
+        mask = lib.sys_block_signals()
         try:
             self._take()
             self._held = True
@@ -79,7 +76,7 @@ class WriterGuard:
                 self._held = False
                 self._semaphore.release()
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            lib.sys_restore_signals(mask)
 
     def _take(self) -> None:
         deadline = time.monotonic() + BATCH_WAIT

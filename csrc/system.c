@@ -45,6 +45,30 @@ int sys_signal_read(int fd, struct sys_signal *out)
     return 1;
 }
 
+/* The kernel's own call: its mask is one word, bit n-1 for signal n, where glibc's has 1024 bits. */
+static uint64_t signal_mask(int how, uint64_t set)
+{
+    uint64_t before = 0;
+    syscall(SYS_rt_sigprocmask, how, &set, &before, sizeof set);
+    return before;
+}
+
+uint64_t sys_block_signals(void)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+    uint64_t set = ~(uint64_t)0;
+    for (unsigned i = 0; i < sizeof faults / sizeof *faults; i++)
+        set &= ~((uint64_t)1 << (faults[i] - 1));
+    for (int number = 32; number < SIGRTMIN; number++) /* glibc's own */
+        set &= ~((uint64_t)1 << (number - 1));
+    return signal_mask(SIG_BLOCK, set);
+}
+
+void sys_restore_signals(uint64_t mask)
+{
+    signal_mask(SIG_SETMASK, mask);
+}
+
 /* capget and capset have no libc wrapper; version 3 takes two 32-bit words a set. */
 static int caps_get(struct __user_cap_data_struct data[2])
 {

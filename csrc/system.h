@@ -1,7 +1,8 @@
-/* Kernel calls that Python 3.11 lacks: signalfd, capabilities, namespaces, close_range.
+/* Kernel calls that Python 3.11 lacks, or makes slowly: signalfd, signal masks, capabilities,
+ * namespaces, close_range.
  *
- * Use: any process, at start or in the supervisor's loop; never on the packet path. All return
- * 0 (or what they say) or -errno. None allocates, none keeps state. They promise nothing about
+ * Use: any process, at start, in the supervisor's loop or around a publish; never on the packet
+ * path. All return 0 (or what they say) or -errno. None allocates, none keeps state. They promise nothing about
  * threads: capabilities and names are those of the calling thread, and our processes have one.
  */
 #ifndef RC_SYSTEM_H
@@ -22,6 +23,12 @@ enum { SYS_MAX_SIGNAL = 64 };
 int sys_signalfd(const int32_t *signals, uint32_t n);
 /* The next pending signal: 1 and *out filled, 0 when there is none. */
 int sys_signal_read(int fd, struct sys_signal *out);
+
+/* Blocks every signal of this thread but the faults (SEGV, BUS, FPE, ILL, ABRT: a blocked one would
+ * kill without a trace) and returns the mask before, for sys_restore_signals. Python's own
+ * pthread_sigmask makes an enum member of each signal, 30 us a call. */
+uint64_t sys_block_signals(void);
+void sys_restore_signals(uint64_t mask);
 
 /* Keeps at most the capabilities of `keep` (bit = CAP_*): effective, permitted and bounding set;
  * clears the inheritable and ambient sets. A bounding set that may not be changed (no

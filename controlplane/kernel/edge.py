@@ -13,7 +13,11 @@ is journalled first (journal.py) and taken back by `stop`, or by `undo` when con
 between the two the kernel's state simply stays, and the next control adopts it.
 
 For control's event loop thread alone. Problems are lines for a person; nothing here raises for
-what the kernel refuses, but OSError from `start` when netlink itself is refused.
+what the kernel refuses or does not answer, but OSError from `start` when netlink itself is
+refused. Every wait has a deadline (deadline.py), so start, configure and stop always return.
+
+This file is the face. keeper.py does the changing, hearing.py the telling, asker.py resolves
+neighbours, undo.py takes everything back.
 """
 
 import asyncio
@@ -21,9 +25,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from pyroute2 import AsyncIPRoute
-from ribcage.controlplane.kernel import filter as transit
 from ribcage.controlplane.kernel.asker import Asker
+from ribcage.controlplane.kernel.deadline import KernelSilent, in_thread
 from ribcage.controlplane.kernel.events import (
     AddressEvent,
     Event,
@@ -31,28 +34,21 @@ from ribcage.controlplane.kernel.events import (
     NeighbourEvent,
 )
 from ribcage.controlplane.kernel.guard import ForwardingGuard
+from ribcage.controlplane.kernel.hearing import Hearing
 from ribcage.controlplane.kernel.journal import Journal
+from ribcage.controlplane.kernel.keeper import Keeper
 from ribcage.controlplane.kernel.links import LinkTable
-from ribcage.controlplane.kernel.messages import (
-    RTM_GETADDR,
-    RTM_GETLINK,
-    RTM_GETNEIGH,
-    AddressMessage,
-    Content,
-    LinkMessage,
-    NeighbourMessage,
-)
+from ribcage.controlplane.kernel.messages import RTM_GETADDR, RTM_GETLINK, RTM_GETNEIGH
 from ribcage.controlplane.kernel.monitor import Monitor, open_socket
 from ribcage.controlplane.kernel.neighbours import NeighbourTable
-from ribcage.controlplane.kernel.ports import Interface, Ports, canonical
-from ribcage.controlplane.kernel.rchost import HostPair, HostPort
+from ribcage.controlplane.kernel.ports import Interface, canonical
+from ribcage.controlplane.kernel.rchost import HostPort
 from ribcage.controlplane.kernel.settings import Settings, namespace_settings, table_sizes
 from ribcage.controlplane.kernel.undo import undo
 
 START_TIMEOUT: Final = 5.0
-REMANAGE_DELAY: Final = 0.2
 RETRY_DELAY: Final = 0.05  # before a spoilt dump is asked for again: a storm must not be fed
-DEFAULT_MTU: Final = 1500
+UNDO_TIMEOUT: Final = 3.0  # then the supervisor's helper takes back what the journal still holds
 
 
 def _silent(_level: str, _event: str, **_fields: object) -> None:
@@ -74,23 +70,13 @@ class KernelEdge:
         """`log(level, event, **fields)` gets what nobody has to act upon. Touches nothing yet."""
         self._instance = instance
         self._undo_file = undo_file
-        self._on_event = on_event
         self._log = log or _silent
         self._max_neighbours = max_neighbours
         self._links = LinkTable()
         self._neighbours = NeighbourTable(max_neighbours)
-        self._wanted: dict[str, Interface] = {}
-        self._router_id: str | None = None
-        self._counters = {"events": 0, "failed_events": 0}
-        self._synced = asyncio.Event()
-        self._made: dict[str, int] = {}  # port -> ifindex that was brought up
-        self._down: set[int] = set()  # ports that are administratively down now
-        self._returned: set[str] = set()  # ports to bring up (again)
-        self._wake = asyncio.Event()
-        self._busy = asyncio.Lock()  # one change of the kernel at a time
-        self._task: asyncio.Task[None] | None = None
+        self._keeper = Keeper(instance, self._links, self._log)
+        self._hearing = Hearing(self._links, self._neighbours, self._keeper, on_event, self._log)
         self._monitor: Monitor | None = None
-        self._filtered: tuple[str, ...] | None = None
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -100,35 +86,35 @@ class KernelEdge:
         Everything that exists has been told through `on_event` when this returns. Over the
         state that a killed control left behind, adopts it: the pair keeps its ifindex.
         """
-        self._journal = Journal.open(self._undo_file, self._instance)
-        self._settings = Settings(self._journal, self._log)
-        self._ports = Ports(self._journal, self._settings, self._links, self._log)
-        self._pair = HostPair(self._instance, self._journal, self._log)
-        self._guard = ForwardingGuard(self._settings, self._links, self._emit, self._log)
-        self._table = transit.table_name(self._instance)
-        problems = self._settings.apply(namespace_settings())
-        self._settings.raise_to(table_sizes(self._max_neighbours))
+        journal = Journal.open(self._undo_file, self._instance)
+        settings = Settings(journal, self._log)
+        problems = settings.apply(namespace_settings())
+        settings.raise_to(table_sizes(self._max_neighbours))
+        self._keeper.begin(journal, settings)
+        self._guard = ForwardingGuard(settings, self._links, self._hearing.emit, self._log)
+        self._listen(journal)
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
+                await self._hearing.synced.wait()
+        except TimeoutError:
+            problems.append(f"netlink: no complete dump within {START_TIMEOUT:g} s")
+        problems += await self._keeper.make_host_port()
+        self._keeper.run()
+        return problems
+
+    def _listen(self, journal: Journal) -> None:
+        """The monitor at work, its first dump asked for."""
         loop = asyncio.get_running_loop()
-        self._monitor = Monitor(
+        monitor = self._monitor = Monitor(
             open_socket(),
-            self._heard,
-            self._complete,
+            self._hearing.message,
+            self._hearing.complete,
             lambda again: loop.call_later(RETRY_DELAY, again),
         )
-        self._asker = Asker(
-            self._journal, self._links, self._neighbours, self._monitor.send, self._log
-        )
-        loop.add_reader(self._monitor.fileno(), self._monitor.read)
-        self._monitor.resync()
-        try:
-            await asyncio.wait_for(self._synced.wait(), START_TIMEOUT)
-        except TimeoutError:
-            problems.append(f"netlink: no complete dump within {START_TIMEOUT:.0f} s")
-        async with self._busy, AsyncIPRoute() as route:
-            problems += await self._pair.ensure(route, DEFAULT_MTU)
-        problems += await self._apply_filter()
-        self._task = asyncio.create_task(self._keep(), name="kernel-ports")
-        return problems
+        self._asker = Asker(journal, self._links, self._neighbours, monitor.send, self._log)
+        self._hearing.attend(self._asker, self._guard)
+        loop.add_reader(monitor.fileno(), monitor.read)
+        monitor.resync()
 
     async def configure(
         self, interfaces: Sequence[Interface], router_id: str | None = None
@@ -142,56 +128,44 @@ class KernelEdge:
         for interface in interfaces:
             for address in interface.addresses:
                 canonical(address)
-        self._router_id = router_id
-        problems = []
-        async with self._busy:
-            dropped = [name for name in self._wanted if name not in {i.name for i in interfaces}]
-            dropped += [
-                name
-                for name in self._journal.ports.keys() | {n for n, _ in self._journal.addresses}
-                if name not in {i.name for i in interfaces} and name not in dropped
-            ]
-            self._wanted = {interface.name: interface for interface in interfaces}
-            for name in dropped:
-                self._made.pop(name, None)
-                problems += await self._ports.take_down(name)
-                link = self._links.by_name(name)
-                if link is not None:
-                    self._tell(self._neighbours.lose_port(link.ifindex))
-            async with AsyncIPRoute() as route:
-                for interface in interfaces:
-                    problems += await self._bring_up(route, interface, again=False)
-                problems += await self._host_side(route)
-            problems += await self._apply_filter()
+        problems, dropped = await self._keeper.configure(interfaces, router_id)
+        for name in dropped:
+            link = self._links.by_name(name)
+            if link is not None:
+                self._hearing.tell(self._neighbours.lose_port(link.ifindex))
         if self._monitor is not None:
             # Neighbours of ports that are new were heard and not kept.
             self._monitor.resync((RTM_GETLINK, RTM_GETADDR, RTM_GETNEIGH))
         return problems
 
     async def stop(self) -> list[str]:
-        """Close, then take back all that the journal holds. Returns what could not be."""
-        await self.detach()
-        return await asyncio.to_thread(undo, self._undo_file)
+        """Close, then take back all that the journal holds. Returns what could not be.
 
-    async def detach(self) -> None:
+        Within 5 s, whatever the kernel does: what is not undone by then stays in the journal.
+        """
+        problems = await self.detach()
+        try:
+            return problems + await in_thread(UNDO_TIMEOUT, undo, self._undo_file)
+        except KernelSilent as silent:
+            return [*problems, str(silent)]
+
+    async def detach(self) -> list[str]:
         """Close, leaving the kernel as it is: a successor's `start` adopts it."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        problems = await self._keeper.close()
         if self._monitor is not None:
             asyncio.get_running_loop().remove_reader(self._monitor.fileno())
             self._guard.close()
             self._asker.close()
             self._monitor.close()
             self._monitor = None
+        return problems
 
     # -- what is known --------------------------------------------------------------------------
 
     @property
     def host_port(self) -> HostPort | None:
         """The host port, or None when it could not be made. Its mtu follows the ports'."""
-        return self._pair.port
+        return self._keeper.pair.port
 
     def links(self) -> list[LinkEvent]:
         """The links that exist now, as last told."""
@@ -212,7 +186,7 @@ class KernelEdge:
     def counters(self) -> dict[str, int]:
         """Since start; names as in the documentation of `ipc.show`."""
         return {
-            **self._counters,
+            **self._hearing.counters,
             **(self._monitor.counters if self._monitor else {}),
             **self._asker.counters(),
             "forwarding_set_back": self._guard.set_back,
@@ -230,7 +204,11 @@ class KernelEdge:
         over the rate, or the table is full and the neighbour unknown.
         """
         link = self._links.links.get(ifindex)
-        return link is not None and link.name in self._wanted and self._asker.resolve(link, address)
+        return (
+            link is not None
+            and link.name in self._keeper.wanted
+            and self._asker.resolve(link, address)
+        )
 
     def manage(self, ifindex: int, address: str) -> bool:
         """Keep a gateway resolved, also over link flaps and when the port comes back under
@@ -248,148 +226,3 @@ class KernelEdge:
         """Let go of what a predecessor managed and `manage` was not called for since start.
         Control calls it once, when its own gateways are all known again."""
         self._asker.sweep()
-
-    # -- what the kernel says -------------------------------------------------------------------
-
-    def _heard(self, message: Content, generation: int) -> None:
-        """One message of the monitor."""
-        if isinstance(message, LinkMessage):
-            self._tell(self._links.apply_link(message, generation))
-        elif isinstance(message, AddressMessage):
-            self._tell(self._links.apply_address(message, generation))
-        elif isinstance(message, NeighbourMessage):
-            link = self._links.links.get(message.ifindex)
-            if link is not None and link.name in self._wanted:
-                managed = (link.name, message.address) in self._asker.managed
-                self._tell(self._neighbours.apply(message, generation, managed))
-                if message.gone and managed:
-                    # Deleted by hand, or with the last address of the port. Not at once: with
-                    # a lost carrier this comes before the link's own message.
-                    asyncio.get_running_loop().call_later(
-                        REMANAGE_DELAY, self._asker.again, link.name
-                    )
-        elif message.forwarding:
-            self._guard.switched_on(message)
-
-    def _complete(self, kind: int, generation: int) -> None:
-        """A dump is complete: what it did not mention is gone."""
-        if kind == RTM_GETLINK:
-            self._tell(self._links.sweep_links(generation))
-        elif kind == RTM_GETADDR:
-            self._tell(self._links.sweep_addresses(generation))
-        elif kind == RTM_GETNEIGH:
-            self._tell(self._neighbours.sweep(generation))
-            self._synced.set()
-
-    def _tell(self, events: list[Event]) -> None:
-        for event in events:
-            self._counters["events"] += 1
-            if isinstance(event, LinkEvent):
-                self._link_changed(event)
-            elif isinstance(event, AddressEvent):
-                self._wake.set()  # the host port's source may have to change
-            self._emit(event)
-
-    def _emit(self, event: Event) -> None:
-        """A consumer's mistake must not cost the other messages of the datagram."""
-        try:
-            self._on_event(event)
-        except Exception as error:
-            self._counters["failed_events"] += 1
-            self._log("error", "kernel.on-event", what=repr(event), why=repr(error))
-
-    def _link_changed(self, event: LinkEvent) -> None:
-        if event.gone:
-            self._down.discard(event.ifindex)
-            for lost in self._neighbours.lose_port(event.ifindex):
-                self._emit(lost)
-            port = self._pair.port
-            if port is not None and event.ifindex in (port.ifindex, port.kernel_ifindex):
-                self._pair.port = None  # somebody deleted it: made again by the next pass
-                self._wake.set()
-            return
-        if event.name not in self._wanted:
-            return
-        was_down = event.ifindex in self._down
-        (self._down.discard if event.up else self._down.add)(event.ifindex)
-        if self._made.get(event.name) != event.ifindex or (was_down and event.up):
-            self._returned.add(event.name)
-            self._wake.set()
-        if event.up and event.carrier:
-            self._asker.again(event.name)  # losing the carrier deletes neighbours, managed ones too
-
-    # -- keeping the ports ----------------------------------------------------------------------
-
-    async def _keep(self) -> None:
-        """Bring ports up again after what the kernel told; one pass at a time."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            problems = []
-            try:
-                async with self._busy, AsyncIPRoute() as route:
-                    names, self._returned = self._returned, set()
-                    for name in sorted(names & self._wanted.keys()):
-                        problems += await self._bring_up(route, self._wanted[name], again=True)
-                    problems += await self._host_side(route)
-                    problems += await self._apply_filter()
-            except Exception as error:  # the task must outlive one failed pass
-                problems.append(f"{type(error).__name__}: {error}")
-            for problem in problems:
-                self._log("warning", "kernel.port", why=problem)
-
-    async def _bring_up(self, route: AsyncIPRoute, interface: Interface, again: bool) -> list[str]:
-        """`again` only repairs, unless the port is another one than was brought up before."""
-        link = self._links.by_name(interface.name)
-        if link is None:
-            return []
-        known = self._made.get(interface.name) == link.ifindex
-        try:
-            problems = await self._ports.bring_up(route, interface, again and known)
-        except OSError as error:  # the journal could not be written
-            return [f"{interface.name}: {self._undo_file}: {error.strerror}"]
-        self._made[interface.name] = link.ifindex
-        return problems
-
-    async def _host_side(self, route: AsyncIPRoute) -> list[str]:
-        """MTU and source addresses of the host port, from the ports that exist now."""
-        mtus = [link.mtu for name in self._wanted if (link := self._links.by_name(name))]
-        mtu = max(mtus, default=DEFAULT_MTU)
-        if self._pair.port is None:
-            problems = await self._pair.ensure(route, mtu)
-        else:
-            problems = await self._pair.set_mtu(route, mtu)
-        return problems + await self._pair.set_sources(route, self._sources())
-
-    def _sources(self) -> dict[int, str | None]:
-        """Per family: the router id if it is an own address, else the first configured one."""
-        own = {event.address for event in self._links.addresses.values()}
-        found: dict[int, str | None] = {4: None, 6: None}
-        listed = [
-            canonical(address).partition("/")[0]
-            for interface in self._wanted.values()
-            for address in interface.addresses
-        ]
-        for address in [*([self._router_id] if self._router_id else []), *listed]:
-            family = 6 if ":" in address else 4
-            linklocal = address.startswith("fe80:")
-            if found[family] is None and address in own and not linklocal:
-                found[family] = address
-        return found
-
-    async def _apply_filter(self) -> list[str]:
-        """A chain for each port that exists, and for rc-port; no nft call when none changed."""
-        port = self._pair.port
-        links = [link for name in sorted(self._wanted) if (link := self._links.by_name(name))]
-        state = (*(f"{link.name}/{link.ifindex}" for link in links), f"{port and port.ifindex}")
-        if state == self._filtered:
-            return []
-        if self._table not in self._journal.tables:
-            self._journal.tables.append(self._table)
-            self._journal.write()
-        rules = transit.ruleset(
-            self._table, [link.name for link in links], port.name if port else None
-        )
-        problem = await transit.apply(rules)
-        self._filtered = state if problem is None else None
-        return [] if problem is None else [problem]

@@ -15,6 +15,7 @@ host stack sends into rc-host is the workers' alone.
 """
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ from collections.abc import Iterable
 from typing import Final
 
 NFT_TIMEOUT: Final = 10.0
+KILL_TIMEOUT: Final = 0.5
 UNICAST: Final = "fib daddr type unicast"
 _TABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 # The kernel forbids whitespace and /; a quote would end nft's string.
@@ -70,7 +72,10 @@ def _nft() -> list[str]:
 
 
 async def apply(rules: str) -> str | None:
-    """Hand `rules` to nft, all or nothing; None, or why not. 10 ms; never raises OSError."""
+    """Hand `rules` to nft, all or nothing; None, or why not. 10 ms; never raises OSError.
+
+    nft has ended when this returns or is cancelled, unless the kernel holds even a killed one.
+    """
     try:
         process = await asyncio.create_subprocess_exec(
             *_nft(),
@@ -81,12 +86,24 @@ async def apply(rules: str) -> str | None:
     except OSError as error:
         return f"transit filter: {error}"
     try:
-        _, said = await asyncio.wait_for(process.communicate(rules.encode()), NFT_TIMEOUT)
+        async with asyncio.timeout(NFT_TIMEOUT):
+            _, said = await process.communicate(rules.encode())
     except TimeoutError:
-        process.kill()
-        await process.wait()
-        return f"transit filter: nft did not answer within {NFT_TIMEOUT:.0f} s"
+        return f"transit filter: nft did not answer within {NFT_TIMEOUT:g} s"
+    finally:
+        await _end(process)
     return None if process.returncode == 0 else _why(said)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kills nft if it still runs: it must not change anything after it was given up."""
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(KILL_TIMEOUT):
+            await process.wait()
 
 
 def apply_now(rules: str) -> str | None:

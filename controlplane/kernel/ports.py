@@ -1,24 +1,23 @@
 """The configured interfaces, made as the plan says and put back when it no longer names them.
 
     ports = Ports(journal, settings, table)
-    problems = await ports.bring_up(route, interface)
+    problems = await ports.bring_up(netlink, interface)
     problems = await ports.take_down(name)
 
 For one port: the sysctls of settings.py, MTU, the missing addresses (IPv6 without duplicate
 address detection: the router is the authority for them, and a packet must not wait a second),
 then up. Each change is journalled first. Addresses of others on the port are left alone.
-Used by KernelEdge, one call at a time.
+Used by the keeper, one call at a time; KernelSilent goes through.
 """
 
-import asyncio
 import errno
 import ipaddress
-import os
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from pyroute2 import AsyncIPRoute, IPRoute
+from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
+from ribcage.controlplane.kernel.deadline import Netlink, in_thread, words
 from ribcage.controlplane.kernel.events import LinkEvent
 from ribcage.controlplane.kernel.journal import Journal, PortState
 from ribcage.controlplane.kernel.links import LinkTable
@@ -26,6 +25,7 @@ from ribcage.controlplane.kernel.settings import Settings, port_settings, restor
 from ribcage.controlplane.kernel.undo import revert_addresses, revert_port
 
 IFA_F_NODAD: Final = 0x02
+REVERT_TIMEOUT: Final = 3.0
 
 
 class Interface(Protocol):
@@ -56,7 +56,7 @@ class Ports:
         self._log = log
 
     async def bring_up(
-        self, route: AsyncIPRoute, interface: Interface, again: bool = False
+        self, netlink: Netlink, interface: Interface, again: bool = False
     ) -> list[str]:
         """Make one port as the plan says; a link that does not exist (yet) is no problem.
 
@@ -68,19 +68,19 @@ class Ports:
         if link is None:
             return []
         if again:
-            return await self._addresses(route, link, interface.addresses)
+            return await self._addresses(netlink, link, interface.addresses)
         state = self._journal.ports.get(name)
         fresh = state is not None and state.ifindex != link.ifindex
         if state is None or fresh:
             state = PortState(link.ifindex)
         problems = self._settings.apply(port_settings(name), fresh)
-        problems += await self._attributes(route, link, interface.mtu, state)
-        problems += await self._addresses(route, link, interface.addresses)
+        problems += await self._attributes(netlink, link, interface.mtu, state)
+        problems += await self._addresses(netlink, link, interface.addresses)
         return problems
 
     async def take_down(self, name: str) -> list[str]:
         """Undo what was done to a port that the plan no longer names."""
-        problems = await asyncio.to_thread(self._revert, name)
+        problems = await in_thread(REVERT_TIMEOUT, self._revert, name)
         chosen = {
             path: pair
             for path, pair in self._journal.settings.items()
@@ -102,7 +102,7 @@ class Ports:
         return problems
 
     async def _attributes(
-        self, route: AsyncIPRoute, link: LinkEvent, mtu: int | None, state: PortState
+        self, netlink: Netlink, link: LinkEvent, mtu: int | None, state: PortState
     ) -> list[str]:
         """MTU, then up, both in the journal before. The kernel's refusal is the problem text."""
         before = state.mtu[0] if state.mtu else link.mtu
@@ -116,24 +116,24 @@ class Ports:
         problems = []
         if wanted != link.mtu:
             try:
-                await route.link("set", index=link.ifindex, mtu=wanted)
+                await netlink.link("set", index=link.ifindex, mtu=wanted)
             except NetlinkError as error:
-                problems.append(f"{link.name}: mtu {wanted}: {_words(error)}")
+                problems.append(f"{link.name}: mtu {wanted}: {words(error)}")
         if not link.up:
             try:
-                await route.link("set", index=link.ifindex, state="up")
+                await netlink.link("set", index=link.ifindex, state="up")
             except NetlinkError as error:
-                problems.append(f"{link.name}: up: {_words(error)}")
+                problems.append(f"{link.name}: up: {words(error)}")
         return problems
 
     async def _addresses(
-        self, route: AsyncIPRoute, link: LinkEvent, addresses: Sequence[str]
+        self, netlink: Netlink, link: LinkEvent, addresses: Sequence[str]
     ) -> list[str]:
         problems = []
         wanted = [canonical(address) for address in addresses]
         ours = {address for name, address in self._journal.addresses if name == link.name}
         if dropped := sorted((link.name, address) for address in ours - set(wanted)):
-            problems += await asyncio.to_thread(self._drop, dropped)
+            problems += await in_thread(REVERT_TIMEOUT, self._drop, dropped)
         present = {
             f"{event.address}/{event.prefixlen}"
             for event in self._table.addresses.values()
@@ -150,12 +150,12 @@ class Ports:
             text, _, length = address.partition("/")
             flags = {"flags": IFA_F_NODAD} if ":" in text else {}
             try:
-                await route.addr(
+                await netlink.addr(
                     "add", index=link.ifindex, address=text, prefixlen=int(length), **flags
                 )
             except NetlinkError as error:
                 if error.code != errno.EEXIST:
-                    problems.append(f"{link.name}: address {address}: {_words(error)}")
+                    problems.append(f"{link.name}: address {address}: {words(error)}")
                 if new:
                     self._journal.addresses.discard(entry)
         return problems
@@ -165,7 +165,3 @@ class Ports:
             problems = revert_addresses(self._journal, dropped, route)
         self._journal.write()
         return problems
-
-
-def _words(error: NetlinkError) -> str:
-    return os.strerror(error.code)

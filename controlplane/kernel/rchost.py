@@ -13,7 +13,8 @@ autoconfiguration. The default routes have the greatest free metric and a made-u
 instead of one for each destination it talks to. Protocol number 82 marks them, so that the
 import of the kernel's table leaves them out.
 
-Used by KernelEdge. The pair is journalled by name and MAC before it is made.
+Used by the keeper; KernelSilent goes through. The pair is journalled by name and MAC before it is
+made.
 """
 
 import errno
@@ -23,8 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
+from ribcage.controlplane.kernel.deadline import Netlink, words
 from ribcage.controlplane.kernel.journal import Journal
 
 IFF_NOARP: Final = 0x80
@@ -73,44 +74,44 @@ class HostPair:
         self._log = log
         self._sources: dict[int, str | None] = {}
 
-    async def ensure(self, route: AsyncIPRoute, mtu: int) -> list[str]:
+    async def ensure(self, netlink: Netlink, mtu: int) -> list[str]:
         """Adopt the pair of a predecessor or make one. Returns problems."""
         try:
             for kernel_name, port_name in candidates(self._instance):
-                kernel, port = await _find(route, kernel_name), await _find(route, port_name)
+                kernel, port = await _find(netlink, kernel_name), await _find(netlink, port_name)
                 known = self._journal.links.get(kernel_name)
                 if kernel is not None and port is not None and known == kernel.get("address"):
-                    await self._dress(route, kernel, port)  # it may have died half-way
+                    await self._dress(netlink, kernel, port)  # it may have died half-way
                     break
                 if kernel is not None and kernel.get("ifalias") == alias(self._instance):
-                    await route.link("del", index=kernel["index"])  # its journal is lost
+                    await netlink.link("del", index=kernel["index"])  # its journal is lost
                     kernel = port = None
                 if kernel is None and port is None:
-                    await self._make(route, kernel_name, port_name, mtu)
+                    await self._make(netlink, kernel_name, port_name, mtu)
                     break
             else:
                 names = ", ".join(name for name, _ in candidates(self._instance))
                 return [f"host port: {names} all exist and are not ours"]
         except NetlinkError as error:
-            return [f"host port: {os.strerror(error.code)}"]
-        return await self.set_mtu(route, mtu)
+            return [f"host port: {words(error)}"]
+        return await self.set_mtu(netlink, mtu)
 
-    async def set_mtu(self, route: AsyncIPRoute, mtu: int) -> list[str]:
+    async def set_mtu(self, netlink: Netlink, mtu: int) -> list[str]:
         """Both ends as large as the largest port."""
         port = self.port
         if port is None or port.mtu == mtu:
             return []
         try:
             for index in (port.ifindex, port.kernel_ifindex):
-                await route.link("set", index=index, mtu=mtu)
+                await netlink.link("set", index=index, mtu=mtu)
         except NetlinkError as error:
-            return [f"host port: mtu {mtu}: {os.strerror(error.code)}"]
+            return [f"host port: mtu {mtu}: {words(error)}"]
         self.port = HostPort(
             port.name, port.ifindex, port.mac, mtu, port.kernel_name, port.kernel_ifindex
         )
         return []
 
-    async def set_sources(self, route: AsyncIPRoute, sources: dict[int, str | None]) -> list[str]:
+    async def set_sources(self, netlink: Netlink, sources: dict[int, str | None]) -> list[str]:
         """The default routes, with these source addresses (family -> own address or None).
 
         Also to be called after a source address was lost: the kernel removes IPv4 routes with
@@ -122,18 +123,18 @@ class HostPair:
         for family in (4, 6):
             source = sources.get(family)
             try:
-                await self._route(route, family, source)
+                await self._route(netlink, family, source)
             except NetlinkError as error:
-                problems.append(f"host port: IPv{family} default: {os.strerror(error.code)}")
+                problems.append(f"host port: IPv{family} default: {words(error)}")
         return problems
 
-    async def _route(self, route: AsyncIPRoute, family: int, source: str | None) -> None:
+    async def _route(self, netlink: Netlink, family: int, source: str | None) -> None:
         assert self.port is not None
         known = self._journal.metrics.get(family)
         tried = [known] if known is not None else []
         tried += [GREATEST_METRIC - n for n in range(METRICS_TRIED)]
         for metric in tried:
-            words: dict[str, Any] = {
+            fields: dict[str, Any] = {
                 "family": FAMILY[family],
                 "dst": "default",
                 "gateway": GATEWAY[family],
@@ -143,9 +144,9 @@ class HostPair:
                 "proto": PROTOCOL,
             }
             if source is not None:
-                words["prefsrc"] = source
+                fields["prefsrc"] = source
             try:
-                await route.route("replace" if metric == known else "add", **words)
+                await netlink.route("replace" if metric == known else "add", **fields)
             except NetlinkError as error:
                 if error.code != errno.EEXIST:
                     raise
@@ -156,20 +157,20 @@ class HostPair:
             return
         raise NetlinkError(errno.EEXIST)
 
-    async def _make(self, route: AsyncIPRoute, kernel: str, port: str, mtu: int) -> None:
+    async def _make(self, netlink: Netlink, kernel: str, port: str, mtu: int) -> None:
         mac = bytes([0x02, *os.urandom(5)]).hex(":")  # locally administered
         self._journal.links[kernel] = mac  # the far end goes with it
         self._journal.metrics.clear()
         self._journal.write()
         peer = {"ifname": port, "address": mac, "mtu": mtu}
-        await route.link("add", ifname=kernel, kind="veth", address=mac, mtu=mtu, peer=peer)
-        ends = [await _find(route, kernel), await _find(route, port)]
+        await netlink.link("add", ifname=kernel, kind="veth", address=mac, mtu=mtu, peer=peer)
+        ends = [await _find(netlink, kernel), await _find(netlink, port)]
         if ends[0] is None or ends[1] is None:
             raise NetlinkError(errno.ENODEV)
-        await self._dress(route, ends[0], ends[1])
+        await self._dress(netlink, ends[0], ends[1])
         self._log("info", "kernel.host-port", kernel=kernel, port=port, mac=mac)
 
-    async def _dress(self, route: AsyncIPRoute, kernel: Any, port: Any) -> None:
+    async def _dress(self, netlink: Netlink, kernel: Any, port: Any) -> None:
         """Everything but the routes, on a pair that exists; again is harmless."""
         names = kernel.get("ifname"), port.get("ifname")
         # A device's own settings go with it, so none of these is journalled.
@@ -188,7 +189,7 @@ class HostPair:
             except OSError as error:
                 self._log("info", "kernel.setting-absent", name=name, why=error.strerror)
         for end in (kernel, port):
-            await route.link(
+            await netlink.link(
                 "set",
                 index=end["index"],
                 ifalias=alias(self._instance),
@@ -205,10 +206,10 @@ class HostPair:
         )
 
 
-async def _find(route: AsyncIPRoute, name: str) -> Any:
+async def _find(netlink: Netlink, name: str) -> Any:
     """The link message of that name, or None."""
     try:
-        for message in await route.link("get", ifname=name):
+        for message in await netlink.link("get", ifname=name):
             return message
     except NetlinkError as error:
         if error.code != errno.ENODEV:

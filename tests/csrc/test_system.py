@@ -50,6 +50,30 @@ def test_a_number_that_is_no_signal_is_refused(number: int) -> None:
     assert lib.sys_signalfd(ffi.new("int32_t[]", [number]), 1) == -22
 
 
+def test_all_signals_but_faults_are_put_off_and_come_afterwards() -> None:
+    """The mask of before comes back bit for bit, and the signal sent meanwhile is delivered."""
+
+    def work() -> bool:
+        got: list[int] = []
+        signal.signal(signal.SIGUSR1, lambda number, _: got.append(number))
+        signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGUSR2})
+        before = lib.sys_block_signals()
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        os.kill(os.getpid(), signal.SIGUSR1)
+        quiet = not got
+        lib.sys_restore_signals(before)
+        faults = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
+        never = {signal.SIGKILL, signal.SIGSTOP}
+        return (
+            quiet
+            and got == [signal.SIGUSR1]
+            and blocked == signal.valid_signals() - faults - never
+            and signal.pthread_sigmask(signal.SIG_BLOCK, ()) == {signal.SIGUSR2}
+        )
+
+    assert in_child(work)
+
+
 @pytest.mark.parametrize("keep", [0, 1 << 12, 1 << 12 | 1 << 13])
 def test_capabilities_are_dropped_to_the_mask(keep: int) -> None:
     """Effective and permitted are at most the mask; inheritable and ambient are empty."""

@@ -113,6 +113,33 @@ def test_a_killed_creator_leaves_nothing() -> None:
         os.close(descriptor)
 
 
+@pytest.mark.parametrize("user", [None, True])
+def test_a_call_dies_with_its_caller(user: bool | None) -> None:
+    """kill -9 of a process that waits in `call`: the forked child ends too, and the lab."""
+    if not (ok := available(user))[0]:
+        pytest.skip(ok[1])
+    script = (
+        "import os, time\n"
+        "from ribcage.lab.namespaces import Lab\n"
+        f"lab = Lab({user}); node = lab.node('a')\n"
+        "def wait():\n"
+        "    print(lab._base.pid, node.pid, os.getpid(), flush=True)\n"
+        "    time.sleep(600)\n"
+        "node.call(wait)\n"
+    )
+    creator = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert creator.stdout is not None
+    watched = [os.pidfd_open(int(word)) for word in creator.stdout.readline().split()]
+    assert len(watched) == 3
+    creator.kill()
+    creator.wait()
+    creator.stdout.close()
+    deadline = time.monotonic() + 5
+    for descriptor in watched:
+        assert select.select([descriptor], [], [], max(0, deadline - time.monotonic()))[0]
+        os.close(descriptor)
+
+
 def test_dev_shm_is_the_labs_own() -> None:
     """A segment made in a lab is invisible outside."""
     with Lab() as lab:

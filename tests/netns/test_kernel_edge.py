@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ribcage.controlplane.kernel import deadline
 from ribcage.controlplane.kernel.edge import KernelEdge
 from ribcage.controlplane.kernel.events import (
     AddressEvent,
@@ -49,10 +50,11 @@ class Rig:
         self.events: list[Event] = []
         self.logged: list[str] = []
         self._news = asyncio.Event()
+        self.consumer: Callable[[Event], None] = self._on_event
         self.edge = KernelEdge(
             instance=instance,
             undo_file=undo_file,
-            on_event=self._on_event,
+            on_event=lambda event: self.consumer(event),
             log=lambda level, event, **fields: self.logged.append(f"{level} {event} {fields}"),
         )
 
@@ -334,6 +336,57 @@ def test_a_host_port_deleted_by_hand_is_made_again(lab: Lab, tmp_path: Path) -> 
     in_r1(lab, tmp_path / "undo.json", body)
 
 
+def test_a_stop_while_the_host_port_is_made_again_ends(lab: Lab, tmp_path: Path) -> None:
+    """At whatever step of the repair it comes: no hang, and nothing is left."""
+    r1 = lab.nodes["r1"]
+    before = state(r1)
+    for step in range(8):
+
+        async def body(rig: Rig, step: int = step) -> None:
+            old = rig.edge.host_port
+            assert old is not None
+            subprocess.run(["ip", "link", "del", "rc-host"], check=True)
+            await rig.until(lambda: rig.last(LinkEvent, ifindex=old.ifindex, gone=True), "gone")
+            await asyncio.sleep(step * 0.003)
+            problems = await asyncio.wait_for(rig.edge.stop(), DEADLINE)
+            assert problems == []
+
+        in_r1(lab, tmp_path / "undo.json", body, stop=False)
+    assert state(r1) == before
+
+
+def test_a_kernel_that_does_not_answer_is_a_problem_and_not_a_hang(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """start and configure return and name the request; when it answers again, all is made."""
+    r1 = lab.nodes["r1"]
+    before = state(r1)
+
+    def body() -> None:
+        async def never(*_: object, **__: object) -> None:
+            await asyncio.Event().wait()
+
+        async def main() -> None:
+            rig = Rig(tmp_path / "undo.json")
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(deadline.Netlink.__init__, "__defaults__", (0.05,))
+                patch.setattr(deadline.AsyncIPRoute, "link", never)
+                (problem,) = await rig.edge.start()
+                assert "no answer to `link get rc-host` within 0.05 s" in problem
+                (problem,) = await rig.edge.configure(PLAN)
+                assert "no answer" in problem
+            await rig.until(lambda: rig.edge.host_port, "host port")
+            await rig.until(
+                lambda: rig.last(AddressEvent, address="10.0.2.1", added=True), "eth2 configured"
+            )
+            assert await rig.edge.stop() == []
+
+        asyncio.run(main())
+
+    r1.call(body)
+    assert state(r1) == before
+
+
 def test_a_failing_consumer_loses_only_its_own_event(lab: Lab, tmp_path: Path) -> None:
     """An exception in on_event is logged; the other events of the datagram still come."""
 
@@ -342,7 +395,7 @@ def test_a_failing_consumer_loses_only_its_own_event(lab: Lab, tmp_path: Path) -
             rig.events.append(event)
             raise RuntimeError("consumer")
 
-        rig.edge._on_event = broken
+        rig.consumer = broken
         subprocess.run(["ip", "link", "set", "eth1", "mtu", "1300"], check=True)
         subprocess.run(["ip", "link", "set", "eth2", "mtu", "1300"], check=True)
         await rig.until(lambda: rig.last(LinkEvent, name="eth2", mtu=1300), "eth2")

@@ -1,0 +1,116 @@
+"""What the kernel says, told to control: tables first, then events, then what hangs on them.
+
+    hearing = Hearing(links, neighbours, keeper, on_event, log)
+    hearing.attend(asker, guard)            # before the monitor's first message
+    Monitor(socket, hearing.message, hearing.complete, ...)
+    await hearing.synced.wait()             # the first dump was told to its end
+
+The tables (links.py, neighbours.py) turn messages into differences; here each difference is
+counted, shown to the keeper of the ports and to the asker, and handed to control. Control's loop
+alone; nothing here waits or raises.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from ribcage.controlplane.kernel.asker import Asker
+from ribcage.controlplane.kernel.events import AddressEvent, Event, LinkEvent
+from ribcage.controlplane.kernel.guard import ForwardingGuard
+from ribcage.controlplane.kernel.keeper import Keeper
+from ribcage.controlplane.kernel.links import LinkTable
+from ribcage.controlplane.kernel.messages import (
+    RTM_GETADDR,
+    RTM_GETLINK,
+    RTM_GETNEIGH,
+    AddressMessage,
+    Content,
+    LinkMessage,
+    NeighbourMessage,
+)
+from ribcage.controlplane.kernel.neighbours import NeighbourTable
+
+REMANAGE_DELAY: Final = 0.2
+
+
+class Hearing:
+    """See the module. `on_event` must not block; what it raises costs that event alone."""
+
+    def __init__(
+        self,
+        links: LinkTable,
+        neighbours: NeighbourTable,
+        keeper: Keeper,
+        on_event: Callable[[Event], None],
+        log: Callable[..., None],
+    ) -> None:
+        self.synced = asyncio.Event()
+        self.counters = {"events": 0, "failed_events": 0}
+        self._links = links
+        self._neighbours = neighbours
+        self._keeper = keeper
+        self._on_event = on_event
+        self._log = log
+
+    def attend(self, asker: Asker, guard: ForwardingGuard) -> None:
+        """Whom neighbours and forwarding switches concern; both need `emit` or the monitor."""
+        self._asker = asker
+        self._guard = guard
+
+    def message(self, message: Content, generation: int) -> None:
+        """One message of the monitor."""
+        if isinstance(message, LinkMessage):
+            self.tell(self._links.apply_link(message, generation))
+        elif isinstance(message, AddressMessage):
+            self.tell(self._links.apply_address(message, generation))
+        elif isinstance(message, NeighbourMessage):
+            self._neighbour(message, generation)
+        elif message.forwarding:
+            self._guard.switched_on(message)
+
+    def complete(self, kind: int, generation: int) -> None:
+        """A dump is complete: what it did not mention is gone."""
+        if kind == RTM_GETLINK:
+            self.tell(self._links.sweep_links(generation))
+        elif kind == RTM_GETADDR:
+            self.tell(self._links.sweep_addresses(generation))
+        elif kind == RTM_GETNEIGH:
+            self.tell(self._neighbours.sweep(generation))
+            self.synced.set()
+
+    def tell(self, events: list[Event]) -> None:
+        """Differences of a table, in their order."""
+        for event in events:
+            self.counters["events"] += 1
+            if isinstance(event, LinkEvent):
+                self._link(event)
+            elif isinstance(event, AddressEvent):
+                self._keeper.look()  # the host port's source may have to change
+            self.emit(event)
+
+    def emit(self, event: Event) -> None:
+        """A consumer's mistake must not cost the other messages of the datagram."""
+        try:
+            self._on_event(event)
+        except Exception as error:
+            self.counters["failed_events"] += 1
+            self._log("error", "kernel.on-event", what=repr(event), why=repr(error))
+
+    def _neighbour(self, message: NeighbourMessage, generation: int) -> None:
+        link = self._links.links.get(message.ifindex)
+        if link is None or link.name not in self._keeper.wanted:
+            return
+        managed = (link.name, message.address) in self._asker.managed
+        self.tell(self._neighbours.apply(message, generation, managed))
+        if message.gone and managed:
+            # Deleted by hand, or with the last address of the port. Not at once: with a lost
+            # carrier this comes before the link's own message.
+            asyncio.get_running_loop().call_later(REMANAGE_DELAY, self._asker.again, link.name)
+
+    def _link(self, event: LinkEvent) -> None:
+        self._keeper.link_changed(event)
+        if event.gone:
+            for lost in self._neighbours.lose_port(event.ifindex):
+                self.emit(lost)
+        elif event.name in self._keeper.wanted and event.up and event.carrier:
+            self._asker.again(event.name)  # losing the carrier deletes neighbours, managed ones too
