@@ -7,12 +7,13 @@ everything balances. `demo.py` runs them, times them and prints them.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from ribcage.lab.traffic import Stream, probe, transfer
 
 Outcome = tuple[str, dict[str, Any]]
 Step = Callable[["Demo"], Outcome]
+
+FLOWS = 16  # of a paced stream: enough that each worker gets some
+AROUND = 0.3  # seconds of the stream before and after what is done under it
 
 
 class StepFailed(Exception):
@@ -109,27 +113,47 @@ def tcp(demo: Demo) -> Outcome:
     return text, {"gbit_s": rates}
 
 
+@contextlib.contextmanager
+def both_carrying(demo: Demo) -> Iterator[Stream]:
+    """A stream of FLOWS flows, on every worker of the router before the block and after it."""
+    before = _received(demo)
+    with Stream(demo.lab.nodes["h1"], demo.lab.nodes["h2"], "10.0.2.2", flows=FLOWS) as stream:
+        wait_for(
+            "packets of the stream on every worker",
+            lambda: all(now > then for now, then in zip(_received(demo), before, strict=True)),
+        )
+        stream.carried(AROUND)
+        yield stream
+        stream.carried(AROUND)
+
+
+def _received(demo: Demo) -> list[int]:
+    return [worker["rx"] for worker in demo.router.call("stats.show")["workers"]]
+
+
 def route_add(demo: Demo) -> Outcome:
     """A route added at the control plane is used by both workers, and by the next packet."""
     target = "203.0.113.1"
     demo.lab.nodes["h2"].ip(f"addr add {target}/32 dev lo")
     hop = {"via": "10.0.2.2", "dev": None, "weight": 1}
-    with Stream(demo.lab.nodes["h1"], demo.lab.nodes["h2"], "10.0.2.2", rate=2000):
+    with both_carrying(demo) as stream:
         added = demo.router.call("route.add", dst="203.0.113.0/24", nexthops=[hop], wait="visible")
+    result = stream.result
+    check(result.lost == 0, f"{result.lost} of {result.sent} packets lost")
     check(added["workers"]["seen"] == added["workers"]["of"], f"workers: {added['workers']}")
     seen = probe(demo.lab.nodes["h1"], "echo", target, "--count", "2")
     check(not seen["lost"], f"echo {target}: lost {seen['lost']}")
     text = (
         f"203.0.113.0/24 published as generation {added['generation']} in"
         f" {added['published_us']:.0f} us, used by {added['workers']['seen']} workers after"
-        f" {added['visible_us']:.0f} us"
+        f" {added['visible_us']:.0f} us, both carrying packets"
     )
     return text, added
 
 
 def kill_control(demo: Demo) -> Outcome:
     """kill -9 of control under a paced stream: nothing lost, no acknowledged route forgotten."""
-    with Stream(demo.lab.nodes["h1"], demo.lab.nodes["h2"], "10.0.2.2") as stream:
+    with both_carrying(demo) as stream:
         old = demo.router.kill("control")
         started = time.monotonic()
         wait_for("a new control", lambda: _successor(demo, "control", 0, old))
@@ -157,23 +181,28 @@ def worker_writes(demo: Demo) -> Outcome:
     before = {p["pid"] for p in demo.router.processes()}
     digest = demo.router.call("fib.show")["published"]["digest"]
     old = demo.router.pid("worker", 1)
-    demo.router.call("fault.inject", worker=1, kind="fib-write")
-    wait_for("a new worker 1", lambda: _successor(demo, "worker", 1, old))
-    processes = demo.router.wait_ready()
+    with both_carrying(demo) as stream:
+        demo.router.call("fault.inject", worker=1, kind="fib-write")
+        wait_for("a new worker 1", lambda: _successor(demo, "worker", 1, old))
+        processes = demo.router.wait_ready()
+    result = stream.result
+    check(result.lost == 0, f"{result.lost} of {result.sent} packets lost")
     worker = next(p for p in processes if p["role"] == "worker" and p["index"] == 1)
     check("SIGSEGV" in str(worker["last_exit"]), f"worker 1 ended otherwise: {worker['last_exit']}")
     gone = before - {p["pid"] for p in processes}
     check(gone == {old}, f"more than worker 1 died: {gone}")
     check(demo.router.call("fib.show")["published"]["digest"] == digest, "the FIB changed")
-    seen = probe(demo.lab.nodes["h1"], "echo", "10.0.2.2", "--count", "2")
-    check(not seen["lost"], f"echo after the restart: lost {seen['lost']}")
-    return f"{worker['last_exit']}, pid {old} -> {worker['pid']}, FIB unchanged", {"pid": old}
+    text = (
+        f"{worker['last_exit']}, pid {old} -> {worker['pid']}, FIB unchanged,"
+        f" {result.received}/{result.sent} packets"
+    )
+    return text, {"pid": old, "sent": result.sent, "lost": result.lost}
 
 
 def kill_supervisor(demo: Demo) -> Outcome:
     """kill -9 of the supervisor: nothing lost, and the next one adopts its children."""
     before = {p["role"] + str(p.get("index", 0)): p["pid"] for p in demo.router.processes()}
-    with Stream(demo.lab.nodes["h1"], demo.lab.nodes["h2"], "10.0.2.2") as stream:
+    with both_carrying(demo) as stream:
         assert demo.router.process is not None
         os.kill(before["supervisor0"], 9)
         demo.router.process.wait(5)

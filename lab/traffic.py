@@ -1,7 +1,9 @@
 """Traffic between two nodes of a lab, driven from outside: probes, transfers, a paced stream.
 
-    with Stream(h1, h2, "10.0.2.2", rate=2000) as stream:
+    with Stream(h1, h2, "10.0.2.2", rate=2000, flows=16) as stream:
+        stream.carried(0.3)
         router.kill("control")
+        stream.carried(0.3)
     stream.result.lost          # counted by number, 0 is the promise
 
 Thin wrappers around `ribcage.lab.probe.*`, which run inside the nodes.
@@ -12,7 +14,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -63,6 +66,21 @@ def transfer(client: Node, server: Node, address: str, *options: str) -> dict[st
 
 
 @dataclass(slots=True)
+class FlowResult:
+    """One source port's share. `pauses`: [begin, end] in monotonic ns of the gaps worth telling."""
+
+    sent: int
+    received: int
+    longest_gap_ms: float
+    pauses: list[tuple[int, int]]
+
+    @property
+    def lost(self) -> int:
+        """Packets of this flow that never came."""
+        return self.sent - self.received
+
+
+@dataclass(slots=True)
 class StreamResult:
     """What the two ends counted; `lost` = sent - received, by number, not by rate."""
 
@@ -71,6 +89,7 @@ class StreamResult:
     duplicates: int
     reordered: int
     longest_gap_ms: float
+    flows: dict[int, FlowResult] = field(default_factory=dict)  # by source port
 
     @property
     def lost(self) -> int:
@@ -79,13 +98,22 @@ class StreamResult:
 
 
 class Stream:
-    """A paced stream of numbered packets for as long as the `with` block runs."""
+    """A paced stream of numbered packets for as long as the `with` block runs.
+
+    `rate` is packets a second over all `flows`, which take turns.
+    """
 
     def __init__(
-        self, sender: Node, receiver: Node, address: str, rate: float = 2000, port: int = 9000
+        self,
+        sender: Node,
+        receiver: Node,
+        address: str,
+        rate: float = 2000,
+        port: int = 9000,
+        flows: int = 1,
     ) -> None:
         self._nodes = (sender, receiver)
-        self._address, self._rate, self._port = address, rate, port
+        self._address, self._rate, self._port, self._flows = address, rate, port, flows
         self._sender: subprocess.Popen[str] | None = None
         self._receiver: subprocess.Popen[str] | None = None
         self._result: StreamResult | None = None
@@ -95,9 +123,13 @@ class Stream:
         port = ("--port", str(self._port))
         self._receiver = _start(self._nodes[1], "stream", "receive", "--bind", bind, *port)
         _await_ready(self._receiver)
-        rate = ("--rate", str(self._rate))
+        rate = ("--rate", str(self._rate), "--flows", str(self._flows))
         self._sender = _start(self._nodes[0], "stream", "send", self._address, *port, *rate)
         return self
+
+    def carried(self, seconds: float) -> None:
+        """Let the stream run: traffic before and after what is done to the router under it."""
+        time.sleep(seconds)
 
     def __exit__(
         self,
@@ -120,6 +152,7 @@ class Stream:
             got["duplicates"],
             got["reordered"],
             got["longest_gap_ms"],
+            {int(port): _flow(sent, got, port) for port in sent["flows"]},
         )
 
     @property
@@ -127,3 +160,13 @@ class Stream:
         """The counts, once the block has ended."""
         assert self._result is not None, "the stream is still running"
         return self._result
+
+
+def _flow(sent: dict[str, Any], got: dict[str, Any], port: str) -> FlowResult:
+    seen = got["flows"].get(port, {"received": 0, "longest_gap_ms": 0.0, "pauses": []})
+    return FlowResult(
+        sent["flows"][port],
+        seen["received"],
+        seen["longest_gap_ms"],
+        [(begin, end) for begin, end in seen["pauses"]],
+    )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ribcage.controlplane.supervisor.context import Roles, Settings
 from ribcage.controlplane.supervisor.daemon import Status, daemonize
+from ribcage.controlplane.supervisor.rights import require_rights
 from ribcage.controlplane.supervisor.run import run_supervisor
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.names import Names
@@ -39,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
                     log_file = options.get("--log-file")
                     status = daemonize(Path(log_file) if log_file else None)
                 try:
+                    require_rights()
                     return run_supervisor(settings, names, roles(), on_ready=status.ready)
                 except RibcageError as error:
                     status.failed(error)

@@ -277,6 +277,9 @@ class Connection:
         self._sock.close()
         self._todo.clear()
         self._out.clear()
+        # _serve() itself may be who dropped us, in a send: it must find its end, not wait on.
+        self._reading, self._ended = False, True
+        self._work.set()
         self._calm.set()
         if self.task is not asyncio.current_task():
             self.task.cancel()

@@ -21,6 +21,7 @@ from ribcage.controlplane.supervisor.statefile import State
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.log import log
 from ribcage.shared.names import Names
+from ribcage.shared.segment import SegmentKind, open_segment
 
 SHM = Path("/dev/shm")
 CreateStats = Callable[[Names, int, int], int]  # (names, worker slot, instance id) -> fd
@@ -43,12 +44,13 @@ class Objects:
         queue_bytes: int,
         group: int | None = None,
     ) -> "Objects":
-        """A new run: random instance id and queue key. E_TAKEN when a name is in use."""
+        """A new run: random instance id and queue key. E_TAKEN when a name is in use, E_LAYOUT
+        when what has it is no segment of this build."""
         state = State(names.instance, _random(8) >> 1 | 1, os.getpid())
         state.semaphore = names.writer_semaphore
-        for name in (names.fib, names.rib):
+        for name, kind in ((names.fib, SegmentKind.FIB), (names.rib, SegmentKind.RIB)):
             if _shm_path(name).exists():
-                raise _taken(f"/dev/shm{name}")
+                raise _occupied(name, kind)
         state.shm = [names.fib, names.rib]
         objects = cls(names, state, create_stats)
         try:
@@ -183,6 +185,16 @@ def _semaphore_exists(name: str) -> bool:
 def _random(size: int) -> int:
     # Not `secrets`: it loads OpenSSL, 4 MB in every process.
     return int.from_bytes(os.urandom(size), "little")
+
+
+def _occupied(name: str, kind: SegmentKind) -> RibcageError:
+    """Why a segment that we did not make stops us: another layout, or another router."""
+    try:
+        open_segment(name, kind).close()
+    except RibcageError as error:
+        if error.code in ("E_LAYOUT", "E_PERMISSION"):
+            return error
+    return _taken(f"/dev/shm{name}")
 
 
 def _taken(what: str) -> RibcageError:

@@ -1,27 +1,70 @@
 """A paced stream of numbered UDP packets: what was lost, doubled or late, and for how long.
 
     python -m ribcage.lab.probe.stream receive --bind 10.0.2.2 --port 9000
-    python -m ribcage.lab.probe.stream send 10.0.2.2 --port 9000 --rate 2000
+    python -m ribcage.lab.probe.stream send 10.0.2.2 --port 9000 --rate 2000 --flows 16
 
-Both run until their standard input closes; the receiver first prints the line `ready`. The
-sender then prints {"sent", "late_ms"}; the receiver waits `--linger` seconds for stragglers and
-prints {"received", "missing", "missing_first", "duplicates", "reordered", "longest_gap_ms"}.
-`missing` counts up to the highest number seen; hold `received` against the sender's `sent`.
-Pacing is by absolute monotonic deadlines, so a late wake-up is made good, not accumulated.
+Both run until their standard input closes; the receiver first prints the line `ready`. With
+`--flows N` the sender uses N source ports in turn (`--source-port` and the following), so that
+the workers of a router share the stream. The sender prints {"sent", "late_ms", "flows"}; the
+receiver waits `--linger` seconds for stragglers and prints {"received", "missing",
+"missing_first", "duplicates", "reordered", "longest_gap_ms", "flows"}. Numbers count over all
+flows; "flows" tells the same of each, by source port, with its gaps of PAUSE seconds and more as
+[begin_ns, end_ns] of CLOCK_MONOTONIC. `missing` counts up to the highest number seen; hold
+`received` against the sender's `sent`. Pacing is by absolute monotonic deadlines, so a late
+wake-up is made good, not accumulated.
 """
 
 import argparse
+import contextlib
+import itertools
 import json
 import select
 import socket
 import struct
 import sys
 import time
-from typing import TextIO
+from dataclasses import dataclass, field
+from typing import Any, TextIO
 
 PACKET = struct.Struct("!8sQQ")
 MAGIC = b"ribcage1"
 SIZE = 64  # bytes of payload, so that a packet is larger than the Ethernet minimum
+SOURCE_PORT = 20_000  # below the range the kernel picks from, so a flow is the same every run
+PAUSE = 0.015  # seconds between two packets of a flow that are worth telling
+MAX_PAUSES = 500  # told of each flow
+
+
+@dataclass(slots=True)
+class Flow:
+    """What came from one source port."""
+
+    received: int = 0
+    reordered: int = 0
+    highest: int = 0
+    last_ns: int = 0
+    longest_ns: int = 0
+    pauses: list[tuple[int, int]] = field(default_factory=list)
+
+    def take(self, number: int, now: int) -> None:
+        """One packet that was not seen before."""
+        if self.last_ns:
+            gap = now - self.last_ns
+            self.longest_ns = max(self.longest_ns, gap)
+            if gap >= PAUSE * 1e9 and len(self.pauses) < MAX_PAUSES:
+                self.pauses.append((self.last_ns, now))
+        self.received += 1
+        self.reordered += number < self.highest
+        self.highest = max(self.highest, number)
+        self.last_ns = now
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values; times in milliseconds but for the pauses."""
+        return {
+            "received": self.received,
+            "reordered": self.reordered,
+            "longest_gap_ms": round(self.longest_ns / 1e6, 3),
+            "pauses": self.pauses,
+        }
 
 
 def _stdin_closed(timeout: float) -> bool:
@@ -33,11 +76,20 @@ def _family(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-def send(target: str, port: int, rate: float) -> dict[str, float]:
-    """Send numbered packets, `rate` a second, until stdin closes. Numbers start at 1."""
+def send(
+    target: str, port: int, rate: float, flows: int = 1, source_port: int = SOURCE_PORT
+) -> dict[str, Any]:
+    """Send numbered packets, `rate` a second in all, until stdin closes. Numbers start at 1."""
     sent, late = 0, 0.0
-    with socket.socket(_family(target), socket.SOCK_DGRAM) as sock:
-        sock.connect((target, port))
+    each = dict.fromkeys(range(source_port, source_port + flows), 0)
+    with contextlib.ExitStack() as stack:
+        socks = []
+        for own in each:
+            sock = stack.enter_context(socket.socket(_family(target), socket.SOCK_DGRAM))
+            sock.bind(("", own))
+            sock.connect((target, port))
+            socks.append((own, sock))
+        turns = itertools.cycle(socks)
         start = time.monotonic()
         while True:
             due = start + sent / rate
@@ -45,19 +97,22 @@ def send(target: str, port: int, rate: float) -> dict[str, float]:
                 break
             late = max(late, time.monotonic() - due)
             body = PACKET.pack(MAGIC, sent + 1, time.monotonic_ns())
+            own, sock = next(turns)
             try:
                 sock.send(body.ljust(SIZE, b"\0"))
             except ConnectionRefusedError:
                 continue  # an ICMP error about an earlier packet; this one was not sent
             sent += 1
-    return {"sent": sent, "late_ms": round(late * 1000, 3)}
+            each[own] += 1
+    return {"sent": sent, "late_ms": round(late * 1000, 3), "flows": each}
 
 
-def receive(bind: str, port: int, linger: float) -> dict[str, int | float]:
+def receive(bind: str, port: int, linger: float) -> dict[str, Any]:
     """Take numbered packets in until stdin closes, then `linger` seconds more."""
     seen: set[int] = set()
-    duplicates = reordered = highest = 0
-    last_at, gap = 0.0, 0.0
+    flows: dict[int, Flow] = {}
+    whole = Flow()
+    duplicates = 0
     until: float | None = None
     with socket.socket(_family(bind), socket.SOCK_DGRAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
@@ -72,29 +127,27 @@ def receive(bind: str, port: int, linger: float) -> dict[str, int | float]:
                 until = time.monotonic() + linger
             if sock not in ready:
                 continue
-            data = sock.recv(2048)
+            data, peer = sock.recvfrom(2048)
             if len(data) < PACKET.size or not data.startswith(MAGIC):
                 continue
-            now = time.monotonic()
+            now = time.monotonic_ns()
             number = PACKET.unpack_from(data)[1]
             if number in seen:
                 duplicates += 1
                 continue
-            if last_at:
-                gap = max(gap, now - last_at)
-            last_at = now
-            reordered += number < highest
-            highest = max(highest, number)
             seen.add(number)
-    missing = [number for number in range(1, highest + 1) if number not in seen]
+            whole.take(number, now)
+            flows.setdefault(peer[1], Flow()).take(number, now)
+    missing = [number for number in range(1, whole.highest + 1) if number not in seen]
     return {
         "received": len(seen),
-        "highest": highest,
+        "highest": whole.highest,
         "missing": len(missing),
         "missing_first": missing[0] if missing else 0,
         "duplicates": duplicates,
-        "reordered": reordered,
-        "longest_gap_ms": round(gap * 1000, 3),
+        "reordered": whole.reordered,
+        "longest_gap_ms": round(whole.longest_ns / 1e6, 3),
+        "flows": {number: flow.to_json() for number, flow in sorted(flows.items())},
     }
 
 
@@ -105,6 +158,8 @@ def main() -> None:
     sender = verbs.add_parser("send")
     sender.add_argument("target")
     sender.add_argument("--rate", type=float, default=1000.0)
+    sender.add_argument("--flows", type=int, default=1)
+    sender.add_argument("--source-port", type=int, default=SOURCE_PORT)
     receiver = verbs.add_parser("receive")
     receiver.add_argument("--bind", default="0.0.0.0")
     receiver.add_argument("--linger", type=float, default=0.3)
@@ -112,7 +167,7 @@ def main() -> None:
         verb.add_argument("--port", type=int, default=9000)
     args = parser.parse_args()
     if args.verb == "send":
-        result: object = send(args.target, args.port, args.rate)
+        result = send(args.target, args.port, args.rate, args.flows, args.source_port)
     else:
         result = receive(args.bind, args.port, args.linger)
     print(json.dumps(result))

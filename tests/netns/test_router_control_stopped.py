@@ -1,0 +1,78 @@
+"""Control is stopped, not dead: nobody empties the event queue, and packets cross all the same."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ribcage.lab.namespaces import available
+from ribcage.lab.router import wait_for
+from ribcage.lab.traffic import Stream
+from ribcage.shared.segment import SegmentKind, open_segment
+from ribcage.shared.stats import StatsReader
+
+from tests.netns.router_rig import FLOWS, Rig, rig
+from tests.netns.worker_frames import udp_frame
+
+POSSIBLE, REASON = available()
+pytestmark = [pytest.mark.netns, pytest.mark.skipif(not POSSIBLE, reason=REASON)]
+
+QUEUE = "[events]\nqueue_bytes = 1024\n[hold]\ntimeout = '500ms'\n"  # 16 events, 12 of misses
+UNKNOWN = range(100, 220)  # hosts of eth2's network that nobody is
+
+
+def lives(names: list[str]) -> list[tuple[int, int]]:
+    """Inside r1: (pid, events_lost) of the stats objects, without asking control."""
+    found = []
+    for name in names:
+        with open_segment(name, SegmentKind.STATS) as mapped:
+            life = StatsReader(mapped.fd).life()
+            found.append((life.pid, life.events_lost))
+    return found
+
+
+def scan(built: Rig) -> None:
+    """One packet to each unknown host, from ports that spread over the workers."""
+    ours, theirs = built.mac("h1", "eth0"), built.mac("r1", "eth1")
+    built.send(
+        [
+            udp_frame(ours, theirs, "10.0.1.2", f"10.0.2.{host}", b"?", port=5000 + host)
+            for host in UNKNOWN
+        ]
+    )
+
+
+def test_a_stopped_control_and_a_full_queue_cost_no_packet(tmp_path: Path) -> None:
+    """SIGSTOP on control under a stream, and more misses than the queue holds: nothing is lost,
+    the workers stay, lost events are counted; after SIGCONT new hosts are resolved again and no
+    first packet is lost."""
+    with rig(tmp_path, more=QUEUE) as built:
+        names = [built.router.names.stats(worker) for worker in range(2)]
+        control = built.router.pid("control")
+        workers = [pid for pid, _ in built.r1.call(lives, names)]
+        before = built.received()
+        with Stream(built.h1, built.h2, "10.0.2.2", flows=FLOWS) as stream:
+            built.both_carry(before)
+            os.kill(control, signal.SIGSTOP)
+            try:
+                scan(built)
+                wait_for("lost events", _lost(built, names))
+                stream.carried(0.5)
+                assert [pid for pid, _ in built.r1.call(lives, names)] == workers
+            finally:
+                os.kill(control, signal.SIGCONT)
+            built.router.wait_ready()
+            stream.carried(0.2)
+        assert stream.result.lost == 0
+        assert stream.result.duplicates == 0
+        assert built.router.pid("control") == control
+        wait_for("the log says so", lambda: built.log_lines("events.lost"))
+        built.counted("given up", lambda: built.stats()["totals"]["held"] == 0)
+        built.h2.ip("addr add 10.0.2.9/24 dev eth0")
+        built.echo("10.0.2.9")
+        built.balanced()
+
+
+def _lost(built: Rig, names: list[str]) -> Callable[[], bool]:
+    return lambda: sum(lost for _, lost in built.r1.call(lives, names)) > 0

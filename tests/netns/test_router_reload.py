@@ -1,0 +1,123 @@
+"""SIGHUP: a broken file changes nothing, a good one changes what it says, and no packet is lost."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ribcage.lab.namespaces import available
+from ribcage.lab.router import wait_for
+from ribcage.lab.traffic import Stream, probe
+
+from tests.netns.router_rig import FLOWS, INTERFACES, ROUTES, Rig, config, rig
+
+POSSIBLE, REASON = available()
+pytestmark = [pytest.mark.netns, pytest.mark.skipif(not POSSIBLE, reason=REASON)]
+
+MORE_ROUTES = """
+[[route]]
+dst = "203.0.113.0/24"
+via = "10.0.2.2"
+"""
+THIRD = """
+[[interface]]
+name = "eth3"
+address = ["10.0.8.1/24"]
+"""
+BROKEN = """
+[[route]]
+dst = "203.0.113.1/24"
+via = "10.0.2.2"
+
+[[route]]
+dst = "198.51.100.0/24"
+gateway = "10.0.2.2"
+"""
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Iterator[Rig]:
+    with rig(tmp_path) as made:
+        yield made
+
+
+def hup(built: Rig, text: str, done: str) -> None:
+    """Another file, SIGHUP, and wait for the log to say what became of it."""
+    before = len(built.log_lines(done))
+    (built.router.folder / "rt.toml").write_text(text)
+    os.kill(built.router.pid("supervisor"), signal.SIGHUP)
+    wait_for(done, lambda: len(built.log_lines(done)) > before, 15)
+
+
+def routes(built: Rig) -> set[str]:
+    rows = built.router.call("route.list", source="static")["routes"]
+    return {row["dst"] for row in rows if row["in_fib"]}
+
+
+def test_a_broken_file_changes_nothing_and_the_log_names_its_errors(built: Rig) -> None:
+    """Every error with its line in the log; same processes, same generation, no packet lost."""
+    generation = built.router.call("fib.show")["published"]["generation"]
+    pids = {row["pid"] for row in built.router.processes()}
+    text = config(routes=ROUTES + BROKEN)
+    with Stream(built.h1, built.h2, "10.0.2.2", flows=FLOWS) as stream:
+        hup(built, text, "reload.refused")
+        stream.carried(0.2)
+    assert stream.result.lost == 0
+    said = "\n".join(built.log_lines("reload.invalid"))
+    for word in ("203.0.113.0/24", "gateway"):
+        assert word in said, said
+    for row in ("203.0.113.1/24", "gateway ="):
+        line = next(n for n, line in enumerate(text.splitlines(), 1) if row in line)
+        assert f"rt.toml:{line}:" in said, said
+    assert routes(built) == {"10.0.3.0/24", "2001:db8:3::/64"}
+    assert built.router.call("fib.show")["published"]["generation"] == generation
+    assert pids <= {row["pid"] for row in built.router.processes()}
+
+
+def test_a_good_file_changes_routes_and_interfaces_without_loss(built: Rig) -> None:
+    """A route and a port come, and go again with the first file; the stream loses nothing."""
+    built.lab.node("a8")
+    built.lab.link("a8", "eth0", "r1", "eth3")
+    built.lab.nodes["a8"].ip("addr add 10.0.8.2/24 dev eth0", "route add default via 10.0.8.1")
+    built.h2.ip("addr add 203.0.113.1/32 dev lo")
+    pids = {row["pid"] for row in built.router.processes()}
+    with Stream(built.h1, built.h2, "10.0.2.2", flows=FLOWS) as stream:
+        interfaces, more = INTERFACES + THIRD, ROUTES + MORE_ROUTES
+        hup(built, config(interfaces=interfaces, routes=more), "reload.done")
+        wait_for("the new route", lambda: "203.0.113.0/24" in routes(built))
+        built.echo("203.0.113.1")
+        seen = probe(built.lab.nodes["a8"], "echo", "10.0.2.2", "--count", "3")
+        assert not seen["lost"], seen
+        hup(built, config(), "reload.done")
+        wait_for("the route is gone", lambda: "203.0.113.0/24" not in routes(built))
+        wait_for("eth3 is given back", lambda: "eth3" not in _ports(built))
+        stream.carried(0.2)
+    assert stream.result.lost == 0
+    assert stream.result.duplicates == 0
+    assert pids <= {row["pid"] for row in built.router.processes()}
+    built.verified()
+    built.balanced()
+    built.lab.nodes["a8"].ip("link del eth0")
+
+
+def _ports(built: Rig) -> set[str]:
+    return {row["name"] for row in built.stats()["ports"] if row["kind"] != "gone"}
+
+
+def test_the_number_of_workers_can_change_under_traffic(built: Rig) -> None:
+    """Two, three, one, two: flows are dealt anew, and no packet is lost by a worker that comes
+    or leaves in order."""
+    with Stream(built.h1, built.h2, "10.0.2.2", flows=FLOWS) as stream:
+        for count in (3, 1, 2):
+            hup(built, config(workers=f"count = {count}"), "reload.done")
+            wait_for(f"{count} workers", lambda count=count: _workers(built) == count)
+            stream.carried(0.2)
+    assert stream.result.lost == 0, stream.result.lost
+    built.balanced()
+    built.echo()
+
+
+def _workers(built: Rig) -> int:
+    rows = [row for row in built.router.processes() if row["role"] == "worker"]
+    return len(rows) if all(row["state"] == "ready" for row in rows) else 0
