@@ -251,20 +251,20 @@ uint32_t rib_nexthop_next(const struct rib *rib, uint32_t after)
 
 /* ---- for rib_open: walks every set; -EBADMSG when one does not hold together ---- */
 
-static int set_walk(const struct rib *rib, uint32_t id, uint8_t *seen, uint32_t *high)
+static int set_walk(const struct rib *rib, uint32_t id, uint64_t *seen, uint32_t *high)
 {
     uint32_t index = rib->directory[id], nodes = 0, want = 0;
     for (; index != 0; index = rib->node[index].next, nodes++) {
-        if (index > rib->max_nodes + 1 || seen[index] || nodes >= RIB_MAX_PATHS)
+        if (index > rib->max_nodes + 1 || slot_seen(seen, index) || nodes >= RIB_MAX_PATHS)
             return -EBADMSG;
-        seen[index] = 1;
+        slot_see(seen, index);
         want = nodes == 0 ? rib->node[index].count : want;
         *high = index > *high ? index : *high;
     }
     return nodes == (want > 0 ? want : 1) ? (int)nodes : -EBADMSG;
 }
 
-int nexthops_open(struct rib *rib, uint64_t *reclaimed, uint8_t *seen)
+int nexthops_open(struct rib *rib, uint64_t *reclaimed, uint64_t *seen)
 {
     uint32_t high = 0;
     for (uint32_t id = 1; id < rib->max_nexthops; id++) {
@@ -284,7 +284,7 @@ int nexthops_open(struct rib *rib, uint64_t *reclaimed, uint8_t *seen)
     }
     rib->fresh_node = high + 1;
     for (uint32_t index = high; index > 0; index--) {
-        if (seen[index])
+        if (slot_seen(seen, index))
             continue;
         rib->node[index].next = rib->free_node;
         rib->free_node = index;

@@ -7,7 +7,7 @@
 
 #include "rib_private.h"
 
-enum { AHEAD = 16 }; /* buckets whose first row is prefetched while walking */
+enum { AHEAD = 48 }; /* buckets whose first row is prefetched: 20 rows, each a TLB miss too */
 
 /* Fills everything but the seed; 0, or -EINVAL when a number is out of range. */
 static int geometry_of(const struct rib_params *params, struct rib_geometry *g)
@@ -119,15 +119,15 @@ static void key_of(const struct rib_row *row, struct route_row *key)
 }
 
 /* One chain: every row in range, met once, well formed, in the right bucket. */
-static int chain_walk(struct rib *rib, uint32_t bucket, uint8_t *seen)
+static int chain_walk(struct rib *rib, uint32_t bucket, uint64_t *seen)
 {
     uint32_t first = rib->bucket[bucket];
     for (uint32_t index = first; index != 0; index = rib->row[index].next) {
         struct route_row key;
-        if (index > rib->max_rows + 1 || seen[index])
+        if (index > rib->max_rows + 1 || slot_seen(seen, index))
             return -EBADMSG;
         const struct rib_row *row = &rib->row[index];
-        seen[index] = 1;
+        slot_see(seen, index);
         key_of(row, &key);
         if (row->nexthop == 0 || rib_row_check(rib, &key) != 0 ||
             (rib_hash(rib, &key) & rib->bucket_mask) != bucket)
@@ -144,12 +144,15 @@ static int chain_walk(struct rib *rib, uint32_t bucket, uint8_t *seen)
     return 0;
 }
 
-static int chains_walk(struct rib *rib, uint8_t *seen)
+static int chains_walk(struct rib *rib, uint64_t *seen)
 {
     uint32_t buckets = rib->bucket_mask + 1;
     for (uint32_t bucket = 0; bucket < buckets; bucket++) {
-        if (bucket + AHEAD < buckets && rib->bucket[bucket + AHEAD] <= rib->max_rows)
-            __builtin_prefetch(&rib->row[rib->bucket[bucket + AHEAD]]);
+        if (bucket + AHEAD < buckets && rib->bucket[bucket + AHEAD] <= rib->max_rows) {
+            const struct rib_row *row = &rib->row[rib->bucket[bucket + AHEAD]];
+            __builtin_prefetch(row); /* both lines: 40 bytes cross into the next more often than not */
+            __builtin_prefetch(&row->since);
+        }
         int error = chain_walk(rib, bucket, seen);
         if (error != 0)
             return error;
@@ -158,11 +161,11 @@ static int chains_walk(struct rib *rib, uint8_t *seen)
 }
 
 /* Free slots in ascending order, and the prefixes in force, by one scan. */
-static void slots_scan(struct rib *rib, const uint8_t *seen, uint64_t *reclaimed)
+static void slots_scan(struct rib *rib, const uint64_t *seen, uint64_t *reclaimed)
 {
     for (uint32_t index = rib->fresh_row - 1; index > 0; index--) {
         const struct rib_row *row = &rib->row[index];
-        if (seen[index]) {
+        if (slot_seen(seen, index)) {
             if (row->mark & RIB_SELECTED)
                 rib->count.selected[family_index(row->family)]++;
             continue;
@@ -210,7 +213,8 @@ static uint32_t newest_repair(struct rib *rib)
 static int take_over(struct rib *rib, struct rib_recovery *recovery)
 {
     uint32_t slots = (rib->max_rows > rib->max_nodes ? rib->max_rows : rib->max_nodes) + 2;
-    uint8_t *seen = calloc(slots, 1);
+    uint32_t words = slots / 64 + 1;
+    uint64_t *seen = calloc(words, sizeof *seen);
     if (seen == NULL)
         return -ENOMEM;
     rib->fresh_row = 1;
@@ -218,7 +222,7 @@ static int take_over(struct rib *rib, struct rib_recovery *recovery)
     if (error == 0)
         error = nexthops_open(rib, &recovery->reclaimed, seen);
     if (error == 0) {
-        memset(seen, 0, slots);
+        memset(seen, 0, words * sizeof *seen);
         error = chains_walk(rib, seen);
     }
     if (error == 0) {

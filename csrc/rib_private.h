@@ -90,6 +90,17 @@ static inline uint32_t rib_hash(const struct rib *rib, const struct route_row *k
     return (uint32_t)(h ^ h >> 32);
 }
 
+/* Which slots the walk of rib_open has met. One bit a slot: 196 KB for 1.5 M rows stay in the
+ * second-level cache beside the rows. */
+static inline int slot_seen(const uint64_t *seen, uint32_t index)
+{
+    return (int)(seen[index / 64] >> (index % 64) & 1);
+}
+static inline void slot_see(uint64_t *seen, uint32_t index)
+{
+    seen[index / 64] |= (uint64_t)1 << (index % 64);
+}
+
 /* ---- rows (rib_rows.c) ---- */
 
 int rib_row_check(const struct rib *rib, const struct route_row *row);
@@ -143,7 +154,7 @@ void journal_append(struct rib *rib, const struct route_row *key);
 void order_add(struct rib *rib, uint32_t index);
 void order_remove(struct rib *rib, uint32_t index);
 uint64_t order_bytes(const struct rib *rib);
-int nexthops_open(struct rib *rib, uint64_t *reclaimed, uint8_t *seen);
+int nexthops_open(struct rib *rib, uint64_t *reclaimed, uint64_t *seen);
 uint32_t rib_now(void);
 
 #endif
