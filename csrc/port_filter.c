@@ -23,6 +23,7 @@ static const uint32_t GOLDEN = 0x9e3779b1u; /* 2^32 / phi, odd: Knuth's multipli
 struct program {
     struct port_instruction *out;
     uint32_t length;
+    uint32_t members; /* the hash is taken modulo this; 0: as it is */
 };
 
 static uint32_t emit(struct program *p, uint32_t code, uint32_t k, uint32_t jt, uint32_t jf)
@@ -38,7 +39,7 @@ static uint32_t ancillary(uint32_t what)
 
 uint32_t port_filter_program(uint32_t kind, struct port_instruction *out)
 {
-    struct program p = {out, 0};
+    struct program p = {out, 0, 0};
     uint32_t last_station = kind == PORT_KIND_HOST ? PACKET_OTHERHOST : PACKET_MULTICAST;
     emit(&p, BPF_LD | BPF_H | BPF_ABS, ancillary(SKF_AD_PROTOCOL), 0, 0);
     emit(&p, BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IP, 1, 0);
@@ -55,7 +56,7 @@ uint32_t port_filter_program(uint32_t kind, struct port_instruction *out)
 
 uint32_t port_closed_program(struct port_instruction *out)
 {
-    struct program p = {out, 0};
+    struct program p = {out, 0, 0};
     emit(&p, BPF_RET | BPF_K, 0, 0, 0);
     return p.length;
 }
@@ -82,6 +83,8 @@ static void finish(struct program *p)
     emit(p, BPF_ALU | BPF_XOR | BPF_X, 0, 0, 0);
     emit(p, BPF_ALU | BPF_MUL | BPF_K, 0xc2b2ae35u, 0, 0);
     emit(p, BPF_ALU | BPF_RSH | BPF_K, 16, 0, 0);
+    if (p->members != 0)
+        emit(p, BPF_ALU | BPF_MOD | BPF_K, p->members, 0, 0);
     emit(p, BPF_RET | BPF_A, 0, 0, 0);
 }
 
@@ -130,7 +133,12 @@ static void fanout6(struct program *p)
 
 uint32_t port_fanout_program(struct port_instruction *out)
 {
-    struct program p = {out, 0};
+    return port_steer_program(0, out);
+}
+
+uint32_t port_steer_program(uint32_t members, struct port_instruction *out)
+{
+    struct program p = {out, 0, members};
     emit(&p, BPF_LDX | BPF_W | BPF_IMM, 0, 0, 0);
     emit(&p, BPF_LD | BPF_B | BPF_ABS, 0, 0, 0);
     emit(&p, BPF_ALU | BPF_RSH | BPF_K, 4, 0, 0);

@@ -38,5 +38,8 @@ uint32_t port_closed_program(struct port_instruction *out);
  * The kernel takes the result modulo the number of members. skb->hash would be cheaper, but is 0
  * for most of what crosses a veth. */
 uint32_t port_fanout_program(struct port_instruction *out);
+/* The same over the first `members` of the group only: the others get nothing new and run dry.
+ * 0: all, as above. */
+uint32_t port_steer_program(uint32_t members, struct port_instruction *out);
 
 #endif

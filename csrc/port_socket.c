@@ -157,3 +157,10 @@ int port_socket_open(uint32_t ifindex, uint32_t kind, uint32_t slots, uint32_t s
     *fanout_id = id;
     return fd;
 }
+
+int port_socket_steer(int fd, uint32_t members)
+{
+    struct port_instruction code[PORT_PROGRAM_MAX];
+    /* The kernel waits for everybody who still runs the old program before it returns. */
+    return attach(fd, SOL_PACKET, PACKET_FANOUT_DATA, code, port_steer_program(members, code));
+}

@@ -11,7 +11,8 @@
  * its group: a bound socket outside it would get a second copy of every frame.
  *
  * One fanout group per port; member i is worker i because they join in that order. Closing a
- * member moves the last one into its place and loses what its ring held: close only all of them.
+ * member moves the last one into its place and loses what its ring held: close all of them, or
+ * the last ones after port_socket_steer() and a while to run dry.
  */
 #ifndef RC_PORT_SOCKET_H
 #define RC_PORT_SOCKET_H
@@ -47,5 +48,10 @@ int ring_geometry(uint32_t slots, uint32_t slot_bytes, struct ring_geometry *out
  * no memory for the ring, -EINVAL bad geometry. */
 int port_socket_open(uint32_t ifindex, uint32_t kind, uint32_t slots, uint32_t slot_bytes,
                      uint32_t worker, uint32_t workers, uint32_t *fanout_id);
+
+/* Frames of the whole group of `fd` go to its first `members` only; 0: to all again. When it
+ * returns, no frame is on its way to the others any more: they can be drained, then closed. 0, or
+ * -errno when `fd` is no packet socket in a group. */
+int port_socket_steer(int fd, uint32_t members);
 
 #endif

@@ -115,7 +115,7 @@ class Icmp(Table):
 
 
 class Hold(Table):
-    packets: Annotated[int, between(0, 65536)] = _hold.packets
+    packets: Annotated[int, between(1, 65536)] = _hold.packets
     per_neighbour: Annotated[int, between(1, 4096)] = _hold.per_neighbour
     timeout: Annotated[float, duration(0.1, 60, "3s")] = _hold.timeout
 

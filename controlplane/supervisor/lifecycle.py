@@ -234,13 +234,20 @@ class Lifecycle:
         """A worker that a reload gave up has left: its slot's things go too."""
         context = self.context
         context.table.leaving.remove(child)
-        for worker in context.workers:
-            if worker.index == child.index:  # the slot is wanted again: its sockets are free now
-                self.start(worker)
-                return
-        context.ports.close_worker(child.index)
-        context.objects.drop_stats(child.index)
-        context.bells.drop(child.index)
+        wanted = [worker for worker in context.workers if worker.index == child.index]
+        for worker in wanted:  # the slot is wanted again: its sockets are free now
+            self.start(worker)
+        if not wanted:
+            context.ports.close_worker(child.index)
+            context.objects.drop_stats(child.index)
+            context.bells.drop(child.index)
+        self.share_frames()
+
+    def share_frames(self) -> None:
+        """Frames go to every worker's rings again, once all are ready and nobody is leaving."""
+        context = self.context
+        if not context.table.leaving and all(w.state == "ready" for w in context.workers):
+            context.ports.steer(0)
 
     def forgive(self) -> None:
         """A reload tries failed slots again."""

@@ -110,6 +110,7 @@ class Messages:
         if child.role == "control":
             self.lifecycle.standby_later()
         self.handover.tell_workers()
+        self.lifecycle.share_frames()
         self.on_progress()
 
     def _done(self, child: Child, message: Message) -> None:

@@ -15,7 +15,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ribcage.shared._core import lib
 from ribcage.shared.errors import RibcageError
+from ribcage.shared.log import log
 
 MAX_PORTS = 32  # FIB_MAX_PORTS
 INTERFACE = re.compile(r"[!-.0-~]{1,15}")  # what the kernel allows, without "/"
@@ -70,6 +72,7 @@ class Ports:
         self._opener = opener
         self._rings: dict[tuple[int, int], int] = {}
         self._fanout: dict[int, int] = {}
+        self._steered = False
 
     def open(self, port: Port, workers: int) -> bool:
         """Opens what is missing of `port` for workers 0..workers-1; False: nothing was.
@@ -108,6 +111,7 @@ class Ports:
         if key in self._rings:
             os.close(fd)
             return
+        self._steered = True  # perhaps: the last supervisor may have died in the middle of it
         self._rings[key] = fd
         self.known.setdefault(port.index, port)
         self._fanout.setdefault(port.index, _fanout_id(fd))
@@ -129,6 +133,21 @@ class Ports:
             os.close(self._rings.pop(key))
         self._fanout.pop(index, None)
         return self.known.pop(index, None) is not None
+
+    def steer(self, workers: int) -> None:
+        """Frames go to the first `workers` rings of each port only; 0: to all again.
+
+        The rings of a worker that is to leave run dry then (closed full, they would lose what
+        they hold), and those of one that is to come stay empty until it is there.
+        """
+        if workers == 0 and not self._steered:
+            return
+        self._steered = workers != 0
+        for index in self.known:
+            fd = self._rings.get((index, 0))
+            error = 0 if fd is None else lib.port_socket_steer(fd, workers)
+            if error != 0:
+                log("warning", "port.steer", index=index, error=os.strerror(-error))
 
     def close_worker(self, worker: int) -> None:
         """Gives a worker slot's sockets up."""

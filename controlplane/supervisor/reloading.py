@@ -7,12 +7,14 @@ and log level are the supervisor's own part.
 """
 
 import json
+from collections.abc import Callable
 
 from ribcage.controlplane.supervisor.context import Context, Settings
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.helper import Helpers
 from ribcage.controlplane.supervisor.lifecycle import Lifecycle, log_level
 from ribcage.controlplane.supervisor.messages import Messages
+from ribcage.controlplane.supervisor.table import Child
 from ribcage.shared import log as lines
 from ribcage.shared.log import log
 from ribcage.shared.plan import PlanError
@@ -110,8 +112,19 @@ class Reloading:
         else:
             log("error", "reload.failed", error=error)
 
+    def _dismiss(self, child: Child) -> Callable[[], None]:
+        pid = child.pid
+
+        def dismiss() -> None:
+            if child.pid == pid and child.channel is not None:
+                self.handover.post(child, {"type": "stop"})
+                self.context.loop.after(self.context.limits.stop_workers, child.kill)
+
+        return dismiss
+
     def _resize(self, count: int) -> None:
-        """Grows or shrinks the set of workers. A worker that leaves is quiesced by `stop`."""
+        """Grows or shrinks the set of workers. One that comes gets no frames before it is ready;
+        one that leaves gets no new ones, has time for those in its rings, then has to stop."""
         context = self.context
         table = context.table
         while len(table.workers) > count:
@@ -119,13 +132,15 @@ class Reloading:
             if child.running:
                 child.state = "stopping"
                 table.leaving.append(child)
-                self.handover.post(child, {"type": "stop"})
-                context.loop.after(context.limits.stop_workers, child.kill)
+                context.ports.steer(count)
+                context.loop.after(context.limits.drain, self._dismiss(child))
             else:
                 child.cancel_timer()
                 context.ports.close_worker(child.index)
                 context.objects.drop_stats(child.index)
                 context.bells.drop(child.index)
+        if count > len(table.workers):
+            context.ports.steer(len(table.workers))
         grown = [table.grow() for _ in range(count - len(table.workers))]
         for port in list(context.ports.known.values()):
             self.messages.complete_port(port)

@@ -171,6 +171,7 @@ class Supervisor:
                 self.reloading.apply(context.settings)
         if table.control.state == "ready":
             self.lifecycle.standby_later()
+        self.lifecycle.share_frames()
         self.check_ready()
 
     def reap(self) -> None:

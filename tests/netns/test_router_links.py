@@ -13,12 +13,14 @@ from tests.netns.router_rig import FLOWS, VIA_H2, Rig, config, lab_and_router, r
 POSSIBLE, REASON = available()
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(not POSSIBLE, reason=REASON)]
 
+WORKERS = 'count = 2\nrestart = { max = 1000, window = "60s" }'
 HANGING = {"10.0.2.0/24", "2001:db8:2::/64", "10.0.3.0/24", "2001:db8:3::/64"}
 
 
-@pytest.fixture
-def built(tmp_path: Path) -> Iterator[Rig]:
-    with rig(tmp_path, stop=False) as made:
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """One router for all: each test leaves the links as they were, though not their numbers."""
+    with rig(tmp_path_factory.mktemp("links"), config(workers=WORKERS), stop=False) as made:
         yield made
         assert made.router.stop() == 0
 

@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from ribcage.lab.namespaces import available
@@ -36,9 +35,10 @@ gateway = "10.0.2.2"
 """
 
 
-@pytest.fixture
-def built(tmp_path: Path) -> Iterator[Rig]:
-    with rig(tmp_path) as made:
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """One router for all: each test ends with the first configuration."""
+    with rig(tmp_path_factory.mktemp("reload")) as made:
         yield made
 
 
@@ -113,7 +113,7 @@ def test_the_number_of_workers_can_change_under_traffic(built: Rig) -> None:
             hup(built, config(workers=f"count = {count}"), "reload.done")
             wait_for(f"{count} workers", lambda count=count: _workers(built) == count)
             stream.carried(0.2)
-    assert stream.result.lost == 0, stream.result.lost
+    assert stream.result.lost == 0, (stream.result.lost, built.stats()["totals"])
     built.balanced()
     built.echo()
 

@@ -1,7 +1,6 @@
 """Tables that are full and requests that are too large: a named error, and the old state stays."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,12 +17,21 @@ pytestmark = [pytest.mark.netns, pytest.mark.skipif(not POSSIBLE, reason=REASON)
 LIMIT = 40
 
 
-@pytest.fixture
-def built(tmp_path: Path) -> Iterator[Rig]:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """A router whose tables hold 40 IPv4 and 40 IPv6 routes, connected and own ones included."""
     fib = f"max_routes4 = {LIMIT}\nmax_routes6 = {LIMIT}"
-    with rig(tmp_path, config(fib=fib)) as made:
+    with rig(tmp_path_factory.mktemp("tables"), config(fib=fib)) as made:
         yield made
+
+
+@pytest.fixture
+def built(shared: Rig) -> Iterator[Rig]:
+    """The same router; what a test added is deleted after it."""
+    yield shared
+    for dst in runtime(shared):
+        shared.router.call("route.del", dst=dst)
+    assert runtime(shared) == set()
 
 
 def add(built: Rig, dst: str) -> Any:
@@ -130,9 +138,3 @@ def test_a_bad_route_is_refused_with_what_is_wrong(
     assert refused.value.code == code
     assert word in f"{refused.value.message} {refused.value.hint}"
     assert shared.router.call("fib.show")["published"]["generation"] == generation
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    with rig(tmp_path_factory.mktemp("bad")) as made:
-        yield made
