@@ -7,10 +7,19 @@ from pathlib import Path
 from typing import Any
 
 SECCOMP = {"0": "none", "1": "strict", "2": "filter"}
-CAPABILITIES = {
+CAPABILITIES = {  # <linux/capability.h>: those that a part of the router may hold
+    1 << 0: "CHOWN",
+    1 << 1: "DAC_OVERRIDE",
+    1 << 3: "FOWNER",
+    1 << 5: "KILL",
+    1 << 6: "SETGID",
+    1 << 7: "SETUID",
     1 << 12: "NET_ADMIN",
     1 << 13: "NET_RAW",
+    1 << 14: "IPC_LOCK",
+    1 << 15: "IPC_OWNER",
     1 << 21: "SYS_ADMIN",
+    1 << 23: "SYS_NICE",
     1 << 24: "SYS_RESOURCE",
 }
 IF_IT_DIES = {
