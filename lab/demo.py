@@ -24,6 +24,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from ribcage.lab.demo_keep import (
+    hold_elsewhere,
+    holder,
+    note,
+    remember,
+    remove_if_empty,
+    take_down,
+)
 from ribcage.lab.demo_steps import STEPS, Demo, Step, leftovers, stop
 from ribcage.lab.namespaces import Lab, available
 from ribcage.lab.router import Router
@@ -66,9 +74,10 @@ The lab is up. Try:
   .venv/bin/ribcage -i demo explain 10.0.1.2 10.0.3.2 --in eth1 --ttl 1
   .venv/bin/ribcage -i demo stats --check
   .venv/bin/ribcage -i demo fib verify
-  kill -9 {control}          # control; then: .venv/bin/ribcage -i demo ps
-  make demo STOP=1           # take it down
+  kill -9 {control}   # control; then again: .venv/bin/ribcage -i demo ps
+  make demo STOP=1   # take it down
 """
+ENDS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 TRY_AGAIN = """
 Everything was removed. Try:
   make demo KEEP=1           # the same, and the lab stays up for commands of your own
@@ -121,51 +130,31 @@ def _run_steps(demo: Demo, steps: Sequence[tuple[str, Step]], report: Report) ->
         report.step(name, True, time.monotonic() - started, text, facts)
 
 
-def _keep(control: int, names: Names) -> None:
-    """Leave a child behind that holds the lab until it is told to stop; returns in the parent."""
-    child = os.fork()
-    if child:
-        names.run_base.joinpath("demo-holder.pid").write_text(f"{child}\n")
-        print(TRY.format(control=control), flush=True)
-        os._exit(0)
-    os.setsid()
-    signal.sigwait({signal.SIGTERM, signal.SIGINT})
-
-
-def stop_kept() -> int:
-    """`make demo STOP=1`: end the lab that KEEP=1 left; 1 when there is none."""
-    path = Names.resolve(INSTANCE).run_base / "demo-holder.pid"
-    try:
-        pid = int(path.read_text())
-        descriptor = os.pidfd_open(pid)
-    except (OSError, ValueError):
-        print("no lab of `make demo KEEP=1` is up", file=sys.stderr)
-        return 1
-    words = Path(f"/proc/{pid}/cmdline").read_bytes()
-    if b"ribcage.lab.demo" in words:  # the pid may have been reused since
-        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-        import select
-
-        select.select([descriptor], [], [], 15)
-    os.close(descriptor)
-    path.unlink(missing_ok=True)
-    print("the demo's lab is down")
-    return 0
-
-
 def run(keep: bool, report: Report) -> bool:
-    """Build the lab, run the steps, remove the lab; True when every step held."""
+    """Build the lab, run the steps, remove the lab; True when every step held.
+
+    With `keep` the calling process ends here, and a child of it goes on: see demo_keep.py.
+    """
     table = find_table(4)
-    names = Names.resolve(INSTANCE)
+    release = hold_elsewhere() if keep else None
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ribcage-demo-")))
+        # A lab that is kept has to be found by `ribcage -i demo`; another needs no place outside.
+        names = Names.resolve(INSTANCE) if keep else Names(INSTANCE, folder / "run")
+        stack.callback(remove_if_empty, names.run_base)
+        names.run_base.mkdir(mode=0o700 if os.getuid() else 0o755, parents=True, exist_ok=True)
         started = time.monotonic()
         lab = demo_topology(stack.enter_context(Lab()))
         router = Router(lab.nodes["r1"], CONFIG, INSTANCE, folder, names.run_base)
         before = leftovers(router)
         table_file = folder / "table.txt"
         table_file.write_text("\n".join(table.lines) + "\n")
-        router.start()
+        stack.callback(router.kill_all)
+        try:
+            router.start()
+        except Exception as error:  # the log's last lines are in the message
+            report.step("start", False, time.monotonic() - started, str(error), {})
+            return report.finish(table)
         demo = Demo(lab, router, table, table_file, before)
         pids = {p["role"] + str(p.get("index", 0)): p["pid"] for p in router.processes()}
         who = "as root" if os.getuid() == 0 else "no root used"
@@ -175,7 +164,6 @@ def run(keep: bool, report: Report) -> bool:
             f" {pids['worker0']} | worker 1 pid {pids['worker1']} ] eth2 --- h2 --- n2 10.0.3.2"
         )
         report.step("start", True, time.monotonic() - started, "lab and router up", {"pids": pids})
-        stack.callback(router.kill_all)
         _run_steps(demo, STEPS, report)
         ok = all(step["ok"] for step in report.steps)
         if not ok and router.log.exists():
@@ -183,13 +171,18 @@ def run(keep: bool, report: Report) -> bool:
                 f"--- the router's log, last lines\n{router.log.read_text()[-4000:]}",
                 file=sys.stderr,
             )
-        if keep and ok:
-            report.finish(table)
-            _keep(router.pid("control"), names)  # the child comes back here to take it down
-            router.stop()
-            os._exit(0)
-        _run_steps(demo, [("stop", stop)], report)
-    return report.finish(table)
+        if release is None or not ok:
+            _run_steps(demo, [("stop", stop)], report)
+            return report.finish(table)
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
+        remember(names, folder)
+        stack.callback(note(names).unlink, missing_ok=True)
+        report.finish(table)
+        report.line(TRY.format(control=router.pid("control")))
+        release()
+        signal.sigwait(ENDS)
+        router.stop()
+    return True
 
 
 def main() -> int:
@@ -199,15 +192,19 @@ def main() -> int:
     parser.add_argument("--stop", action="store_true", help="take a kept lab down")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     args = parser.parse_args()
+    kept = Names.resolve(INSTANCE)
     if args.stop:
-        return stop_kept()
+        return take_down(kept)
+    if args.keep and holder(kept) is not None:
+        print("error: a kept lab is up already; end it first: make demo STOP=1", file=sys.stderr)
+        return 1
     possible, reason = available()
     if not possible:
         print(f"error: the demo needs namespaces: {reason}", file=sys.stderr)
         return 5
     report = Report(args.json, sys.stdout)
     ok = run(args.keep, report)
-    if ok:
+    if ok and not args.keep:
         report.line(TRY_AGAIN)
     return 0 if ok else 1
 

@@ -68,7 +68,7 @@ def synthetic(family: int, routes: int, seed: int = 1, nexthops: int = 254) -> T
         f"{make(address)}/{length} {rng.randrange(1, nexthops + 1)}"
         for address, length in sorted(rows)
     ]
-    return Table(family, lines, f"synthetic, {routes} routes, seed {seed}")
+    return Table(family, lines, f"synthetic, seed {seed}")
 
 
 def find_table(family: int, routes: int = 100_000, seed: int = 1) -> Table:

@@ -33,5 +33,5 @@ def test_without_a_real_table_the_source_says_synthetic(
     """The output of the demo and of benchmarks names the table they used."""
     monkeypatch.setenv("RIBCAGE_TABLES", str(tmp_path))
     table = find_table(4, routes=100)
-    assert table.source.startswith("synthetic, 100 routes")
+    assert table.source.startswith("synthetic, seed")
     assert len(table.lines) == 100
