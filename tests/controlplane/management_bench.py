@@ -4,7 +4,8 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,22 @@ class Bench:
         self.loop.call_soon_threadsafe(self.finish.set)
         self.thread.join(DEADLINE)
         assert not self.thread.is_alive()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The server's loop stands still inside: it meets all that clients did there at once."""
+        standing, go = threading.Event(), threading.Event()
+
+        def stand() -> None:
+            standing.set()
+            go.wait(DEADLINE)
+
+        self.loop.call_soon_threadsafe(stand)
+        assert standing.wait(DEADLINE)
+        try:
+            yield
+        finally:
+            go.set()
 
     def _run(self, ready: list[BaseException | None], started: threading.Event) -> None:
         async def main() -> None:

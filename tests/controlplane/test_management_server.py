@@ -194,9 +194,12 @@ def test_a_request_not_complete_in_time_ends_the_connection(bench: Bench) -> Non
 
 def test_an_idle_client_is_let_go_and_a_waiting_one_is_not(path: Path) -> None:
     """idle_timeout without a word ends the session; a method that takes longer does not."""
-    with Bench(path, idle_timeout=0.3) as bench, dial(path) as waiting, dial(path) as idle:
-        waiting.sendall(line(1, "wait"))
-        assert read_all(idle) == b""
+    with Bench(path, idle_timeout=0.3) as bench, contextlib.ExitStack() as stack:
+        with bench.held():  # between connecting and asking we may be put off for longer than 0.3 s
+            waiting = stack.enter_context(dial(path))
+            waiting.sendall(line(1, "wait"))
+        with dial(path) as idle:
+            assert read_all(idle) == b""
         with dial(path) as another:  # one more idle time later
             assert read_all(another) == b""
         eventually(lambda: len(bench.server._connections) == 1, "only the waiting one is left")

@@ -187,7 +187,8 @@ class Control(Role):
             self.channel.send(body | ({"error": error} if error else {}))
         for client in getattr(self, "clients", []):
             fds = sorted(message.fds)
-            client.send({"type": "said", "message": message.body, "given": fds})
+            with contextlib.suppress(ChannelClosed):  # its end is read in this turn or the next
+                client.send({"type": "said", "message": message.body, "given": fds})
         self.take(message)
 
     def other(self, source: Any) -> None:
@@ -195,7 +196,8 @@ class Control(Role):
             client = Channel(source.accept()[0])
             self.others.append(client)
             self.clients.append(client)
-            client.send({"type": "given", "given": sorted(self.given), "heard": self.heard})
+            with contextlib.suppress(ChannelClosed):
+                client.send({"type": "given", "given": sorted(self.given), "heard": self.heard})
             return
         try:
             message = source.recv()
