@@ -26,12 +26,21 @@ ETHERNET = 14
 HEADER = {4: 20, 6: 40}
 ICMP = {4: 1, 6: 58}
 MIN_LENGTH = {4: 28, 6: 48}  # an echo request without data
-ICMP_TEXT = {
-    "ttl-expired": "time-exceeded",
-    "no-route": "net-unreachable",
-    "unreachable": "host-unreachable",
-    "prohibited": "administratively-prohibited",
-    "too-big": "too-big",
+ICMP_TEXT = {  # csrc/icmp.c: the names of RFC 792 and of RFC 4443
+    4: {
+        "ttl-expired": "time-exceeded",
+        "no-route": "net-unreachable",
+        "unreachable": "host-unreachable",
+        "prohibited": "administratively-prohibited",
+        "too-big": "fragmentation-needed",
+    },
+    6: {
+        "ttl-expired": "time-exceeded",
+        "no-route": "no-route",
+        "unreachable": "address-unreachable",
+        "prohibited": "administratively-prohibited",
+        "too-big": "packet-too-big",
+    },
 }
 
 
@@ -68,7 +77,7 @@ class Story:
 
     def drop(self, stage: str, reason: str, detail: str, question: Question) -> dict[str, Any]:
         self.step(stage, "DROP", detail)
-        what = ICMP_TEXT.get(reason)
+        what = ICMP_TEXT[question.dst.version].get(reason)
         return self.end("drop", reason, f"{what} to {question.source}" if what else None)
 
 
@@ -160,7 +169,8 @@ def explain(view: View, question: Question) -> dict[str, Any]:
     size = len(frame) - ETHERNET
     story.step("parse", "ok", f"IPv{family}, {size} bytes, ICMP echo")
     if verdict == lib.PACKET_DELIVER:
-        story.step("local?", "yes", "the host stack's own business")
+        text = "link scope (multicast, limited broadcast, link-local): left to the host stack"
+        story.step("local?", "yes", text)
         return story.end("deliver")
     answer = view.reader.lookup(question.dst.packed, packet.hash)
     return _decide(view, question, story, packet, answer)
@@ -173,16 +183,16 @@ def _decide(
     host = bool(packet.host_port)
     match = view.reader.match(question.dst.packed)
     prefix = match.prefix if match is not None else "nothing"
-    detail = f"{prefix} -> {answer.kind.label}"
-    if view.origin is not None and match is not None:
-        detail += view.origin(prefix)
+    origin = view.origin(prefix) if view.origin is not None and match is not None else ""
+    detail = f"{prefix}{origin}: {answer.kind.label}"
     local = answer.kind == FibKind.RECEIVE
     if packet.verdict == lib.PACKET_LOCAL:
         if answer.kind in (FibKind.RECEIVE, FibKind.BROADCAST):
             story.step("local?", "yes", detail)
             return story.end("deliver")
         return story.drop("local?", _reason(packet.drop), "must not cross a link", question)
-    story.step("local?", "yes" if local else "no", f"{question.dst}: {detail}")
+    own = f"{question.dst} is {'an' if local else 'no'} address of this router"
+    story.step("local?", "yes" if local else "no", own)
     if local:
         if host:
             return story.drop("lookup", "same-host", "from the host to itself", question)
@@ -198,7 +208,8 @@ def _decide(
         return story.drop("lookup", refused[0], refused[1], question)
     gateway = answer.nexthop or str(question.dst)
     dev = view.topology.name_of(answer.port)
-    story.step("lookup", "ok", f"{prefix} via {gateway} dev {dev}, group {answer.group}")
+    via = "on-link" if answer.kind == FibKind.GLEAN else f"via {gateway}"
+    story.step("lookup", "ok", f"{prefix}{origin} {via} dev {dev}, next-hop group {answer.group}")
     return _send(view, question, story, packet, answer, (gateway, dev))
 
 

@@ -105,6 +105,7 @@ class Handlers:
             "pid": os.getpid(),
             "generation": self.core.publisher.generation,
             "teach": self.control.plan.teach,
+            "config": self.control.plan.config_path,
             **self.control.facts(),
         }
 

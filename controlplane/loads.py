@@ -146,6 +146,7 @@ class Loads:
         """route.load.commit. All rows, or with `atomic` none, are in force and published."""
         load = self._find(params)
         wait = parse_word(params, "wait", "visible", WAITS)
+        before = self.core.publisher.last
         del self._open[load.number]
         start = time.monotonic_ns()
         pinned = await self._assign(load)
@@ -160,7 +161,7 @@ class Loads:
         last = publisher.flush() or publisher.last
         reply: dict[str, Any] = (
             await self.finish(last, wait)
-            if last is not None
+            if last is not None and last is not before  # else: nothing of it was new
             else {"generation": publisher.generation}
         )
         reply["routes"] = load.rows
@@ -207,7 +208,7 @@ class Loads:
         return usage(
             "E_NEXTHOP",
             f"{prefix} names next hop {number}, and no IPv{prefix.version} next hops were given",
-            "give them with `via ADDRESS[,ADDRESS...]`",
+            "give them in order, once each: --via ADDRESS; nothing was applied",
         )
 
     def _intern(self, addresses: Sequence[Address | None], pinned: list[int]) -> Any:

@@ -9,6 +9,7 @@ import typer
 from ribcage.cli.output import table
 from ribcage.cli.session import Session, session_of
 
+PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6"}
 HELP = """\b
 Examples:
   ribcage drops
@@ -67,21 +68,25 @@ def _lines(session: Session, answer: Mapping[str, Any], rated: bool) -> Iterator
         yield from table([*header, "EXAMPLE"], rows, right=" ".join(header[1:]))
     else:
         yield "no packet was dropped" + (" in that time" if rated else "")
-    yield from _balance(session, answer.get("balance"))
+    yield from _balance(session, answer.get("balance"), rated)
 
 
 def _example(example: object) -> str:
     if isinstance(example, dict):
         source, target = example.get("source"), example.get("target", example.get("dst"))
-        return f"{source} > {target}"
+        text = f"{source} > {target}"
+        if isinstance(protocol := example.get("protocol"), int):
+            text += f" {PROTOCOLS.get(protocol, f'protocol {protocol}')}"
+        return text + (f" from {example['port']}" if example.get("port") else "")
     return str(example) if example else "(not kept)"
 
 
-def _balance(session: Session, balance: object) -> Iterator[str]:
+def _balance(session: Session, balance: object, rated: bool) -> Iterator[str]:
     if not isinstance(balance, dict):
         return
     good = balance.get("balanced", balance.get("ok"))
     names = ("forwarded", "delivered", "dropped", "held")
     parts = " + ".join(f"{name} {balance[name]}" for name in names if name in balance)
     word = session.output.paint("ok" if good else "NOT BALANCED", "green" if good else "red")
-    yield f"balance: rx {balance.get('rx')} = {parts}   {word}"
+    since = ", since the start" if rated else ""
+    yield f"balance: rx {balance.get('rx')} = {parts}   {word}{since}"

@@ -28,7 +28,9 @@ def explain(
     length: Annotated[
         int | None, typer.Option(min=20, max=65575, help="of the IP packet, bytes")
     ] = None,
-    df: Annotated[bool, typer.Option("--df", help="don't fragment (IPv4)")] = False,
+    df: Annotated[
+        bool, typer.Option("--df/--no-df", help="IPv4: set the don't-fragment bit")
+    ] = True,
 ) -> None:
     session = session_of(context)
     if len(addresses) > 2:
@@ -39,7 +41,7 @@ def explain(
         params["source"] = words.host(source)
         if (":" in params["source"]) != (":" in params["dst"]):
             raise usage(f"{source} and {dst} are not of one family", code="E115")
-    params |= {"in": port, "ttl": ttl, "length": length, "df": df or None}
+    params |= {"in": port, "ttl": ttl, "length": length, "df": df}
     answer = session.call("explain", **params)
     session.output.answer(answer, _lines(session, answer))
     if answer.get("verdict") == "drop":
@@ -56,12 +58,15 @@ def _lines(session: Session, answer: Mapping[str, Any]) -> Iterator[str]:
             verdict = session.output.paint(verdict.upper(), "red")
         line = f"{number:>2} {one.get('stage')!s:<{max(9, name)}} {verdict} {one.get('detail')}"
         yield line.rstrip()
-    result = str(answer.get("reason") or answer.get("verdict"))
+    verdict, reason = str(answer.get("verdict")), answer.get("reason")
     icmp = answer.get("icmp")
-    yield f" -> {result}" + (f"; {_icmp(icmp)}" if icmp else "")
+    if verdict == "hold":
+        yield f" -> hold; forwarded when the neighbour answers, else dropped: {reason}"
+        return
+    yield f" -> {reason or verdict}" + (f"; {_icmp(icmp)}" if icmp else "")
 
 
 def _icmp(icmp: object) -> str:
     if isinstance(icmp, dict):
         return "ICMP " + ", ".join(f"{key} {value}" for key, value in icmp.items())
-    return str(icmp)
+    return f"ICMP {icmp} (unless over the limit)"

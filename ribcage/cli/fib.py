@@ -1,55 +1,121 @@
 """`ribcage fib show|verify`: the forwarding table as it lies in shared memory."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
-from ribcage.cli.output import micros
+from ribcage.cli.output import micros, number, plural, size, table
 from ribcage.cli.session import session_of
 from ribcage.shared.errors import Exit
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 SHOWN = 50
+TABLES = ("FAMILY", "ENGINE", "ROUTES", "LIMIT", "USED")
 
 
 @app.command(
-    short_help="geometry, memory, generation",
+    short_help="engines, routes, memory, generation",
     help="""\b
 Examples:
   ribcage fib show
-  ribcage -jp fib show""",
+  ribcage fib show --memory
+  ribcage -jp fib show
+
+\b
+Memory: live is reachable by a lookup, retired waits until no reader can still be there,
+free is what updates may use. -j adds the segment's geometry, in blocks of 64 bytes.""",
 )
-def show(context: typer.Context) -> None:
+def show(
+    context: typer.Context,
+    memory: Annotated[bool, typer.Option("--memory", help="only where the memory is")] = False,
+) -> None:
     session = session_of(context)
     answer = session.call("fib.show")
-    session.output.answer(answer, _sections(answer))
+    if memory:
+        parts = ("published", "memory", "segment", "rib")
+        answer = {name: answer[name] for name in parts if name in answer}
+    session.output.answer(answer, _memory(answer) if memory else _summary(answer))
 
 
-def _sections(answer: Mapping[str, Any]) -> Iterator[str]:
-    """Every value on a line of its own: what a section holds is the engine's to say."""
-    for name, value in answer.items():
-        if isinstance(value, dict):
-            yield name
-            width = max((len(str(key)) for key in value), default=0)
-            for key, item in value.items():
-                yield f"  {key!s:<{width}}  {_value(str(key), item)}"
-        else:
-            yield f"{name}  {_value(name, value)}"
+def _summary(answer: Mapping[str, Any]) -> Iterator[str]:
+    geometry, published = _section(answer, "geometry"), _section(answer, "published")
+    line = f"generation {published.get('generation')}   strategy {answer.get('strategy')}"
+    yield line + f"   segment {answer.get('segment')}"
+    yield ""
+    rows = []
+    for family in (4, 6):
+        have, most = published.get(f"routes{family}", 0), geometry.get(f"max_routes{family}", 0)
+        share = f"{100 * have / most:.1f} %" if most else "-"
+        engine = _section(answer, "engines").get(f"ipv{family}")
+        rows.append((f"IPv{family}", engine, number(have), number(most), share))
+    yield from table(TABLES, rows, right="ROUTES LIMIT USED")
+    yield ""
+    limits = [
+        f"{plural(published.get(name, 0), word)} of {number(geometry.get(f'max_{name}', 0))}"
+        for name, word in (("groups", "next-hop group"), ("adjacencies", "adjacency"))
+    ]
+    yield "next hops  " + "   ".join(limits).replace("adjacencys", "adjacencies")
+    yield "memory     " + _places(_section(answer, "memory"))
+    rib = _section(answer, "rib")
+    yield (
+        f"RIB        {number(rib.get('rows', 0))} rows of {number(rib.get('max_rows', 0))}   "
+        f"segment {size(rib.get('segment_bytes', 0))}"
+    )
+    yield from _publishing(_section(answer, "publisher"))
 
 
-def _value(name: str, value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool) and _is_bytes(name):
-        return f"{value} ({value / (1 << 20):.1f} MiB)" if value >= 1 << 20 else str(value)
+def _publishing(publisher: Mapping[str, Any]) -> Iterator[str]:
+    """How often control published since it started, and how long from request to publication."""
+    counts = publisher.get("publish_ns")
+    counts = counts if isinstance(counts, list) else []
+    line = f"published  {plural(publisher.get('publishes', 0), 'time')} since control started"
+    if sum(counts):
+        line += f"   p50 {_percentile(counts, 0.5)}   p99 {_percentile(counts, 0.99)}"
+    if publisher.get("refused"):
+        line += f"   refused {plural(publisher['refused'], 'row')}"
+    yield line
+
+
+def _percentile(counts: Sequence[int], share: float) -> str:
+    """The upper end of the power of two the percentile lies in; counts[i]: 2^i ns and more."""
+    left = share * sum(counts)
+    for power, count in enumerate(counts):
+        left -= count
+        if left <= 0:
+            return f"<= {micros(2 ** (power + 1) / 1000)}"
+    return "-"
+
+
+def _memory(answer: Mapping[str, Any]) -> Iterator[str]:
+    published, memory = _section(answer, "published"), _section(answer, "memory")
+    routes = published.get("routes4", 0) + published.get("routes6", 0)
+    each = f" ({memory.get('live', 0) / routes:.0f} B a route)" if routes else ""
+    rib = _section(answer, "rib")
+    places = _places(memory).replace("  retired", f"{each}  retired")
+    rows = [("FIB", plural(routes, "route"), places)]
+    used = f"segment {size(rib.get('segment_bytes'))}  private {size(rib.get('private_bytes'))}"
+    rows.append(("RIB", plural(rib.get("rows", 0), "row"), used))
+    yield from table(("TABLE", "HOLDS", "MEMORY"), rows)
+
+
+def _places(memory: Mapping[str, Any]) -> str:
+    names = ("live", "retired", "free", "high_water", "segment")
+    parts = [f"{name.replace('_', ' ')} {size(memory[name])}" for name in names if name in memory]
+    return "  ".join(parts)
+
+
+def _section(answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = answer.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _value(value: object) -> str:
     if isinstance(value, dict):
-        return "  ".join(f"{key} {_value(str(key), item)}" for key, item in value.items())
+        return "  ".join(f"{key} {_value(item)}" for key, item in value.items())
     if isinstance(value, list):
-        return ", ".join(_value(name, item) for item in value) or "-"
-    return "-" if value is None else str(value)
-
-
-def _is_bytes(name: str) -> bool:
-    return name.endswith("bytes") or name in ("live", "retired", "free", "size", "segment")
+        return ", ".join(_value(item) for item in value) or "-"
+    return "-" if value is None else number(value)
 
 
 @app.command(
@@ -79,11 +145,11 @@ def verify(
 
 def _verdict(answer: Mapping[str, Any], samples: int, seed: int) -> Iterator[str]:
     count = answer.get("count")
-    fib = f"FIB {_value('', answer.get('fib4'))} IPv4 and {_value('', answer.get('fib6'))} IPv6"
+    fib = f"FIB {_value(answer.get('fib4'))} IPv4 and {_value(answer.get('fib6'))} IPv6"
     took = answer.get("seconds")
     took = f" in {micros(took * 1e6)}" if isinstance(took, int | float) else ""
     yield (
-        f"RIB {_value('', answer.get('rib'))}, {fib} ({samples} random lookups, seed {seed}):"
+        f"RIB {_value(answer.get('rib'))}, {fib} ({samples} random lookups, seed {seed}):"
         f" {count} difference{'' if count == 1 else 's'}{took}"
     )
     differences = answer.get("differences") or []
@@ -94,4 +160,4 @@ def _verdict(answer: Mapping[str, Any], samples: int, seed: int) -> Iterator[str
 
 
 def _difference(one: Mapping[str, Any]) -> str:
-    return "  ".join(f"{key} {_value(str(key), value)}" for key, value in one.items())
+    return "  ".join(f"{key} {_value(value)}" for key, value in one.items())

@@ -40,7 +40,7 @@ def load_table(
             with _Progress(session, raw, path) as progress:
                 rows = 0
                 for first_line, text in _chunks(raw, path):
-                    rows += _send(session, identity, first_line, text)
+                    rows += _send(session, identity, path, first_line, text)
                     progress.at(rows)
             timeout = session.patience(COMMIT_TIMEOUT)
             return session.call("route.load.commit", timeout, id=identity, wait=wait)
@@ -49,15 +49,16 @@ def load_table(
             raise
 
 
-def _send(session: Session, identity: object, first_line: int, text: str) -> int:
+def _send(session: Session, identity: object, path: Path, first_line: int, text: str) -> int:
     try:
         answer = session.call("route.load.chunk", session.patience(30.0), id=identity, text=text)
     except RibcageError as error:
-        last = first_line + text.count("\n") - 1
-        where = f"(the chunk is lines {first_line}-{last} of the file)"
-        raise RibcageError(
-            error.code, f"{error.message} {where}", error.hint, error.exit_code
-        ) from None
+        if error.message.startswith("line "):  # the router counts from the first chunk on
+            message = f"{path}: {error.message}"
+        else:
+            last = first_line + text.count("\n") - 1
+            message = f"{error.message} (lines {first_line}-{last} of {path})"
+        raise RibcageError(error.code, message, error.hint, error.exit_code) from None
     rows = answer.get("rows")
     return rows if isinstance(rows, int) else 0
 

@@ -146,11 +146,33 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = 
 
 
 def micros(seconds_or_us: object) -> str:
-    """A number of microseconds for people: "12 us", "2.9 ms", "1.2 s"."""
+    """A number of microseconds for people, three digits: "12 us", "2.9 ms", "1.2 s"."""
     if not isinstance(seconds_or_us, int | float):
         return "?"
     value = float(seconds_or_us)
-    for limit, unit, size in ((1e3, "us", 1.0), (1e6, "ms", 1e3)):
-        if value < limit:
-            return f"{value / size:.3g} {unit}" if value % 1 else f"{value / size:g} {unit}"
-    return f"{value / 1e6:.3g} s"
+    for unit, size in (("us", 1.0), ("ms", 1e3)):
+        if float(f"{value / size:.3g}") < 1000:
+            return f"{value / size:.3g} {unit}"
+    return f"{value / 1e6:.3g} s" if value < 1e9 else f"{value / 1e6:.0f} s"
+
+
+def size(count: object) -> str:
+    """A number of bytes for people: "256 B", "95.0 MiB"."""
+    if not isinstance(count, int | float):
+        return "?"
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024 or unit == "GiB":
+            break
+        value /= 1024
+    return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def number(count: object) -> str:
+    """A count for people: "1,200,000"."""
+    return f"{count:,}" if isinstance(count, int) and not isinstance(count, bool) else str(count)
+
+
+def plural(count: object, noun: str) -> str:
+    """ "1 route", "2 routes"."""
+    return f"{number(count)} {noun}{'' if count == 1 else 's'}"

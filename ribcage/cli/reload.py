@@ -1,5 +1,6 @@
 """`ribcage reload`: gives a running router a new configuration, checked here first."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ Examples:
   ribcage -i r2 reload -c r2.toml
 
 \b
+Without -c: $RIBCAGE_CONFIG, else the file the router was started from.
 Exit 3 when the file has an error: nothing was applied, the running configuration stays."""
 MAX_REQUEST = 60_000  # the router reads lines of 64 KiB
 
@@ -27,7 +29,10 @@ def reload(
     from ribcage.cli.config import read
 
     session = session_of(context)
-    plan, _report = read(session, config)
+    if config is None and not os.environ.get("RIBCAGE_CONFIG"):
+        running = session.call("system.version").get("config")  # what it was started from
+        config = Path(running) if isinstance(running, str) else None
+    plan, report = read(session, config)
     if len(plan.dumps()) > MAX_REQUEST:
         raise RibcageError(
             "E_TOO_LARGE",
@@ -36,4 +41,6 @@ def reload(
             Exit.USAGE,
         )
     answer = session.call("system.reload", session.patience(30.0), plan=plan.to_json())
-    session.output.answer(answer, f'router "{session.names.instance}" has the new configuration')
+    session.output.answer(
+        answer, f'router "{session.names.instance}" takes the new configuration: {report.summary()}'
+    )

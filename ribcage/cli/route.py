@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ribcage.cli import words
-from ribcage.cli.output import micros
+from ribcage.cli.output import micros, plural
 from ribcage.cli.session import Session, session_of, usage
 from ribcage.shared.errors import Exit, RibcageError
 
@@ -38,7 +38,9 @@ def show(
     context: typer.Context,
     prefix: Annotated[str | None, typer.Argument(help="only routes inside this prefix")] = None,
     family: Annotated[int | None, typer.Option(help="4 or 6")] = None,
-    source: Annotated[str | None, typer.Option(help="only this protocol")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="only connected, static, runtime or neighbour routes")
+    ] = None,
     limit: Annotated[int, typer.Option(help="stop after so many (0: all)", min=0)] = 0,
 ) -> None:
     session = session_of(context)
@@ -50,9 +52,9 @@ def show(
     pages = _pages(session, family, wanted, source, left)
     first = next(pages)
     stream = session.output.stream("routes")
-    count = 0
+    count, widths = 0, [18, 0]  # 255.255.255.255/32; only ever wider, whatever a page holds
     for page in (p for group in ([first], pages) for p in group):
-        stream.rows(page, _lines(session, page))
+        stream.rows(page, _lines(session, page, widths))
         count += len(page)
     stream.finish({"count": count})
     if not count and wanted is not None:
@@ -84,12 +86,13 @@ def _pages(
         seen.add(str(cursor))
 
 
-def _lines(session: Session, page: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    width = max((len(str(row.get("dst"))) for row in page), default=0)
+def _lines(session: Session, page: Sequence[Mapping[str, Any]], widths: list[int]) -> Iterator[str]:
     bodies = [_where_to(row) for row in page]
-    body_width = min(60, max((len(body) for body in bodies), default=0))
+    widths[0] = max([widths[0], *(len(str(row.get("dst"))) for row in page)])
+    widths[1] = max([widths[1], *(min(60, len(body)) for body in bodies)])
+    width, body_width = widths
     for row, body in zip(page, bodies, strict=True):
-        workers = row.get("workers") or {}
+        workers = (row.get("workers") or {}) if row.get("selected") else {}
         tail = f"{workers.get('seen', '?')}/{workers.get('of', '?')} workers" if workers else ""
         if row.get("rejected"):
             tail = f"rejected: {row['rejected']}"
@@ -143,14 +146,27 @@ def get(context: typer.Context, dst: Annotated[str, typer.Argument(help="an addr
     session.output.answer(answer, _got(answer))
 
 
+MEANING = {
+    "receive": "the router's own address, left to the host stack",
+    "broadcast": "a network's broadcast address, never forwarded",
+    "glean": "on-link, asked for when a packet comes",
+    "blackhole": "dropped without a word",
+    "unreachable": "dropped, the sender is told host unreachable",
+    "prohibit": "dropped, the sender is told prohibited",
+}
+
+
 def _got(answer: Mapping[str, Any]) -> Iterator[str]:
     kind = answer.get("type", "forward")
     parts = [str(answer.get("dst"))]
-    parts += [str(kind)] if kind != "forward" else []
+    parts += [str(kind)] if kind not in ("forward", "glean") else []
     parts += [f"via {answer['gateway']}"] if answer.get("gateway") else []
     parts += [f"dev {answer['dev']}"] if answer.get("dev") else []
     parts += [f"src {answer['source']}"] if answer.get("source") else []
+    if kind in MEANING:
+        parts.append(f"({MEANING[kind]})")
     line = " ".join(parts) + f"    match {answer.get('prefix')}"
+    line += f" ({answer['protocol']})" if answer.get("protocol") else ""
     ecmp = answer.get("ecmp")
     if isinstance(ecmp, dict) and ecmp.get("of", 1) != 1:
         value = answer.get("hash")
@@ -183,7 +199,14 @@ def add(
     session = session_of(context)
     params = words.route(route)
     answer = session.call("route.add", **params, wait=_wait(wait), dry_run=dry_run or None)
-    session.output.answer(answer, _changed("added", f"add {params['dst']}", answer, dry_run))
+    done = "replaced" if answer.get("replaced", answer.get("replaces")) else "added"
+    text = _changed(
+        done, f"{'replace' if done == 'replaced' else 'add'} {params['dst']}", answer, dry_run
+    )
+    if answer.get("selected") is False:
+        text = f"{done}, but not in use: another route to {params['dst']} is better"
+        text += f" (see: ribcage route show {params['dst']})"
+    session.output.answer(answer, text)
 
 
 @app.command(
@@ -247,7 +270,7 @@ def load(
     vias = [words.nexthop(text) for text in via or ()]
     answer = load_table(session, file, vias, atomic, _wait(wait))
     seconds = answer.get("seconds")
-    text = f"{answer.get('routes')} routes loaded; generation {answer.get('generation')}"
+    text = f"{plural(answer.get('routes'), 'route')} loaded; generation {answer.get('generation')}"
     if isinstance(seconds, int | float):
         text += f" after {micros(seconds * 1e6)}"
     session.output.answer(answer, text)

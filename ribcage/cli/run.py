@@ -56,10 +56,20 @@ def run(
         session.options.instance or os.environ.get("RIBCAGE_INSTANCE") or plan.name
     )
     plan = dataclasses.replace(plan, name=names.instance, teach=plan.teach or teach)
+    if (pid := lock_owner(names.supervisor_lock)) is not None:
+        raise RibcageError(
+            "E_RUNNING",
+            f'router "{names.instance}" is already running, pid {pid}',
+            f"stop it (ribcage -i {names.instance} stop) or choose another --instance",
+            Exit.RUNNING,
+        )
     fd = _plan_fd(plan)
     command = [sys.executable, "-m", "ribcage.roles", "supervisor"]
     command += ["--instance", names.instance, "--plan-fd", str(fd)]
     if not daemon:
+        if session.output.json:  # the one document; what comes later are log lines on stderr
+            document = {"instance": names.instance, "pid": os.getpid(), "ready": False}
+            session.output.answer(document, "")
         sys.stdout.flush()
         sys.stderr.flush()
         os.execv(command[0], command)

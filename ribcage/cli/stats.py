@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ribcage.cli.output import table
+from ribcage.cli.output import number, size, table
 from ribcage.cli.session import Session, session_of
 from ribcage.shared.errors import Exit
 
@@ -17,7 +17,7 @@ Examples:
 \b
 Every packet is accounted for: rx = forwarded + delivered + drops + held, for each worker.
 --check exits 1 when that does not hold."""
-COUNTERS = ("rx", "forwarded", "delivered", "dropped", "held")
+COUNTERS = ("generation", "rx", "forwarded", "delivered", "dropped", "held")
 
 
 def stats(
@@ -47,9 +47,9 @@ def _lines(session: Session, answer: Mapping[str, Any]) -> Iterator[str]:
     ]
     totals = answer.get("totals")
     if isinstance(totals, dict):
-        rows.append(("total", *_row(totals)))
-    header = ("", *(name.upper() for name in COUNTERS))
-    yield from table(header, rows, right=" ".join(header))
+        rows.append(("total", "", *_row(totals)[1:]))
+    header = ("WORKER", *(name.upper() for name in COUNTERS))
+    yield from table(header, rows, right=" ".join(header[1:]))
     yield from _ports(answer.get("ports"))
     good = answer.get("balanced") is True
     word = session.output.paint("ok" if good else "NOT BALANCED", "green" if good else "red")
@@ -58,7 +58,8 @@ def _lines(session: Session, answer: Mapping[str, Any]) -> Iterator[str]:
 
 def _row(counters: Mapping[str, Any]) -> tuple[object, ...]:
     return tuple(
-        dropped(counters) if name == "dropped" else counters.get(name, 0) for name in COUNTERS
+        number(dropped(counters) if name == "dropped" else counters.get(name, 0))
+        for name in COUNTERS
     )
 
 
@@ -67,12 +68,20 @@ def _ports(ports: object) -> Iterator[str]:
         ports = [{"name": name, **(v if isinstance(v, dict) else {})} for name, v in ports.items()]
     if not isinstance(ports, list) or not ports:
         return
-    header = ("PORT", "RX", "RX_BYTES", "TX", "TX_BYTES", "RING_DROPS")
+    header = ("PORT", "LINK", "IN", "IN-BYTES", "OUT", "OUT-BYTES", "RING-DROPS")
     rows = [
-        (port.get("name", port.get("port", "?")), *(port.get(k.lower(), 0) for k in header[1:]))
+        (
+            port.get("name", port.get("port", "?")),
+            {True: "up", False: "down"}.get(port.get("up"), "-"),
+            number(port.get("rx", 0)),
+            size(port.get("rx_bytes", 0)),
+            number(port.get("tx", 0)),
+            size(port.get("tx_bytes", 0)),
+            number(port.get("ring_drops", 0)),
+        )
         for port in ports
         if isinstance(port, dict)
     ]
     yield ""
-    yield from table(header, rows, right=" ".join(header[1:]))
+    yield from table(header, rows, right=" ".join(header[2:]))
     yield ""

@@ -17,12 +17,28 @@ Examples:
 
 def version(context: typer.Context) -> None:
     session = session_of(context)
+    layouts = _layouts()
     document = {
         "version": __version__,
         "json_schema": SCHEMA,
         "plan_schema": PLAN_SCHEMA,
         "python": platform.python_version(),
         "machine": platform.machine(),
+        "layouts": layouts,
     }
     text = f"ribcage {__version__} (Python {platform.python_version()}, {platform.machine()})"
-    session.output.answer(document, text)
+    shown = "  ".join(f"{name} {layout}" for name, layout in layouts.items())
+    session.output.answer(document, [text, f"shared memory layouts: {shown}"])
+
+
+def _layouts() -> dict[str, str]:
+    """The layout id of each segment this build makes; another build's are refused."""
+    from ribcage.shared._core import ffi, lib
+
+    expect = ffi.new("struct segment_expect *")
+    found = {}
+    kinds = {"fib": lib.SEGMENT_FIB, "rib": lib.SEGMENT_RIB, "stats": lib.SEGMENT_STATS}
+    for name, kind in kinds.items():
+        if lib.segment_expected(kind, expect) == 0:
+            found[name] = f"{expect.layout_id:#018x}"
+    return found

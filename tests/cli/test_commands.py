@@ -40,9 +40,10 @@ DROPS = {
                 "balanced": True},
 }  # fmt: skip
 WORKER = {"rx": 10, "forwarded": 7, "delivered": 1, "drops": {"no-route": 2}, "held": 0}
-STATS = {"workers": [{"worker": 0, **WORKER}], "totals": WORKER, "balanced": True,
-         "ports": {"eth1": {"rx": 10, "rx_bytes": 900, "tx": 7, "tx_bytes": 600,
-                            "ring_drops": 0}}}  # fmt: skip
+STATS = {"workers": [{"worker": 0, "generation": 43, **WORKER}], "totals": WORKER,
+         "balanced": True,
+         "ports": [{"name": "eth1", "up": True, "rx": 10, "rx_bytes": 900, "tx": 7,
+                    "tx_bytes": 600, "ring_drops": 0}]}  # fmt: skip
 FOUND = {"dst": "198.51.100.7", "prefix": "198.51.100.0/24", "type": "forward",
          "gateway": "10.0.2.11", "dev": "eth2", "source": "10.0.1.1", "generation": 42,
          "ecmp": {"index": 0, "of": 2}, "hash": 0x5C,
@@ -56,7 +57,29 @@ VERIFIED = {"rib": 5, "fib4": 4, "fib6": 1, "differences": [], "count": 0, "seco
 DIFFERENT = {**VERIFIED, "count": 1,
              "differences": [{"prefix": "198.51.100.0/24", "rib": "10.0.2.10",
                               "fib": None}]}  # fmt: skip
-FIB = {"engine": "multibit", "published": {"generation": 43}, "memory": {"live_bytes": 6 << 20}}
+FIB = {
+    "geometry": {"max_routes4": 1_200_000, "max_routes6": 1000, "max_groups": 32768,
+                 "max_adjacencies": 16384},
+    "published": {"generation": 43, "routes4": 1000, "routes6": 1, "groups": 1, "adjacencies": 2},
+    "memory": {"segment": 2 << 30, "live": 6 << 20, "retired": 256, "free": 1 << 30},
+    "strategy": "epoch", "engines": {"ipv4": "multibit", "ipv6": "multibit"},
+    "segment": "/ribcage.r1.fib",
+    "rib": {"rows": 1003, "max_rows": 5000, "segment_bytes": 7 << 20, "private_bytes": 1024},
+    "publisher": {"publishes": 100, "refused": 0,
+                  "publish_ns": [0] * 10 + [98, 0, 2] + [0] * 27},
+}  # fmt: skip
+FIB_TEXT = """\
+generation 43   strategy epoch   segment /ribcage.r1.fib
+
+FAMILY  ENGINE    ROUTES      LIMIT   USED
+IPv4    multibit   1,000  1,200,000  0.1 %
+IPv6    multibit       1      1,000  0.1 %
+
+next hops  1 next-hop group of 32,768   2 adjacencies of 16,384
+memory     live 6.0 MiB  retired 256 B  free 1.0 GiB  segment 2.0 GiB
+RIB        1,003 rows of 5,000   segment 7.0 MiB
+published  100 times since control started   p50 <= 2.05 us   p99 <= 8.19 us
+"""
 
 
 def test_route_show_prints_one_line_a_route(router: Any, ribcage: Callable[..., Any]) -> None:
@@ -65,11 +88,11 @@ def test_route_show_prints_one_line_a_route(router: Any, ribcage: Callable[..., 
     ran = ribcage("route", "show")
     assert ran.status == 0
     assert ran.out.splitlines() == [
-        "S>* 0.0.0.0/0        via 10.0.2.254 dev eth2  metric 10      2/2 workers",
-        "C>* 10.0.1.0/24      dev eth1                                2/2 workers",
-        "S>* 198.51.100.0/24  via 10.0.2.10 weight 2 | via 10.0.2.11  2/2 workers  stale",
-        "A>q 203.0.113.0/24   blackhole                               1/2 workers",
-        "K   192.0.2.0/24     via 10.9.9.9",
+        "S>* 0.0.0.0/0           via 10.0.2.254 dev eth2  metric 10      2/2 workers",
+        "C>* 10.0.1.0/24         dev eth1                                2/2 workers",
+        "S>* 198.51.100.0/24     via 10.0.2.10 weight 2 | via 10.0.2.11  2/2 workers  stale",
+        "A>q 203.0.113.0/24      blackhole                               1/2 workers",
+        "K   192.0.2.0/24        via 10.9.9.9",
     ]
 
 
@@ -123,25 +146,25 @@ TEXTS = [
     (["explain", "10.0.1.2", "198.51.100.7", "--in", "eth1", "--ttl", "1"], "explain", EXPLAINED, 1,
      " 1 parse     ok           IPv4, 28 bytes\n"
      " 2 ttl       DROP         ttl 1 would become 0\n"
-     " -> ttl-expired; time-exceeded to 10.0.1.2\n"),
+     " -> ttl-expired; ICMP time-exceeded to 10.0.1.2 (unless over the limit)\n"),
     (["drops"], "drops.show", DROPS, 0,
      "REASON        WORKER0  WORKER1  TOTAL  EXAMPLE\n"
      "no-route          118      122    240  10.0.1.2 > 192.0.2.77\n"
      "rx-ring-full        0       31     31  (not kept)\n"
      "balance: rx 1204411 = forwarded 1204140 + delivered 0 + dropped 271 + held 0   ok\n"),
     (["stats", "--check"], "stats.show", STATS, 0,
-     "         RX  FORWARDED  DELIVERED  DROPPED  HELD\n"
-     "worker0  10          7          1        2     0\n"
-     "total    10          7          1        2     0\n"
+     "WORKER   GENERATION  RX  FORWARDED  DELIVERED  DROPPED  HELD\n"
+     "worker0          43  10          7          1        2     0\n"
+     "total                10          7          1        2     0\n"
      "\n"
-     "PORT  RX  RX_BYTES  TX  TX_BYTES  RING_DROPS\n"
-     "eth1  10       900   7       600           0\n"
+     "PORT  LINK  IN  IN-BYTES  OUT  OUT-BYTES  RING-DROPS\n"
+     "eth1  up    10     900 B    7      600 B           0\n"
      "\n"
      "balance: rx = forwarded + delivered + dropped + held   ok\n"),
     (["stats", "--check"], "stats.show", {**STATS, "balanced": False, "ports": {}}, 1,
-     "         RX  FORWARDED  DELIVERED  DROPPED  HELD\n"
-     "worker0  10          7          1        2     0\n"
-     "total    10          7          1        2     0\n"
+     "WORKER   GENERATION  RX  FORWARDED  DELIVERED  DROPPED  HELD\n"
+     "worker0          43  10          7          1        2     0\n"
+     "total                10          7          1        2     0\n"
      "balance: rx = forwarded + delivered + dropped + held   NOT BALANCED\n"),
     (["fib", "verify", "--samples", "100", "--seed", "7"], "fib.verify", VERIFIED, 0,
      "RIB 5, FIB 4 IPv4 and 1 IPv6 (100 random lookups, seed 7): 0 differences in 500 ms\n"),
@@ -149,7 +172,7 @@ TEXTS = [
      "RIB 5, FIB 4 IPv4 and 1 IPv6 (0 random lookups, seed 1): 1 difference in 500 ms\n"
      "  prefix 198.51.100.0/24  rib 10.0.2.10  fib -\n"),
     (["fib", "show"], "fib.show", FIB, 0,
-     "engine  multibit\npublished\n  generation  43\nmemory\n  live_bytes  6291456 (6.0 MiB)\n"),
+     FIB_TEXT),
     (["stop", "--no-wait"], "system.stop", {}, 0, "stopping\n"),
 ]  # fmt: skip
 IDS = [" ".join(case[0]) + f" {case[3]}" for case in TEXTS]
@@ -164,6 +187,18 @@ def test_an_answer_as_text(
     ran = ribcage(*words)
     assert (ran.status, ran.out, ran.err) == (status, text, "")
     assert method in router.methods()
+
+
+def test_memory_alone_says_what_a_route_costs(router: Any, ribcage: Any) -> None:
+    """--memory is two lines, and -j then holds only what they were made of."""
+    router.answers["fib.show"] = FIB
+    assert ribcage("fib", "show", "--memory").out.splitlines()[1:] == [
+        "FIB    1,001 routes  live 6.0 MiB (6285 B a route)  retired 256 B  free 1.0 GiB"
+        "  segment 2.0 GiB",
+        "RIB    1,003 rows    segment 7.0 MiB  private 1.0 KiB",
+    ]
+    document = ribcage("-j", "fib", "show", "--memory").document
+    assert set(document) == {"schema", "published", "memory", "segment", "rib"}
 
 
 @pytest.mark.parametrize(("words", "method", "answer", "status", "text"), TEXTS, ids=IDS)

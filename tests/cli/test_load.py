@@ -52,7 +52,7 @@ def test_a_table_arrives_whole(packed: str, loader: Loader, ribcage: Any, tmp_pa
     path.write_bytes(pack(TABLE.encode()))
     ran = ribcage("route", "load", path, "--via", "10.0.2.9", "--via", "10.0.2.10", "--atomic")
     assert (ran.status, ran.err) == (0, "")
-    assert ran.out == "5000 routes loaded; generation 7 after 250 ms\n"
+    assert ran.out == "5,000 routes loaded; generation 7 after 250 ms\n"
     assert loader.text == TABLE
     assert loader.chunks > 1
     begin = {"source": "runtime", "vias": ["10.0.2.9", "10.0.2.10"], "atomic": True}
@@ -97,7 +97,7 @@ def test_what_is_no_table_is_refused_and_given_up(
 def test_a_refused_chunk_names_the_lines_of_the_file(
     loader: Loader, ribcage: Any, tmp_path: Path
 ) -> None:
-    """The router counts within a chunk; people count within the file."""
+    """The router counts from the first chunk on; the file is named beside its line."""
 
     def refuse(params: dict[str, Any]) -> dict[str, Any]:
         raise loader.router.refuse("E107", "line 3: host bits", 2, "10.0.2.0/24")
@@ -107,7 +107,7 @@ def test_a_refused_chunk_names_the_lines_of_the_file(
     path.write_text(TABLE[:140])
     error = ribcage("-j", "route", "load", path).document["error"]
     assert error["code"] == "E107"
-    assert "(the chunk is lines 1-" in error["message"]
+    assert error["message"] == f"{path}: line 3: host bits"
     assert loader.router.methods()[-1] == "route.load.abort"
 
 
