@@ -59,9 +59,9 @@ With `-j` standard output holds exactly one document, whatever happens; `-p` ind
 - `{{"schema": 1, "error": {{"code", "message", "hint"}}}}` is a failure; `code` is one of
   [errors.md](errors.md). `config check`, `run` and `reload` add `file`, `errors`, `warnings` and
   `problems` (`code`, `severity`, `message`, `hint`, `file`, `line`, `column`, `length`, `source`).
-- `route show` writes its list while it arrives: `{{"schema": 1, "routes": [...], "count": n}}`. When
-  something fails after the first row, the list is closed and `error` stands beside it, and `count`
-  is missing.
+- `route show` writes its list while it arrives: `{{"schema": 1, "routes": [...], "count": n}}`.
+  When something fails after the first row, the list is closed, `error` stands beside it, and
+  `count` is missing.
 - Names are iproute2's where it has one: `dst`, `gateway`, `dev`, `metric`, `protocol`. Times end in
   `_ns` (CLOCK_MONOTONIC), `_us` or are `seconds`; sizes are bytes; 64-bit numbers may exceed 2^53.
 - `config compile --plan` prints the bare plan, without `schema` of the command around it.
