@@ -91,7 +91,7 @@ class WriterGuard:
                     "E_WRITER_BUSY",
                     f"the writer's semaphore was not free within {BATCH_WAIT:g} s, although this "
                     "process owns the segments",
-                    hint="some other program took it; `ribcage show ipc` names it",
+                    hint="some other program took it; `fuser /dev/shm/sem.*` names it",
                     exit_code=Exit.TIMEOUT,
                 ) from None
 

@@ -1,4 +1,4 @@
-"""`ribcage help [COMMAND ...]`, `ribcage help drop REASON`."""
+"""`ribcage help [COMMAND ...]`, `ribcage help drop REASON`, `ribcage help error CODE`."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -10,18 +10,25 @@ from ribcage.cli.session import session_of, usage
 HELP = """\b
 Examples:
   ribcage help route add
-  ribcage help drop no-route"""
+  ribcage help drop no-route
+  ribcage help error E107"""
 
 
 def help_(
     context: typer.Context,
-    topic: Annotated[list[str] | None, typer.Argument(help="a command, or: drop REASON")] = None,
+    topic: Annotated[
+        list[str] | None, typer.Argument(help="a command, or: drop REASON, error CODE")
+    ] = None,
 ) -> None:
     session = session_of(context)
     words = topic or []
     if words[:1] == ["drop"]:
         name, text = _drop(words[1:])
         session.output.answer({"drop": name, "help": text}, f"{name}: {text}")
+        return
+    if words[:1] == ["error"]:
+        name, text = _error(words[1:])
+        session.output.answer({"error_code": name, "help": text}, f"{name}: {text}")
         return
     text = _command(context, words)
     session.output.answer({"help": text}, text)
@@ -37,7 +44,23 @@ def _drop(words: Sequence[str]) -> tuple[str, str]:
         guess = closest(words[0], REASONS) or closest(words[0].replace("_", "-"), REASONS)
         hint = f"did you mean {guess}?" if guess else f"one of: {', '.join(REASONS)}"
         raise usage(f"there is no drop reason {words[0][:40]!r}", hint)
-    return words[0], REASONS[words[0]]
+    reason = REASONS[words[0]]
+    return words[0], f"{reason.what}\n  {reason.why}\n  To do: {reason.do}"
+
+
+def _error(words: Sequence[str]) -> tuple[str, str]:
+    from ribcage.cli.codes import CODES
+    from ribcage.controlplane.config.suggest import closest
+
+    if len(words) != 1:
+        raise usage("which error code?", "such as E107 or E_NO_DAEMON; docs/errors.md has them all")
+    code = words[0].strip("[]").upper()
+    if code not in CODES:
+        guess = closest(code, CODES) or closest(f"E_{code}", CODES)
+        hint = f"did you mean {guess}?" if guess else "docs/errors.md has them all"
+        raise usage(f"there is no error code {words[0][:40]!r}", hint)
+    meaning, remedy = CODES[code]
+    return code, f"{meaning}\n  To do: {remedy}"
 
 
 def _command(context: typer.Context, words: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """`ribcage version`: what is installed here, for reports and for comparing two builds."""
 
 import platform
+from typing import Annotated, Any
 
 import typer
 
@@ -12,23 +13,30 @@ from ribcage.shared.plan import SCHEMA as PLAN_SCHEMA
 HELP = """\b
 Examples:
   ribcage version
-  ribcage version -j"""
+  ribcage version -j --layouts"""
 
 
-def version(context: typer.Context) -> None:
+def version(
+    context: typer.Context,
+    layouts: Annotated[
+        bool, typer.Option("--layouts", help="and the layout ids of shared memory")
+    ] = False,
+) -> None:
     session = session_of(context)
-    layouts = _layouts()
-    document = {
+    document: dict[str, Any] = {
         "version": __version__,
         "json_schema": SCHEMA,
         "plan_schema": PLAN_SCHEMA,
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "layouts": layouts,
     }
     text = f"ribcage {__version__} (Python {platform.python_version()}, {platform.machine()})"
-    shown = "  ".join(f"{name} {layout}" for name, layout in layouts.items())
-    session.output.answer(document, [text, f"shared memory layouts: {shown}"])
+    lines = [text]
+    if layouts:  # imports the compiled module, which the plain question does without
+        document["layouts"] = found = _layouts()
+        shown = "  ".join(f"{name} {layout}" for name, layout in found.items())
+        lines.append(f"shared memory layouts: {shown}")
+    session.output.answer(document, lines)
 
 
 def _layouts() -> dict[str, str]:

@@ -1,0 +1,90 @@
+"""The pages of docs/ say what the programs do: each is generated, complete, and its files exist."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from ribcage.shared.stats import REASONS as COUNTED
+
+from ribcage.cli.codes import CODES, GROUPS
+from ribcage.cli.reasons import REASONS
+
+ROOT = Path(__file__).resolve().parent.parent
+PLANES = ("ribcage", "controlplane", "dataplane", "shared")
+CODE = re.compile(r"E_[A-Z_]+|[EW]\d{3}")
+
+
+def test_the_generated_pages_are_not_stale() -> None:
+    """docs/cli.md, errors.md and drops.md equal what docs/pages.py writes now."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "docs" / "pages.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_error_code_in_the_sources_is_explained_and_no_other() -> None:
+    """A code that somebody may meet has a line in docs/errors.md; a line has a code."""
+    found = set()
+    for plane in PLANES:
+        for path in (ROOT / plane).rglob("*.py"):
+            if path.name == "codes.py":
+                continue
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    found |= {node.value} if CODE.fullmatch(node.value) else set()
+    assert len(found) > 80
+    assert found == set(CODES)
+    assert sum(len(group) for group in GROUPS.values()) == len(CODES)
+
+
+def test_every_drop_reason_is_explained_and_no_other() -> None:
+    """What, why and what to do, for each reason that the workers count."""
+    assert set(REASONS) == set(COUNTED.values())
+    assert all(reason.what and reason.why and reason.do for reason in REASONS.values())
+
+
+def test_every_page_and_file_that_a_page_links_to_exists() -> None:
+    """Links in README.md and docs/ point at files that are there."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    missing = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+        if not (page.parent / target).exists()
+    ]
+    assert missing == []
+
+
+def test_every_decision_has_its_parts_and_number() -> None:
+    """Numbers without a gap; a question, a choice, and what would change our mind."""
+    records = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+    assert [int(record.name[:4]) for record in records] == list(range(1, len(records) + 1))
+    for record in records:
+        text = record.read_text()
+        assert text.startswith(f"# {record.name[:4]}: "), record.name
+        for part in ("**Question.**", "**Choice.**", "**What would change our mind.**"):
+            assert part in text, f"{record.name} has no {part}"
+
+
+def test_commands_the_texts_tell_to_type_exist() -> None:
+    """Each `ribcage ...` in README and docs begins with words the parser knows."""
+    from typer.main import get_command
+
+    from ribcage.cli.app import build
+
+    root = get_command(build())
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    unknown = []
+    for page in pages:
+        for line in re.findall(r"^(?:sudo )?\.venv/bin/ribcage ([^#\n`]+)", page.read_text(), re.M):
+            words = [w for w in re.sub(r"-i \S+", "", line).split() if not w.startswith("-")]
+            first = getattr(root, "commands", {}).get(words[0])
+            below = getattr(first, "commands", None)
+            if first is None or (below is not None and words[1] not in below):
+                unknown.append(f"{page.name}: {line}")
+    assert unknown == []
