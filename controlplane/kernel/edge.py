@@ -120,10 +120,7 @@ class KernelEdge:
         )
         loop.add_reader(self._monitor.fileno(), self._monitor.read)
         self._monitor.resync()
-        try:
-            await asyncio.wait_for(self._synced.wait(), START_TIMEOUT)
-        except TimeoutError:
-            problems.append(f"netlink: no complete dump within {START_TIMEOUT:.0f} s")
+        problems += await self._told()
         async with self._busy, AsyncIPRoute() as route:
             problems += await self._pair.ensure(route, DEFAULT_MTU)
         problems += await self._apply_filter()
@@ -137,6 +134,7 @@ class KernelEdge:
 
         An interface that does not exist is brought up when it appears (also after it was
         deleted and made anew). Returns problems; the other ports are configured all the same.
+        When it returns, what exists on the ports has been told, neighbours included.
         ValueError for an address that is none: the plan was checked before.
         """
         for interface in interfaces:
@@ -164,9 +162,20 @@ class KernelEdge:
                 problems += await self._host_side(route)
             problems += await self._apply_filter()
         if self._monitor is not None:
-            # Neighbours of ports that are new were heard and not kept.
+            # Neighbours of ports that are new were heard and not kept. An heir that went on
+            # without them would take every adjacency of its predecessor away for a moment.
+            self._synced.clear()
             self._monitor.resync((RTM_GETLINK, RTM_GETADDR, RTM_GETNEIGH))
+            problems += await self._told()
         return problems
+
+    async def _told(self) -> list[str]:
+        """Waits for the dumps that were asked for."""
+        try:
+            await asyncio.wait_for(self._synced.wait(), START_TIMEOUT)
+        except TimeoutError:
+            return [f"netlink: no complete dump within {START_TIMEOUT:.0f} s"]
+        return []
 
     async def stop(self) -> list[str]:
         """Close, then take back all that the journal holds. Returns what could not be."""
@@ -279,7 +288,8 @@ class KernelEdge:
             self._tell(self._links.sweep_addresses(generation))
         elif kind == RTM_GETNEIGH:
             self._tell(self._neighbours.sweep(generation))
-            self._synced.set()
+            if self._monitor is not None and self._monitor.synced:
+                self._synced.set()
 
     def _tell(self, events: list[Event]) -> None:
         for event in events:

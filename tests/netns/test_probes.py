@@ -65,3 +65,15 @@ def test_transfer_proves_both_directions_by_digest(lab: Lab) -> None:
     assert seen["client"]["sent_sha256"] == seen["server"]["received_sha256"]
     assert seen["server"]["sent_sha256"] == seen["client"]["received_sha256"]
     assert seen["client"]["sent_sha256"] != seen["server"]["sent_sha256"]
+
+
+def test_a_stream_of_many_flows_tells_each_of_them(lab: Lab) -> None:
+    """Source ports take turns; sums and single flows agree, in both families."""
+    for target in ("10.0.2.2", "2001:db8:2::2"):
+        with Stream(lab.nodes["h1"], lab.nodes["h2"], target, rate=1000, flows=4) as stream:
+            stream.carried(0.3)
+        result = stream.result
+        assert sorted(result.flows) == [20_000, 20_001, 20_002, 20_003]
+        assert sum(flow.sent for flow in result.flows.values()) == result.sent
+        assert sum(flow.received for flow in result.flows.values()) == result.received
+        assert all(flow.lost == 0 and flow.sent > 20 for flow in result.flows.values())
