@@ -161,7 +161,9 @@ class Links:
         kind = self._wanted(name)
         self._refresh_local()
         if link is None or kind is None:
-            if before is not None and (self.settled or link is not None):
+            # Before `settle` a predecessor's port stays, whatever is not known yet: the host
+            # port's name is not, when its link is told.
+            if before is not None and self.settled:
                 self._drop(before, t0)
             return
         index = core.topology.index_for(name)

@@ -125,6 +125,7 @@ class Stream:
         _await_ready(self._receiver)
         rate = ("--rate", str(self._rate), "--flows", str(self._flows))
         self._sender = _start(self._nodes[0], "stream", "send", self._address, *port, *rate)
+        _await_ready(self._sender)
         return self
 
     def carried(self, seconds: float) -> None:

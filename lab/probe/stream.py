@@ -3,7 +3,7 @@
     python -m ribcage.lab.probe.stream receive --bind 10.0.2.2 --port 9000
     python -m ribcage.lab.probe.stream send 10.0.2.2 --port 9000 --rate 2000 --flows 16
 
-Both run until their standard input closes; the receiver first prints the line `ready`. With
+Both print the line `ready` when they begin, and run until their standard input closes. With
 `--flows N` the sender uses N source ports in turn (`--source-port` and the following), so that
 the workers of a router share the stream. The sender prints {"sent", "late_ms", "flows"}; the
 receiver waits `--linger` seconds for stragglers and prints {"received", "missing",
@@ -90,6 +90,7 @@ def send(
             sock.connect((target, port))
             socks.append((own, sock))
         turns = itertools.cycle(socks)
+        print("ready", flush=True)
         start = time.monotonic()
         while True:
             due = start + sent / rate

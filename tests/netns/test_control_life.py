@@ -30,7 +30,7 @@ ECHO = """
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.bind(("203.0.113.5", 9999))
-print("bound", flush=True)
+print("ready", flush=True)
 while True:
     data, peer = s.recvfrom(2000)
     s.sendto(data, peer)
@@ -117,8 +117,7 @@ def test_killed_control_loses_nothing_and_stop_leaves_nothing(life: Router) -> N
     """A route added at run time carries packets; after kill -9 of control the standby answers,
     the route is still there and used, RIB and FIB agree; after stop no object is left."""
     echo = life.h2.popen([sys.executable, "-c", ECHO], stdout=subprocess.PIPE)
-    assert echo.stdout is not None
-    assert echo.stdout.readline() == b"bound\n"
+    assert echo.stdout is not None and echo.stdout.readline() == b"ready\n"
     call = life.client.call
     added = call("route.add", {"dst": "203.0.113.0/24", "nexthops": [{"via": "10.0.2.2"}]})
     assert added["workers"] == {"seen": 2, "of": 2}
@@ -143,8 +142,7 @@ def test_killed_control_loses_nothing_and_stop_leaves_nothing(life: Router) -> N
     assert rows["203.0.113.0/24"]["in_fib"]
 
     echo.kill()
-    echo.wait()
-    echo.stdout.close()
+    echo.communicate()
     call("system.stop")
     assert life.process.wait(WAIT) == 0, life.log.read_text()
     assert life.r1.run(["ls", "/dev/shm"]).stdout == ""

@@ -47,6 +47,18 @@ def test_trace_lists_every_router_in_order(lab: Lab, target: str, path: list[str
     assert seen["reached"]
 
 
+def test_a_stream_of_many_flows_tells_each_of_them(lab: Lab) -> None:
+    """Source ports take turns; sums and single flows agree, in both families."""
+    for target in ("10.0.2.2", "2001:db8:2::2"):
+        with Stream(lab.nodes["h1"], lab.nodes["h2"], target, rate=1000, flows=4) as stream:
+            stream.carried(0.3)
+        result = stream.result
+        assert sorted(result.flows) == [20_000, 20_001, 20_002, 20_003]
+        assert sum(flow.sent for flow in result.flows.values()) == result.sent
+        assert sum(flow.received for flow in result.flows.values()) == result.received
+        assert all(flow.lost == 0 and flow.sent > 20 for flow in result.flows.values())
+
+
 def test_stream_counts_what_a_cut_link_loses(lab: Lab) -> None:
     """The stream sees loss when there is loss: a link that goes down in the middle."""
     with Stream(lab.nodes["h1"], lab.nodes["h2"], "10.0.2.2", rate=1000) as stream:

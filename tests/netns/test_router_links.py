@@ -40,6 +40,11 @@ def restored(built: Rig) -> None:
     wait_for("restored", lambda: in_fib(built) >= HANGING)
 
 
+def opened(built: Rig) -> int:
+    """How often a worker was given a ring of eth2."""
+    return sum("name=eth2" in line for line in built.log_lines("port.add"))
+
+
 def h2_again(built: Rig) -> None:
     """h2's end lost its IPv6 addresses and routes with the link."""
     built.h2.ip(
@@ -96,12 +101,14 @@ def test_an_interface_deleted_and_made_again_forwards_again(built: Rig) -> None:
     """Another ifindex, another MAC, new rings; the configured addresses are set again; the
     counters go on and balance."""
     for _ in range(2):
+        rings = opened(built)
         with Stream(built.h1, built.h2, "10.0.2.2", flows=FLOWS):
             built.r1.ip("link del eth2")  # under traffic
             withdrawn(built)
         built.lab.link("r1", "eth2", "h2", "eth0")
         h2_again(built)
         restored(built)
+        wait_for("its rings", lambda rings=rings: opened(built) == rings + 2)
         for target in ("10.0.2.2", "10.0.3.2", "2001:db8:3::2"):
             built.echo(target)
         carried = built.received()
@@ -123,6 +130,7 @@ def test_a_router_started_before_its_interface_takes_it_when_it_comes(tmp_path: 
         built.lab.link("r1", "eth2", "h2", "eth0")
         h2_again(built)
         restored(built)
+        wait_for("its rings", lambda: opened(built) == 2)
         built.echo("10.0.3.2")
         built.balanced()
         built.r1.ip("link del eth2")
