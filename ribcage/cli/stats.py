@@ -72,7 +72,7 @@ def _ports(ports: object) -> Iterator[str]:
     rows = [
         (
             port.get("name", port.get("port", "?")),
-            {True: "up", False: "down", None: "-"}[port.get("up")],
+            "up" if port.get("up") else "down",
             number(port.get("rx", 0)),
             size(port.get("rx_bytes", 0)),
             number(port.get("tx", 0)),

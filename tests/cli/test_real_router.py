@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ribcage.lab.demo import CONFIG
 from ribcage.lab.namespaces import Lab, available
-from ribcage.lab.router import Router
+from ribcage.lab.router import Router, wait_for
 from ribcage.lab.topologies import demo as demo_topology
 from ribcage.shared.management import ManagementClient
 
@@ -185,10 +185,9 @@ def test_a_running_router_is_not_started_twice(real: Router, run: Callable[..., 
 
 def test_a_killed_worker_shows_in_ps(real: Router, run: Callable[..., Any]) -> None:
     """How the last one ended is in the JSON; the restart is counted in the text."""
-    with_pid = real.pid("worker", 1)
-    real.kill("worker", 1)
-    processes = real.wait_ready()
-    assert with_pid not in {p["pid"] for p in processes}
+    old = real.kill("worker", 1)
+    wait_for("a new worker 1", lambda: real.pid("worker", 1) != old)
+    real.wait_ready()
     document = run("-j", "ps").document
     worker = next(p for p in document["processes"] if (p["role"], p["index"]) == ("worker", 1))
     assert worker["restarts"] == 1 and "SIGKILL" in worker["last_exit"]
