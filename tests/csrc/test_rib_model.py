@@ -139,7 +139,8 @@ class RibMachine(RuleBasedStateMachine):
 
     @rule()
     def reopen(self) -> None:
-        """A successor finds everything but what is private, and sees nothing to mend."""
+        """A successor finds everything but what is private, sees nothing to mend, and publishes
+        what its predecessor perhaps had not."""
         lib.rib_close(self.rib._rib)
         self.rib = Rib(self.memory, False)
         # A set died and its prefixes wait to be judged again: the heir judges the newest at once.
@@ -147,6 +148,12 @@ class RibMachine(RuleBasedStateMachine):
         assert self.rib.recovery.rows == len(self.want)
         if self.rib.recovery.reselect:
             self.judged = False
+        rows, cursor = ffi.new("struct route_row[8]"), 0
+        while True:
+            filled, cursor = self.rib.pending(rows, 8, cursor)
+            if filled == 0:
+                break
+            self.take([unpack_row(rows[i]) for i in range(filled)])
 
     @rule()
     def listing_begins(self) -> None:
