@@ -32,12 +32,16 @@ def changes(draw: st.DrawFn, family: int) -> Route:
     return Route(draw(prefixes(family)), draw(st.integers(0, GROUPS)))
 
 
+# Twenty steps of at most forty rows: no run reaches the limit, which has tests of its own.
+ROOMY = FibParams(max_routes4=1000, max_routes6=1000, max_groups=64, max_adjacencies=64)
+
+
 class FibMachine(RuleBasedStateMachine):
     """Adds, replaces, withdraws, publishes, takes over; both families live in one segment."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.fib = FibMemory()
+        self.fib = FibMemory(ROOMY)
         self.fib.groups(range(1, GROUPS + 1))
         self.golden = Golden()
         self.generation = 0
