@@ -44,7 +44,7 @@ class Roles:
 class Limits:
     """Deadlines in seconds. Generous ones guard against hangs, not against slow machines."""
 
-    adoption: float = 1.0  # how long a successor waits for the living to say hello
+    adoption: float = 3.0  # how long a successor waits for the living to say hello
     start: float = 30.0  # from having all it needs to `ready`
     stop_control: float = 5.0  # undoing nft rules and sysctls included
     stop_workers: float = 2.0
