@@ -93,11 +93,7 @@ class KernelEdge:
         self._keeper.begin(journal, settings)
         self._guard = ForwardingGuard(settings, self._links, self._hearing.emit, self._log)
         self._listen(journal)
-        try:
-            async with asyncio.timeout(START_TIMEOUT):
-                await self._hearing.synced.wait()
-        except TimeoutError:
-            problems.append(f"netlink: no complete dump within {START_TIMEOUT:g} s")
+        problems += await self._told()
         problems += await self._keeper.make_host_port()
         self._keeper.run()
         return problems
@@ -134,9 +130,21 @@ class KernelEdge:
             if link is not None:
                 self._hearing.tell(self._neighbours.lose_port(link.ifindex))
         if self._monitor is not None:
-            # Neighbours of ports that are new were heard and not kept.
+            # Neighbours of ports that are new were heard and not kept. An heir that went on
+            # without them would take every adjacency of its predecessor away for a moment.
+            self._hearing.synced.clear()
             self._monitor.resync((RTM_GETLINK, RTM_GETADDR, RTM_GETNEIGH))
+            problems += await self._told()
         return problems
+
+    async def _told(self) -> list[str]:
+        """Waits for the dumps that were asked for."""
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
+                await self._hearing.synced.wait()
+        except TimeoutError:
+            return [f"netlink: no complete dump within {START_TIMEOUT:g} s"]
+        return []
 
     async def stop(self) -> list[str]:
         """Close, then take back all that the journal holds. Returns what could not be.
