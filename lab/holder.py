@@ -1,18 +1,38 @@
 """Keeps a lab's namespaces and ends whatever still runs in them. A script, not a module.
 
 Started by `ribcage.lab.namespaces` inside the lab's own user, mount and IPC namespace, with the
-creator's pipe as standard input. Each line `net INODE` names a network namespace of the lab.
+creator's pipe as standard input. Each line `net PID INODE` names a network namespace of the lab
+and the process that holds it; `held` is the answer once a descriptor of ours keeps it too. Members
+are known by the inode number, which thus cannot become another lab's while this script runs (the
+kernel gives the lowest free number, and the other holders go at the same end of file).
 End of file means that the creator closed the lab or was killed: every process found in one of
 those namespaces gets SIGKILL, until none is left, and then the holder goes too. It touches no
-other process: a namespace inode belongs to this lab alone while the holder lives.
+other process.
 """
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+
+
+def hold(pid: int, inode: int) -> bool:
+    """Keeps the network namespace of `pid` open as long as this process lives.
+
+    Not if the process is gone with its killed creator, which then ran nothing in that node, as it
+    waits for our answer first; nor if its pid is somebody else's by now.
+    """
+    try:
+        descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    if os.fstat(descriptor).st_ino == inode:
+        return True
+    os.close(descriptor)
+    return False
 
 
 def members(inodes: set[int]) -> list[int]:
@@ -63,7 +83,11 @@ def main() -> None:
     for line in sys.stdin:
         word, _, value = line.partition(" ")
         if word == "net":
-            inodes.add(int(value))
+            pid, inode = (int(number) for number in value.split())
+            if hold(pid, inode):
+                inodes.add(inode)
+            with contextlib.suppress(BrokenPipeError):  # killed meanwhile: the input ends too
+                os.write(1, b"held\n")
     end(inodes)
 
 

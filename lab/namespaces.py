@@ -194,11 +194,14 @@ class Lab:
         # cat says by its echo that it runs in the new namespace, and leaves at end of file.
         command = [*self._nsenter(self._base.pid), "--", "unshare", "-n", "--", "cat"]
         node = Node(self, name, self._hold(command, b"ready\n"))
+        self.nodes[name] = node
         inode = Path(f"/proc/{node.pid}/ns/net").stat().st_ino
         stdin = _pipe(self._base.stdin)
-        stdin.write(f"net {inode}\n".encode())
+        stdin.write(f"net {node.pid} {inode}\n".encode())
         stdin.flush()
-        self.nodes[name] = node
+        # Nothing runs in the node before the holder has it: it could not be found and ended.
+        if _pipe(self._base.stdout).readline() != b"held\n":
+            raise LabError(f"node {name}: the lab's holder is gone")
         node.sysctl(0, "net/ipv6/conf/default/accept_dad")
         node.ip("link set lo up")
         return node

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from ribcage.lab import topologies
-from ribcage.lab.namespaces import Lab, LabError, available
+from ribcage.lab.namespaces import Lab, LabError, Node, available
 
 pytestmark = [
     pytest.mark.netns,
@@ -138,6 +138,46 @@ def test_a_call_dies_with_its_caller(user: bool | None) -> None:
     for descriptor in watched:
         assert select.select([descriptor], [], [], max(0, deadline - time.monotonic()))[0]
         os.close(descriptor)
+
+
+def test_the_holder_keeps_every_nodes_namespace() -> None:
+    """Its descriptors outlast the node's own process, so no other lab gets the inode number."""
+    with Lab() as lab:
+        nodes = [lab.node("a"), lab.node("b")]
+        wanted = {inode(node.pid) for node in nodes}
+        files = Path(f"/proc/{lab._base.pid}/fd").iterdir()
+        assert wanted <= {file.stat().st_ino for file in files}
+
+
+def sleeper(node: Node) -> subprocess.Popen[str]:
+    """A process that surely is in the node: until nsenter has entered it is in none."""
+    process = node.popen(["sh", "-c", "echo in; exec sleep 600"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "in\n"
+    process.stdout.close()
+    return process
+
+
+@pytest.mark.parametrize("whose", ["nobody", "another"])
+def test_a_node_whose_process_is_gone_keeps_no_other_alive(whose: str) -> None:
+    """A creator killed amid `node`: the pid is gone, or by now of a process elsewhere, and the
+    other nodes' processes end all the same; the one elsewhere is left alone."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with Lab() as other:  # elsewhere: another lab, so that a wrong holder harms nobody else
+        outside = sleeper(other.node("b"))
+        with Lab() as lab:
+            child = sleeper(lab.node("a"))
+            stdin, stdout = lab._base.stdin, lab._base.stdout
+            assert stdin is not None
+            assert stdout is not None
+            pid = gone.pid if whose == "nobody" else other.nodes["b"].pid
+            stdin.write(f"net {pid} 1\n".encode())
+            stdin.flush()
+            assert stdout.readline() == b"held\n"
+        assert child.wait(timeout=5) == -signal.SIGKILL
+        assert outside.poll() is None
+    outside.wait(timeout=5)
 
 
 def test_dev_shm_is_the_labs_own() -> None:
