@@ -61,7 +61,19 @@ uint32_t port_closed_program(struct port_instruction *out)
     return p.length;
 }
 
-/* The hash lives in X. X = (X ^ word at `offset`) * GOLDEN. */
+/* Each end of a flow, its address and port, is hashed alone into a cell of the program's memory;
+ * the two are added, so that both directions of a flow have the same sum and the same worker. */
+enum end { SOURCE = 0, TARGET = 1 };
+
+/* A = X ^ X >> bits. */
+static void fold(struct program *p, uint32_t bits)
+{
+    emit(p, BPF_MISC | BPF_TXA, 0, 0, 0);
+    emit(p, BPF_ALU | BPF_RSH | BPF_K, bits, 0, 0);
+    emit(p, BPF_ALU | BPF_XOR | BPF_X, 0, 0, 0);
+}
+
+/* X = (X ^ word at `offset`) * GOLDEN. */
 static void mix_word(struct program *p, uint32_t offset)
 {
     emit(p, BPF_LD | BPF_W | BPF_ABS, offset, 0, 0);
@@ -70,17 +82,40 @@ static void mix_word(struct program *p, uint32_t offset)
     emit(p, BPF_MISC | BPF_TAX, 0, 0, 0);
 }
 
+/* One address of `words` words, folded: the sum of two ends must not be their addresses' sum times
+ * a constant, or all pairs of hosts with one sum would have one worker. */
+static void hash_address(struct program *p, uint32_t offset, uint32_t words, uint32_t cell)
+{
+    emit(p, BPF_LDX | BPF_W | BPF_IMM, 0, 0, 0);
+    for (uint32_t i = 0; i < words; i++)
+        mix_word(p, offset + i * 4);
+    fold(p, 15);
+    emit(p, BPF_ST, cell, 0, 0);
+}
+
+/* Mixes the port in A into M[cell]. */
+static void hash_port(struct program *p, uint32_t cell)
+{
+    emit(p, BPF_LDX | BPF_W | BPF_MEM, cell, 0, 0);
+    emit(p, BPF_ALU | BPF_ADD | BPF_X, 0, 0, 0);
+    emit(p, BPF_ALU | BPF_MUL | BPF_K, GOLDEN, 0, 0);
+    emit(p, BPF_MISC | BPF_TAX, 0, 0, 0);
+    fold(p, 15);
+    emit(p, BPF_ST, cell, 0, 0);
+}
+
 /* Multiplying moves bits up only, and the modulo of the kernel looks at the low ones: the two
  * rounds of MurmurHash3's finalizer, then the upper half, which all bits have reached. */
 static void finish(struct program *p)
 {
-    emit(p, BPF_MISC | BPF_TXA, 0, 0, 0);
-    emit(p, BPF_ALU | BPF_RSH | BPF_K, 16, 0, 0);
-    emit(p, BPF_ALU | BPF_XOR | BPF_X, 0, 0, 0);
+    emit(p, BPF_LD | BPF_W | BPF_MEM, SOURCE, 0, 0);
+    emit(p, BPF_LDX | BPF_W | BPF_MEM, TARGET, 0, 0);
+    emit(p, BPF_ALU | BPF_ADD | BPF_X, 0, 0, 0);
+    emit(p, BPF_MISC | BPF_TAX, 0, 0, 0);
+    fold(p, 16);
     emit(p, BPF_ALU | BPF_MUL | BPF_K, 0x85ebca6bu, 0, 0);
     emit(p, BPF_MISC | BPF_TAX, 0, 0, 0);
-    emit(p, BPF_ALU | BPF_RSH | BPF_K, 13, 0, 0);
-    emit(p, BPF_ALU | BPF_XOR | BPF_X, 0, 0, 0);
+    fold(p, 13);
     emit(p, BPF_ALU | BPF_MUL | BPF_K, 0xc2b2ae35u, 0, 0);
     emit(p, BPF_ALU | BPF_RSH | BPF_K, 16, 0, 0);
     if (p->members != 0)
@@ -104,18 +139,16 @@ static uint8_t to_here(const struct program *p, uint32_t at)
 
 static void fanout4(struct program *p)
 {
-    mix_word(p, 12);
-    mix_word(p, 16);
+    hash_address(p, 12, 1, SOURCE);
+    hash_address(p, 16, 1, TARGET);
     uint32_t no_ports = if_ports(p, 9);
     emit(p, BPF_LD | BPF_H | BPF_ABS, 6, 0, 0);
     uint32_t fragment = emit(p, BPF_JMP | BPF_JSET | BPF_K, IPV4_LATER_OR_MORE, 0, 0);
-    emit(p, BPF_STX, 0, 0, 0); /* M[0] = X while X is the header length */
-    emit(p, BPF_LDX | BPF_B | BPF_MSH, 0, 0, 0);
-    emit(p, BPF_LD | BPF_W | BPF_IND, 0, 0, 0);
-    emit(p, BPF_LDX | BPF_W | BPF_MEM, 0, 0, 0);
-    emit(p, BPF_ALU | BPF_XOR | BPF_X, 0, 0, 0);
-    emit(p, BPF_ALU | BPF_MUL | BPF_K, GOLDEN, 0, 0);
-    emit(p, BPF_MISC | BPF_TAX, 0, 0, 0);
+    for (uint32_t end = SOURCE; end <= TARGET; end++) {
+        emit(p, BPF_LDX | BPF_B | BPF_MSH, 0, 0, 0); /* X = header length */
+        emit(p, BPF_LD | BPF_H | BPF_IND, end * 2, 0, 0);
+        hash_port(p, end);
+    }
     p->out[no_ports].jump_false = to_here(p, no_ports);
     p->out[fragment].jump_true = to_here(p, fragment);
     finish(p);
@@ -123,23 +156,20 @@ static void fanout4(struct program *p)
 
 static void fanout6(struct program *p)
 {
-    for (uint32_t offset = 8; offset < 40; offset += 4)
-        mix_word(p, offset);
+    hash_address(p, 8, 4, SOURCE);
+    hash_address(p, 24, 4, TARGET);
     uint32_t no_ports = if_ports(p, 6);
-    mix_word(p, 40);
+    for (uint32_t end = SOURCE; end <= TARGET; end++) {
+        emit(p, BPF_LD | BPF_H | BPF_ABS, 40 + end * 2, 0, 0);
+        hash_port(p, end);
+    }
     p->out[no_ports].jump_false = to_here(p, no_ports);
     finish(p);
 }
 
-uint32_t port_fanout_program(struct port_instruction *out)
-{
-    return port_steer_program(0, out);
-}
-
-uint32_t port_steer_program(uint32_t members, struct port_instruction *out)
+uint32_t port_fanout_program(uint32_t members, struct port_instruction *out)
 {
     struct program p = {out, 0, members};
-    emit(&p, BPF_LDX | BPF_W | BPF_IMM, 0, 0, 0);
     emit(&p, BPF_LD | BPF_B | BPF_ABS, 0, 0, 0);
     emit(&p, BPF_ALU | BPF_RSH | BPF_K, 4, 0, 0);
     uint32_t not4 = emit(&p, BPF_JMP | BPF_JEQ | BPF_K, 4, 0, 0);

@@ -24,7 +24,7 @@ struct port_instruction { /* struct sock_filter */
     uint32_t k;
 };
 
-enum { PORT_PROGRAM_MAX = 96 };
+enum { PORT_PROGRAM_MAX = 160 };
 
 /* Accepts IPv4 and IPv6 frames to this station, broadcast or multicast. It asks the kernel for
  * whom a frame was (SKF_AD_PKTTYPE), so a change of the port's MAC needs no new filter. A frame
@@ -34,12 +34,11 @@ enum { PORT_PROGRAM_MAX = 96 };
 uint32_t port_filter_program(uint32_t kind, struct port_instruction *out);
 /* Accepts nothing: what a member wears until it has joined its fanout group. */
 uint32_t port_closed_program(struct port_instruction *out);
-/* Hash of addresses, and ports of TCP and UDP unless a fragment. Runs at the network header.
- * The kernel takes the result modulo the number of members. skb->hash would be cheaper, but is 0
- * for most of what crosses a veth. */
-uint32_t port_fanout_program(struct port_instruction *out);
-/* The same over the first `members` of the group only: the others get nothing new and run dry.
- * 0: all, as above. */
-uint32_t port_steer_program(uint32_t members, struct port_instruction *out);
+/* Hash of addresses, and ports of TCP and UDP unless a fragment; the same for both directions of
+ * a flow, so that its answers meet the same worker and wake no other. Runs at the network header.
+ * skb->hash would be cheaper, but is 0 for most of what crosses a veth.
+ * `members`: only the first so many of the group get anything, the others run dry; 0: all of
+ * them, the kernel takes the result modulo their number. */
+uint32_t port_fanout_program(uint32_t members, struct port_instruction *out);
 
 #endif

@@ -92,7 +92,7 @@ static int make_group(int fd, uint32_t *fanout_id)
         return -errno;
     *fanout_id = (uint32_t)value;
     struct port_instruction code[PORT_PROGRAM_MAX];
-    return attach(fd, SOL_PACKET, PACKET_FANOUT_DATA, code, port_fanout_program(code));
+    return attach(fd, SOL_PACKET, PACKET_FANOUT_DATA, code, port_fanout_program(0, code));
 }
 
 static int join_fanout(int fd, uint32_t *fanout_id)
@@ -162,5 +162,5 @@ int port_socket_steer(int fd, uint32_t members)
 {
     struct port_instruction code[PORT_PROGRAM_MAX];
     /* The kernel waits for everybody who still runs the old program before it returns. */
-    return attach(fd, SOL_PACKET, PACKET_FANOUT_DATA, code, port_steer_program(members, code));
+    return attach(fd, SOL_PACKET, PACKET_FANOUT_DATA, code, port_fanout_program(members, code));
 }

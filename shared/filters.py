@@ -14,7 +14,7 @@ ANCILLARY_AT = 0xFFFFF000
 ANCILLARY = {0: "proto", 4: "type", 44: "vlan_tci"}
 SIZES = {0x00: "ld", 0x08: "ldh", 0x10: "ldb"}
 ARITHMETIC = {0x00: "add", 0x20: "mul", 0x40: "or", 0x50: "and", 0x60: "lsh", 0x70: "rsh",
-              0xA0: "xor"}  # fmt: skip
+              0x90: "mod", 0xA0: "xor"}  # fmt: skip
 JUMPS = {0x10: "jeq", 0x20: "jgt", 0x30: "jge", 0x40: "jset"}
 
 
@@ -35,11 +35,11 @@ def port_filter(kind: str) -> list[Instruction]:
     return _instructions(out, lib.port_filter_program(number, out))
 
 
-def fanout_program() -> list[Instruction]:
-    """Which worker a packet goes to: its result modulo the number of workers. Starts at the
-    network header."""
+def fanout_program(members: int = 0) -> list[Instruction]:
+    """Which worker a packet goes to: its result modulo the number of workers, or one of the first
+    `members` alone. Starts at the network header."""
     out = ffi.new("struct port_instruction[]", lib.PORT_PROGRAM_MAX)
-    return _instructions(out, lib.port_fanout_program(out))
+    return _instructions(out, lib.port_fanout_program(members, out))
 
 
 def _instructions(array: object, n: int) -> list[Instruction]:
@@ -61,8 +61,8 @@ def _text(line: int, i: Instruction) -> str:
         case 0x01:
             what = {0x00: f"#{i.k}", 0x60: f"M[{i.k}]", 0xA0: f"4*([{i.k}]&0xf)"}
             return f"ldx  {what[i.code & 0xE0]}"
-        case 0x03:
-            return f"stx  M[{i.k}]"
+        case 0x02 | 0x03:
+            return f"{'stx' if i.code & 0x01 else 'st':4} M[{i.k}]"
         case 0x04:
             operand = "x" if i.code & 0x08 else f"#{i.k:#x}"
             return f"{ARITHMETIC[i.code & 0xF0]:4} {operand}"
@@ -77,6 +77,8 @@ def _text(line: int, i: Instruction) -> str:
 
 def _load(i: Instruction) -> str:
     name = SIZES[i.code & 0x18]
+    if i.code & 0xE0 == 0x60:
+        return f"{name:4} M[{i.k}]"
     if i.code & 0xE0 == 0x40:
         return f"{name:4} [x + {i.k}]"
     if i.k >= ANCILLARY_AT:

@@ -35,6 +35,9 @@ def run(program: list[Instruction], packet: bytes, **ancillary: int) -> int:
         group = i.code & 0x07
         if group == 0x00:
             size = {0x00: 4, 0x08: 2, 0x10: 1}[i.code & 0x18]
+            if i.code & 0xE0 == 0x60:
+                a = memory[i.k]
+                continue
             if i.k >= ANCILLARY_AT:
                 a = kernel[i.k - ANCILLARY_AT]
                 continue
@@ -51,11 +54,18 @@ def run(program: list[Instruction], packet: bytes, **ancillary: int) -> int:
                 0x60: memory[i.k & 15],
                 0xA0: 4 * (packet[i.k] & 15) if mode == 0xA0 else 0,
             }[mode]
-        elif group == 0x03:
-            memory[i.k] = x
+        elif group in (0x02, 0x03):
+            memory[i.k] = x if group == 0x03 else a
         elif group == 0x04:
             b = x if i.code & 0x08 else i.k
-            a = {0x20: a * b, 0x50: a & b, 0x70: a >> (b & 31), 0xA0: a ^ b}[i.code & 0xF0] & MASK
+            a = {
+                0x00: a + b,
+                0x20: a * b,
+                0x50: a & b,
+                0x70: a >> (b & 31),
+                0x90: a % (b or 1),
+                0xA0: a ^ b,
+            }[i.code & 0xF0] & MASK
         elif group == 0x05:
             yes = {0x10: a == i.k, 0x20: a > i.k, 0x40: a & i.k != 0}[i.code & 0xF0]
             at += i.jump_true if yes else i.jump_false
@@ -133,6 +143,27 @@ def test_a_flow_has_one_worker(pair: tuple[object, object], protocol: int, one: 
     assert run(program, plain) == run(program, bytes(other) + b"payload")
 
 
+@given(addresses, st.sampled_from([1, 6, 17, 58]), port, port)
+def test_both_directions_meet_one_worker(pair: tuple[object, object], protocol: int, one: int,
+                                         two: int) -> None:  # fmt: skip
+    """A flow's answers go to the worker that carries the flow."""
+    near, far = str(pair[0]), str(pair[1])
+    program = fanout_program()
+    there = run(program, packet(near, far, protocol, (one, two)))
+    assert there == run(program, packet(far, near, protocol, (two, one)))
+
+
+def test_ports_belong_to_their_address() -> None:
+    """Only the exact reverse is the same flow: ports swapped alone are another one."""
+    program = fanout_program()
+    same = sum(
+        run(program, packet("10.0.0.1", "10.0.1.2", 6, (port, 80)))
+        == run(program, packet("10.0.0.1", "10.0.1.2", 6, (80, port)))
+        for port in range(1024, 2024)
+    )
+    assert same < 5
+
+
 @given(addresses, port, port, st.sampled_from([0x2000, 0x0001, 0x3FFF]))
 def test_fragments_follow_their_addresses(pair: tuple[object, object], one: int, two: int,
                                           fragment: int) -> None:  # fmt: skip
@@ -154,6 +185,7 @@ def test_flows_spread(workers: int, net: str, step: int) -> None:
     program = fanout_program()
     by_port: Counter[int] = Counter()
     by_host: Counter[int] = Counter()
+    by_pair: Counter[int] = Counter()
     n = 2000
     for i in range(n):
         source, target = net.format(2), net.format(99)
@@ -162,8 +194,19 @@ def test_flows_spread(workers: int, net: str, step: int) -> None:
     for i in range(n):
         address = ipaddress.ip_address(net.format(1)) + i * step
         by_host[run(program, packet(str(address), net.format(99), 1)) % workers] += 1
-    for share in (by_port, by_host):
+        other = ipaddress.ip_address(net.format(1)) + 65536 - i * step  # their sum is constant
+        by_pair[run(program, packet(str(address), str(other), 1)) % workers] += 1
+    for share in (by_port, by_host, by_pair):
         assert all(abs(share[w] - n / workers) < n / workers * 0.25 for w in range(workers)), share
+
+
+@pytest.mark.parametrize("members", [1, 2, 3, 7])
+def test_steering_uses_the_first_members_only(members: int) -> None:
+    """The same hash, taken modulo fewer workers: the others run dry, whoever they are."""
+    everybody, few = fanout_program(), fanout_program(members)
+    for port in range(1000, 1200):
+        flow = packet("10.1.0.1", "10.2.0.1", 6, (port, 80))
+        assert run(few, flow) == run(everybody, flow) % members
 
 
 @given(st.binary(max_size=80))
