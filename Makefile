@@ -3,6 +3,8 @@
 #   make demo               packets cross a router, its processes are killed (KEEP=1 leaves the
 #                           lab up, STOP=1 takes it down, JSON=1 prints one JSON document)
 #   make test ARGS="-k fib" the test suite, or a part of it
+#   make torture            the crash and torture tests for minutes: thousands of kills
+#   make fuzz FOR=60        libFuzzer on frames, rows and FIB segments, so many seconds each
 #   make lint               ruff, mypy --strict over the packages as installed
 #   make bench              one TCP flow: the router beside the kernel's own forwarding
 #   make clean              remove what the others made
@@ -14,11 +16,11 @@ BIN := $(VENV)/bin
 C_FILES := $(wildcard csrc/*.c csrc/*.h csrc/ffi_build.py)
 DEMO := $(if $(KEEP),--keep) $(if $(STOP),--stop) $(if $(JSON),--json)
 
-.PHONY: help demo test lint bench clean build
+.PHONY: help demo test torture fuzz lint bench clean build
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n '3,9p' Makefile | cut -c3-
+	@sed -n '3,11p' Makefile | cut -c3-
 
 # The stamp is newer than everything the installed package was built from.
 $(VENV)/.built: pyproject.toml setup.py lab/setup.sh $(C_FILES)
@@ -32,6 +34,13 @@ demo: build
 
 test: build
 	$(BIN)/python -m pytest $(ARGS)
+
+torture: build
+	RIBCAGE_TORTURE=$(or $(FACTOR),10) $(BIN)/python -m pytest tests/model tests/c/test_fib_threads.py tests/crash $(ARGS)
+
+FOR ?= 60
+fuzz: build
+	RIBCAGE_FUZZ_SECONDS=$(FOR) $(BIN)/python -m pytest tests/c/test_fuzz.py -k finds_nothing $(ARGS)
 
 bench: build
 	$(BIN)/python -m ribcage.lab.bench_tcp $(ARGS)

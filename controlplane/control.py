@@ -15,8 +15,6 @@ waits for `promote`, holding no lock and no route.
 """
 
 import asyncio
-import contextlib
-import os
 import signal
 import time
 from typing import Any
@@ -29,23 +27,19 @@ from ribcage.controlplane.logs import make_log
 from ribcage.controlplane.management.server import ManagementServer
 from ribcage.controlplane.segments import Segments, open_segments
 from ribcage.controlplane.supervised import SupervisorLink, hello
-from ribcage.controlplane.verify import verify
+from ribcage.controlplane.upkeep import Upkeep
+from ribcage.controlplane.worker_events import WorkerEvents
 from ribcage.controlplane.workers import Workers
 from ribcage.shared import log as lines
 from ribcage.shared._core import lib
 from ribcage.shared.channel import Channel, Message
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.events import Event, EventQueue
+from ribcage.shared.events import EventQueue
 from ribcage.shared.names import Names
 from ribcage.shared.plan import Plan, PlanError
 
-EVENTS = 64  # taken from the queue before others have their turn
-SLOW_BELL = 0.1  # seconds: the most a lost bell may cost (design)
-GATEWAYS_AFTER = 0.25  # after a publish: which gateways should be kept resolved
-RECLAIM_AFTER = 1.0  # after a publish: which next-hop sets are used no more
 ADDRESSES_WAIT = 2.0  # at a fresh start, for the kernel to tell the addresses we configured
 CANCEL_WAIT = 0.4  # for tasks under way at the stop; the supervisor gives all of it 5 s
-VERIFY_LOOKUPS = 10_000  # of the check after a takeover
 
 
 def run_control(channel_fd: int, standby: bool = False) -> None:
@@ -62,6 +56,7 @@ class ControlProcess:
     edge: KernelEdge
     links: Links
     server: ManagementServer
+    upkeep: Upkeep
     link: SupervisorLink
 
     def __init__(self, channel_fd: int, standby: bool) -> None:
@@ -69,20 +64,22 @@ class ControlProcess:
         self.standby = standby
         self.instance_id = 0
         self.workers = Workers()
-        self.queue: EventQueue | None = None
-        self.bell = -1
         self.counters = {"events": 0, "events_failed": 0, "unhandled": 0}
+        self.events = WorkerEvents(-1, self.counters, self.log)
         self.attached = False
         self.takeover: dict[str, Any] = {}
         self._fd = channel_fd
         self._done: asyncio.Future[bool] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._early: list[list[Any]] = []  # `workers` messages before we are attached
 
     @property
     def plan(self) -> Plan:
         return self.core.plan
+
+    @property
+    def queue(self) -> EventQueue | None:
+        return self.events.queue
 
     # -- life
 
@@ -140,12 +137,16 @@ class ControlProcess:
             case "attach" | "promote" if not self.attached:
                 self.attached = True
                 self.workers.attach(message)
-                self.bell = self._bell(message)
+                self.events.bell = self._bell(message)
                 self._spawn(self._begin_or_fail(body), "begin")
             case "workers":
                 self.workers.attach(message)
                 rows = body.get("workers")
-                self.workers.states(rows if isinstance(rows, list) else [])
+                if self.workers.states(rows if isinstance(rows, list) else []) and hasattr(
+                    self, "core"
+                ):
+                    # One that died may have held the strategy's lock; others then wait in vain.
+                    self.core.fib.writer.break_lock()
             case "ports-request" if hasattr(self, "links"):
                 self.links.tell_ports()
             case "port-opened":
@@ -177,8 +178,8 @@ class ControlProcess:
 
     def _hello_again(self) -> tuple[dict[str, Any], dict[str, int]]:
         fds = self.workers.bells()
-        if self.bell >= 0:
-            fds["bell-control"] = self.bell
+        if self.events.bell >= 0:
+            fds["bell-control"] = self.events.bell
         return hello("control", self.names.instance, again=True), fds
 
     def say(self, message: dict[str, Any]) -> None:
@@ -206,7 +207,9 @@ class ControlProcess:
         # A standby becomes control: its log lines and its name in `ps` say so.
         lines.setup("control", plan.log.level, plan.log.format)
         lib.sys_set_name(b"ribcage-control")
-        self.segments = await open_segments(self.names, plan, self.instance_id, self.log)
+        self.segments = await open_segments(
+            self.names, plan, self.instance_id, self.log, body.get("sync_key")
+        )
         fresh = self.segments.fresh
         self.core = Core(
             plan,
@@ -217,7 +220,8 @@ class ControlProcess:
             log=self.log,
         )
         taken = self.core.takeover(self.segments.fib_is_new)
-        self.core.publisher.on_publish = self._published
+        self.upkeep = Upkeep(self.core, self.log)
+        self.core.publisher.on_publish = self.upkeep.published
         self.say({"type": "fib-ready", "name": self.names.fib,
                   "size": self.segments.fib.writer.mapped.size,
                   "instance_id": self.instance_id})  # fmt: skip
@@ -238,12 +242,12 @@ class ControlProcess:
         self.log("info", "takeover.done", **self.takeover)
         if not fresh:
             self._ready()
-        self._listen(body.get("queue_key"))
+        self.events.listen(body.get("queue_key"))
         await self._kernel()
         if fresh:
             self._ready()
         else:
-            self._spawn(self._check(), "verify")
+            self._spawn(self.upkeep.check(), "verify")
 
     def _ready(self) -> None:
         self.say({"type": "ready", "generation": self.core.publisher.generation})
@@ -259,105 +263,21 @@ class ControlProcess:
             log=self.log,
         )
         self.links = Links(self.core, self.edge, self.say, self.log)
+        self.events.on_miss = self.links.neighbours.miss
+        self.upkeep.manage_gateways = self._gateways
         for problem in await self.edge.start():
             self.log("warning", "kernel.problem", what=problem)
         await self._configure(plan)
         await self.links.told_addresses(ADDRESSES_WAIT)
         await self.links.settle()
 
+    def _gateways(self) -> None:
+        if self.links.settled:
+            self.links.neighbours.manage_gateways()
+
     async def _configure(self, plan: Plan) -> None:
         for problem in await self.edge.configure(plan.interfaces, plan.router_id):
             self.log("warning", "kernel.problem", what=problem)
-
-    async def _check(self) -> None:
-        """After a takeover: RIB and FIB agree, or are made to, with an error in the log."""
-        self.core.clear_strays()
-        report = await verify(self.core, VERIFY_LOOKUPS)
-        if report["count"] == 0:
-            self.log("info", "verify.done", routes=report["rib"], seconds=report["seconds"])
-            return
-        self.log("error", "verify.differs", count=report["count"],
-                 first=str(report["differences"][:3])[:500])  # fmt: skip
-        repaired = self.core.repair()
-        self.log("warning", "verify.repaired", routes=repaired)
-
-    # -- events of the workers
-
-    def _listen(self, key: object) -> None:
-        loop = asyncio.get_running_loop()
-        if isinstance(key, int):
-            try:
-                self.queue = EventQueue.open(key)
-            except RibcageError as error:
-                self.log("error", "events.absent", why=error.message)
-        if self.bell >= 0:
-            loop.add_reader(self.bell, self._rung)
-        self._again("bell", SLOW_BELL, self._slow_bell)
-
-    def _rung(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.read(self.bell, 8)
-        self._events()
-
-    def _slow_bell(self) -> None:
-        self._again("bell", SLOW_BELL, self._slow_bell)
-        self._events()
-
-    def _events(self) -> None:
-        if self.queue is None:
-            return
-        try:
-            events = self.queue.receive_batch(EVENTS)
-        except RibcageError as error:
-            self.log("error", "events.gone", why=error.message)
-            self.queue = None
-            return
-        for event in events:
-            self.counters["events"] += 1
-            try:
-                self._event(event)
-            except Exception as error:
-                self.counters["events_failed"] += 1
-                self.log("error", "event.failed", type=event.type, exc_info=error)
-        if len(events) == EVENTS:
-            asyncio.get_running_loop().call_soon(self._events)
-
-    def _event(self, event: Event) -> None:
-        match event.type:
-            case "neighbour-miss" if hasattr(self, "links"):
-                self.links.miss(event.port, event.address)
-            case "worker-fault":
-                self.log("error", "worker.fault", worker=event.worker, code=event.code)
-            case "port-error":
-                self.log("warning", "port.error", worker=event.worker, port=event.port,
-                         code=event.code)  # fmt: skip
-            case "lost":
-                self.log("warning", "events.lost", worker=event.worker, count=event.count)
-
-    # -- housekeeping
-
-    def _again(self, name: str, delay: float, work: Any) -> None:
-        self._timers[name] = asyncio.get_running_loop().call_later(delay, work)
-
-    def _published(self) -> None:
-        """Something changed: see soon whether gateways or unused sets have to be looked after."""
-        for name, delay, work in (
-            ("gateways", GATEWAYS_AFTER, self._gateways),
-            ("reclaim", RECLAIM_AFTER, self._reclaim),
-        ):
-            if name not in self._timers:
-                self._again(name, delay, work)
-
-    def _gateways(self) -> None:
-        del self._timers["gateways"]
-        if hasattr(self, "links") and self.links.settled:
-            self.links.manage_gateways()
-
-    def _reclaim(self) -> None:
-        del self._timers["reclaim"]
-        self.core.nexthops.reclaim(self.core.publisher.counters.publishes)
-        if self.core.forwarding.changed:
-            self.core.publisher.touch(time.monotonic_ns())
 
     # -- reload and stop
 
@@ -373,6 +293,7 @@ class ControlProcess:
             self.core.publisher.max_delay_ns = int(plan.fib.max_delay * 1e9)
             self.core.publisher.max_batch = plan.fib.max_batch
             self.segments.rib.limit(4, plan.neighbours.max)
+            await self._aggregate(plan.fib.aggregate)
             await self._configure(plan)
             self.links.replan()
             await self.links.synced()
@@ -382,6 +303,12 @@ class ControlProcess:
             answer["error"] = str(error)[:300]
             self.log("error", "reload.failed", exc_info=error)
         self.say(answer)
+
+    async def _aggregate(self, on: bool) -> None:
+        """fib.aggregate can change while packets flow: no lookup changes on the way."""
+        rows = await self.core.contents.switch(on)
+        if rows:
+            self.log("info", "reload.aggregate", on=on, routes=rows)
 
     def facts(self) -> dict[str, Any]:
         """What `ipc show` and `version` tell of this process."""
@@ -397,10 +324,9 @@ class ControlProcess:
 
     async def _stop(self, undo: bool) -> None:
         """Orderly: clients first, then the kernel, then the segments are let go."""
-        for timer in self._timers.values():
-            timer.cancel()
-        if self.bell >= 0:
-            asyncio.get_running_loop().remove_reader(self.bell)
+        if hasattr(self, "upkeep"):
+            self.upkeep.close()
+        self.events.close()
         if hasattr(self, "server"):
             await self.server.stop()
         tasks = list(self._tasks)

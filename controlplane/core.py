@@ -11,10 +11,11 @@ Everything that changes a route or a next hop goes through here or through `publ
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+from ribcage.controlplane.contents import Contents
 from ribcage.controlplane.fib_tables import FibTables
 from ribcage.controlplane.forwarding import Forwarding
 from ribcage.controlplane.nexthop import Hop
@@ -22,23 +23,14 @@ from ribcage.controlplane.nexthops import Nexthops
 from ribcage.controlplane.publisher import CHANGES, Publisher
 from ribcage.controlplane.rib.segment import Rib
 from ribcage.controlplane.rows import new_rows, pack
-from ribcage.controlplane.sources import (
-    SOURCE_CONNECTED,
-    SOURCE_NAMES,
-    SOURCE_NEIGHBOUR,
-    SOURCE_STATIC,
-    Rejected,
-    Wanted,
-)
-from ribcage.controlplane.sources.connected import connected_routes
-from ribcage.controlplane.sources.neighbour import Neighbour, neighbour_routes
-from ribcage.controlplane.sources.static import static_routes
+from ribcage.controlplane.source_sync import Rejections, SourceSync
+from ribcage.controlplane.sources import Wanted
+from ribcage.controlplane.sources.neighbour import Neighbour
 from ribcage.controlplane.topology import Port, Topology
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.fib import FibReader
 from ribcage.shared.plan import Plan
 
-SLICE = 512  # wanted routes announced between two turns of the loop
 Log = Callable[..., None]
 
 
@@ -50,16 +42,6 @@ class Taken:
     everything: bool = False
     sets: int = 0
     nanoseconds: int = 0
-
-
-@dataclass(slots=True)
-class Rejections:
-    """Routes a source asked for and cannot have now, by source."""
-
-    rows: dict[int, list[Rejected]] = field(default_factory=dict)
-
-    def all(self) -> list[Rejected]:
-        return [row for rows in self.rows.values() for row in rows]
 
 
 class Core:
@@ -83,7 +65,6 @@ class Core:
         self.topology = Topology()
         self.neighbours: dict[Hop, Neighbour] = {}
         self.hosts: set[Hop] = set()  # neighbours that have a host route
-        self.rejections = Rejections()
         self.forwarding = Forwarding(fib, self.topology, self.neighbours)
         self.nexthops = Nexthops(rib, self.forwarding, fib.guard)
         generation = reader.generation
@@ -97,10 +78,11 @@ class Core:
             max_batch=plan.fib.max_batch,
             update_id=stamp.update_id if stamp is not None else generation,
             generation=generation,
-            replay=lambda: self._replay(time.monotonic_ns()),
+            replay=lambda: self.contents.replay(time.monotonic_ns()),
         )
+        self.contents = Contents(rib, fib, self.publisher, log)
         self._changes = new_rows(CHANGES)
-        self._locks: dict[int, asyncio.Lock] = {}
+        self.sources = SourceSync(self)
         self._reselecting: asyncio.Task[None] | None = None
 
     # -- takeover
@@ -119,37 +101,19 @@ class Core:
         recovery = self.rib.recovery
         if fib_is_new and recovery.rows:
             self.rib.doubt()
-        if (fib_is_new and recovery.rows) or recovery.everything:
+        switched = self.contents.begin(self.plan.fib.aggregate)
+        if (fib_is_new and recovery.rows) or recovery.everything or switched:
             taken.everything = True
-            taken.replayed = self._compare(start)
+            taken.replayed = self.contents.compare(start)
         else:
-            taken.replayed = self._replay(start)
+            taken.replayed = self.contents.replay(start)
+        self.contents.begun(self.plan.fib.aggregate)
         if recovery.reselect or self.nexthops.judge():
             self._reselect_now(start)
         self.publisher.flush()
         self.rib.published(self.rib.changed())
         taken.nanoseconds = time.monotonic_ns() - start
         return taken
-
-    def _replay(self, t0: int) -> int:
-        """The journal's open changes, once more: each prefix and its best next hop now."""
-        total, cursor = 0, 0
-        while True:
-            filled, cursor = self.rib.pending(self._changes, CHANGES, cursor)
-            if filled == 0:
-                return total
-            self.publisher.forward(self._changes, filled, t0)
-            total += filled
-
-    def _compare(self, t0: int) -> int:
-        """The whole RIB against the whole FIB; only what differs is written."""
-        from ribcage.controlplane.verify import differences
-
-        total = 0
-        for rows, count in differences(self.rib, self.fib):
-            self.publisher.forward(rows, count, t0)
-            total += count
-        return total
 
     def clear_strays(self) -> int:
         """Groups that a death left in the FIB and no set of the RIB names: cleared."""
@@ -164,7 +128,8 @@ class Core:
 
     def repair(self) -> int:
         """Makes the FIB agree with the RIB where it does not; how many routes were wrong."""
-        wrong = self._compare(time.monotonic_ns())
+        self.contents.reload()
+        wrong = self.contents.compare(time.monotonic_ns())
         with self.fib.guard():
             self.forwarding.rewrite()
         self.publisher.flush()
@@ -237,91 +202,20 @@ class Core:
 
     # -- whole sources
 
-    def wanted(self, source: int) -> list[Wanted]:
-        """What a source wants now; rejections are kept for listings."""
-        if source == SOURCE_CONNECTED:
-            return connected_routes(self.topology.ports.values(), self.topology.local)
-        if source == SOURCE_NEIGHBOUR:
-            wanted, left_out = neighbour_routes(
-                self.neighbours, self.topology, self.plan.neighbours.max
-            )
-            if left_out:
-                self.log("warning", "neighbours.limit", left_out=left_out)
-            return wanted
-        if source == SOURCE_STATIC:
-            wanted, rejected = static_routes(self.plan.routes, self.topology)
-            self.rejections.rows[source] = rejected
-            return wanted
-        raise ValueError(f"source {source} has no plan")
+    @property
+    def rejections(self) -> Rejections:
+        """Routes a source asked for and cannot have now."""
+        return self.sources.rejections
 
     async def sync(self, source: int) -> int:
-        """Mark, announce, sweep: afterwards the RIB holds of `source` what it wants now.
-
-        Unchanged routes are only refreshed and cost no FIB word. Returns the routes refused.
-        """
-        lock = self._locks.setdefault(source, asyncio.Lock())
-        async with lock:
-            t0 = time.monotonic_ns()
-            generation = self.rib.mark_stale(source)
-            wanted = self.wanted(source)
-            if source == SOURCE_NEIGHBOUR:
-                self.hosts = {route.nexthops.paths[0].hop for route in wanted}
-            refused = 0
-            for at in range(0, len(wanted), SLICE):
-                part = wanted[at : at + SLICE]
-                if source == SOURCE_NEIGHBOUR:  # some may have gone since the first slice
-                    part = [one for one in part if one.nexthops.paths[0].hop in self.hosts]
-                refused += self._announce(part, t0)
-                self.publisher.flush()
-                await asyncio.sleep(0)
-            await self._sweep(source, generation, t0)
-            self.publisher.flush()
-            if refused:
-                name = SOURCE_NAMES.get(source, str(source))
-                self.log("error", "source.refused", source=name, routes=refused)
-            return refused
-
-    def _announce(self, wanted: Sequence[Wanted], t0: int) -> int:
-        """Applies a slice; what is refused is listed with its reason and the rest goes on."""
-        ready: list[Wanted] = []
-        ids: list[int] = []
-        refused: list[tuple[Wanted, RibcageError]] = []
-        for route in wanted:
-            try:
-                ids.append(self.nexthops.intern(route.nexthops))
-                ready.append(route)
-            except RibcageError as error:
-                refused.append((route, error))
-        rows, count = pack(ready, ids)
-        try:
-            self.publisher.apply(rows, count, t0)
-        except RibcageError:
-            # Rare and slow: find out which of the slice's routes it was.
-            for i, route in enumerate(ready):
-                try:
-                    self.publisher.apply(rows + i, 1, t0)
-                except RibcageError as error:
-                    refused.append((route, error))
-        for route, why in refused:
-            row = Rejected(str(route.prefix), route.source, why.code, why.message)
-            self.rejections.rows.setdefault(route.source, []).append(row)
-        return len(refused)
-
-    async def _sweep(self, source: int, generation: int, t0: int) -> None:
-        slot, more = 0, True
-        while more:
-            step = self.rib.sweep(source, generation, self._changes, CHANGES, slot)
-            self.publisher.forward(self._changes, step.changes, t0)
-            slot, more = step.slot, step.more
-            if more:
-                self.publisher.flush()
-                await asyncio.sleep(0)
+        """Mark, announce, sweep: source_sync.py. Returns the routes refused."""
+        return await self.sources.sync(source)
 
     # -- one neighbour's host route
 
     def announce_host(self, route: Wanted, t0: int) -> "asyncio.Future[Any]":
         """The host route of one resolved neighbour, published with the next batch."""
-        rows, count = pack([route], [self.nexthops.intern(route.nexthops)])
+        rows, count = pack([route], [self.nexthops.intern(route.nexthops, popular=False)])
         return self.publisher.submit(rows, count, t0)
 
     def withdraw_host(self, route: Wanted, t0: int) -> "asyncio.Future[Any]":

@@ -10,6 +10,7 @@ from typing import Any
 
 from ribcage.shared._core import ffi, lib
 from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.fib_sync import STRATEGIES
 from ribcage.shared.segment import Mapped, SegmentState, create_segment, remove_segment
 
 
@@ -21,6 +22,10 @@ class FibParams:
     max_routes6: int = 300_000
     max_groups: int = lib.FIB_MAX_GROUPS
     max_adjacencies: int = 16_384
+    sync: str = "epoch"
+    """The strategy, for as long as the segment lives; see csrc/fib_sync.h."""
+    engine4: int = lib.FIB_ENGINE_COMPACT
+    engine6: int = lib.FIB_ENGINE_INTERVAL
 
     def to_c(self, instance_id: int = 0) -> Any:
         return ffi.new(
@@ -30,7 +35,10 @@ class FibParams:
                 "max_routes6": self.max_routes6,
                 "max_groups": self.max_groups,
                 "max_adjacencies": self.max_adjacencies,
+                "engine4": self.engine4,
+                "engine6": self.engine6,
                 "instance_id": instance_id,
+                "strategy": STRATEGIES[self.sync],
             },
         )
 
@@ -41,7 +49,8 @@ class FibParams:
             raise RibcageError(
                 "E_FIB_PARAMS",
                 f"cannot size a FIB for {self}: groups 2..{lib.FIB_MAX_GROUPS}, adjacencies "
-                f"2..{lib.FIB_MAX_ADJACENCIES}, at least one route a family, 256 GiB at most",
+                f"2..{lib.FIB_MAX_ADJACENCIES}, at least one route a family, 256 GiB at most, "
+                "an engine that serves the family",
                 exit_code=Exit.CONFIG,
             )
         return size

@@ -11,9 +11,9 @@ from ipaddress import ip_address, ip_interface
 from typing import Any
 
 from ribcage.controlplane.fib_writer import ApplyError, FibWriter
-from ribcage.controlplane.forwarding import AdjacencyRecord, PortRecord
 from ribcage.controlplane.nexthop import GroupPlan, Hop
-from ribcage.controlplane.publisher import Applied
+from ribcage.controlplane.publishing import Applied
+from ribcage.controlplane.small_tables import AdjacencyRecord, PortRecord
 from ribcage.shared._core import ffi, lib
 from ribcage.shared.fib import FibReader
 from ribcage.shared.fib_records import Adjacency, AdjacencyState, FibKind, Group, Port

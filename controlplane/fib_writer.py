@@ -17,7 +17,7 @@ Control alone, from one thread. Not for the packet path: one call costs about a 
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ from ribcage.shared._core import ffi, lib
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.fib import fields
 from ribcage.shared.fib_records import Adjacency, Group, Port
+from ribcage.shared.fib_sync import WITH_SEGMENT, WITH_SEMAPHORE, Locks, create_sync, strategy_name
 from ribcage.shared.names import Names
 from ribcage.shared.rows import Route, fill_row, row_prefix, rows_of
 from ribcage.shared.segment import (
@@ -63,11 +64,23 @@ class Recovery:
 class FibWriter:
     """Ownership of one FIB segment. Make it with `create_or_attach`."""
 
-    def __init__(self, names: Names, guard: WriterGuard, mapped: Mapped, outcome: str) -> None:
+    def __init__(
+        self,
+        names: Names,
+        guard: WriterGuard,
+        mapped: Mapped,
+        outcome: str,
+        locks: Locks | None = None,
+    ) -> None:
         """Opens the writer on a mapped, ready segment; E_FIB_CORRUPT when it is no tree."""
         recovery = ffi.new("struct fib_recovery *")
-        self._writer = lib.fib_writer_open(mapped.address, mapped.size, recovery)
+        handle = ffi.NULL if locks is None else locks.handle
+        self._writer = lib.fib_writer_open_locked(mapped.address, mapped.size, handle, recovery)
+        self.locks = locks
+        """What readers need under rwlock, undo and mutex; None under the others."""
         if self._writer == ffi.NULL:
+            if locks is not None:
+                locks.close()
             raise RibcageError(
                 "E_FIB_CORRUPT",
                 f"segment {mapped.name} carries this build's layout but its content is not a FIB",
@@ -89,20 +102,25 @@ class FibWriter:
         *,
         instance_id: int | None = None,
         guard: WriterGuard | None = None,
+        semaphore: int = -1,
     ) -> "FibWriter":
         """Takes ownership (unless handed a guard), then attaches the segment of the process
         before, or makes one. A half-made or corrupt segment is replaced; one of another build
         or purpose is refused (E_LAYOUT). An attached segment keeps the size it was made with.
         The semaphore of a dead writer is put right here; a guard shared with the RIB stays
-        the caller's to close."""
+        the caller's to close. An attached segment also keeps its strategy; `semaphore` is the
+        id of the set that `undo` needs."""
         wanted = params or FibParams()
         number = int.from_bytes(os.urandom(8)) if instance_id is None else instance_id
         own = guard or WriterGuard(names)
         try:
-            writer = cls._attach(names, own)
+            writer = cls._attach(names, own, semaphore)
             if writer is None:
                 outcome = "replaced" if remove_segment(names.fib) else "created"
-                writer = cls(names, own, make_segment(names.fib, wanted, number), outcome)
+                remove_segment(names.sync)
+                locks = _locks(names, wanted.sync, number, semaphore)
+                made = make_segment(names.fib, wanted, number)
+                writer = cls(names, own, made, outcome, locks)
             own.recovered()
         except BaseException:
             if guard is None:
@@ -114,20 +132,36 @@ class FibWriter:
     _owns_guard = False
 
     @classmethod
-    def _attach(cls, names: Names, guard: WriterGuard) -> "FibWriter | None":
+    def _attach(cls, names: Names, guard: WriterGuard, semaphore: int) -> "FibWriter | None":
         state = segment_state(names.fib, SegmentKind.FIB)
         if state in (SegmentState.ABSENT, SegmentState.INITIALISING):
             return None
         mapped = open_segment(names.fib, SegmentKind.FIB, write=True)
+        header = ffi.cast("struct fib_header *", mapped.address)
         try:
-            return cls(names, guard, mapped, "attached")
+            strategy = strategy_name(header.geometry.strategy)
+            locks = _locks(names, strategy, header.identity.instance_id, semaphore)
+            return cls(names, guard, mapped, "attached", locks)
         except RibcageError:
             mapped.close()
             return None
 
-    def batch(self) -> AbstractContextManager[None]:
-        """The writer's semaphore; every change is made inside."""
-        return self.guard.batch()
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """The writer's semaphore; every change is made inside. The strategy's own lock is taken
+        with the first change and given back with the publish, or here at the latest."""
+        with self.guard.batch():
+            try:
+                yield
+            finally:
+                if self._writer != ffi.NULL:
+                    lib.fib_batch_end(self._writer)
+
+    def break_lock(self) -> None:
+        """rwlock, undo, mutex: a reader died; whatever it held is left behind. Nothing under the
+        others."""
+        with self.guard.batch():
+            lib.fib_break_lock(self._writer)
 
     def close(self) -> None:
         """Unmaps and gives ownership up; the segment stays for the workers and the heir."""
@@ -136,6 +170,8 @@ class FibWriter:
         lib.fib_writer_close(self._writer)
         self._writer = ffi.NULL
         self.mapped.close()
+        if self.locks is not None:
+            self.locks.close()
         if self._owns_guard:
             self.guard.close()
 
@@ -212,7 +248,7 @@ class FibWriter:
 
     @property
     def generation(self) -> int:
-        return int(self._header.published.generation)
+        return int(self._now().published.generation)
 
     @property
     def instance_id(self) -> int:
@@ -245,18 +281,34 @@ class FibWriter:
         return fields(self._header.geometry)
 
     def published(self) -> dict[str, int]:
-        return fields(self._header.published)
+        return fields(self._now().published)
+
+    def _now(self) -> Any:
+        return lib.fib_header_now(self.mapped.address)
+
+    def sync_words(self) -> dict[str, int]:
+        """What the strategy counts: batches (seqlock), locks broken, banks swapped, ring bytes."""
+        words = self._header.sync
+        return {
+            name: int(getattr(words, name)) for name in ("sequence", "breaks", "swaps", "commit")
+        }
 
     def memory(self) -> dict[str, int]:
         """Bytes: the segment, and the arena's live, retired and free blocks, as of the last
-        publish."""
+        publish; `retired_most` is what retired can never pass, whatever readers do."""
         block = int(lib.FIB_BLOCK)
         published = self.published()
         figures = {
             name: published[f"{name}_blocks"] * block for name in ("live", "retired", "free")
         }
         high = max(0, published["high_water"] + 1 - self.geometry()["arena_at"])
-        return {"segment": self.mapped.size, **figures, "high_water": high * block}
+        most = int(lib.fib_retired_most(ffi.addressof(self._header.geometry)))
+        return {
+            "segment": self.mapped.size,
+            **figures,
+            "retired_most": most,
+            "high_water": high * block,
+        }
 
     # ---- errors ----
 
@@ -295,6 +347,20 @@ class FibWriter:
             ENOSPC: f"no room for {what} {id}: the FIB segment is full",
         }.get(result, why)
         raise RibcageError(f"E_{what.upper()}", text)
+
+
+def _locks(names: Names, strategy: str, number: int, semaphore: int) -> Locks | None:
+    """What the strategy needs beside the FIB: attached, or made."""
+    if strategy in WITH_SEMAPHORE:
+        if semaphore < 0:
+            raise RibcageError("E_SYNC", f"strategy {strategy} needs a System V semaphore set")
+        return Locks.of_semaphore(semaphore)
+    if strategy not in WITH_SEGMENT:
+        return None
+    if segment_state(names.sync, SegmentKind.SYNC) is SegmentState.READY:
+        return Locks.of_memory(open_segment(names.sync, SegmentKind.SYNC, write=True))
+    remove_segment(names.sync)
+    return Locks.of_memory(create_sync(names.sync, number))
 
 
 class ApplyError(RibcageError):

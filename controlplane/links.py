@@ -1,20 +1,20 @@
 """What the kernel says about links, addresses and neighbours, turned into ports and routes.
 
-    links = Links(core, edge, names_of_ports, tell, log)
+    links = Links(core, edge, tell, log)
     KernelEdge(on_event=links.hear, ...)      # every event; never blocks, never raises
     await links.settle()                      # after the first dump: what was not told is gone
 
 Until `settle` the links a predecessor left in the FIB count as if they were told, so a restart
 of control takes no route away. `tell` sends port-open and port-close to the supervisor, which
-makes the packet sockets. Control only.
+makes the packet sockets. Who is behind a port is the matter of link_neighbours.py. Control only.
 """
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from ipaddress import ip_address, ip_interface
-from typing import Any, Protocol
+from collections.abc import Callable
+from ipaddress import ip_interface
+from typing import Any
 
 from ribcage.controlplane.core import Core, Log
 from ribcage.controlplane.kernel.events import (
@@ -24,32 +24,12 @@ from ribcage.controlplane.kernel.events import (
     LinkEvent,
     NeighbourEvent,
 )
-from ribcage.controlplane.nexthop import Hop
+from ribcage.controlplane.link_neighbours import Edge, LinkNeighbours
 from ribcage.controlplane.sources import SOURCE_CONNECTED, SOURCE_NEIGHBOUR, SOURCE_STATIC
-from ribcage.controlplane.sources.neighbour import Neighbour, is_host, neighbour_route
 from ribcage.controlplane.topology import KIND_HOST, KIND_PORT, Interface, Port
 
 EVENTS_A_TURN = 512  # neighbour events taken before others have their turn
 ORDER = (SOURCE_CONNECTED, SOURCE_STATIC, SOURCE_NEIGHBOUR)
-
-
-class HostPort(Protocol):
-    """What is needed of the kernel edge's HostPort."""
-
-    @property
-    def name(self) -> str: ...
-
-
-class Edge(Protocol):
-    """What is needed of KernelEdge."""
-
-    @property
-    def host_port(self) -> HostPort | None: ...
-    def neighbours(self) -> list[NeighbourEvent]: ...
-    def resolve(self, ifindex: int, address: str) -> bool: ...
-    def manage(self, ifindex: int, address: str) -> bool: ...
-    def unmanage(self, ifindex: int, address: str) -> None: ...
-    def sweep_managed(self) -> None: ...
 
 
 class Links:
@@ -72,7 +52,7 @@ class Links:
         self._links: dict[int, LinkEvent] = {}
         self._addresses: dict[int, dict[Interface, None]] = {}
         self._opened: dict[int, tuple[int, str]] = {}  # index -> ifindex, kind told
-        self._managed: set[Hop] = set()
+        self.neighbours = LinkNeighbours(core, edge, self.counters)
         self._woken = False
         self._dirty: set[int] = set()  # sources to sync
         self._syncing: asyncio.Task[None] | None = None
@@ -110,7 +90,7 @@ class Links:
                 self._failed(name, error)
         for t0, event in neighbours:
             try:
-                self._neighbour(event, t0)
+                self.neighbours.hear(event, t0)
             except Exception as error:
                 self._failed(event, error)
         if self._queue and not self._woken:
@@ -182,17 +162,20 @@ class Links:
         self._open(port)
 
     def _put(self, before: Port | None, port: Port, t0: int) -> None:
+        another = before is not None and before.ifindex != port.ifindex
+        if another:
+            self.neighbours.lose_port(port.index, t0)
         self.core.put_port(port, t0)
-        if before is None or before.addresses != port.addresses:
+        if before is None or another or before.addresses != port.addresses:
             self.resync(*ORDER)
         if before is None or before.up != port.up:
             self.log("info", "port.state", dev=port.name, index=port.index, up=port.up)
 
     def _drop(self, port: Port, t0: int) -> None:
+        self.neighbours.lose_port(port.index, t0)
         self.core.drop_port(port.index, t0)
         if self._opened.pop(port.index, None) is not None:
             self.tell({"type": "port-close", "index": port.index})
-        self._managed = {hop for hop in self._managed if hop.port != port.index}
         self.log("info", "port.gone", dev=port.name, index=port.index)
         self.resync(*ORDER)
 
@@ -233,68 +216,6 @@ class Links:
             self.core.topology.local = local
             self.resync(SOURCE_CONNECTED)
 
-    # -- neighbours
-
-    def _neighbour(self, event: NeighbourEvent, t0: int) -> None:
-        core = self.core
-        port = core.topology.by_ifindex(event.ifindex)
-        if port is None or port.host:
-            return
-        hop = Hop(port.index, ip_address(event.address))
-        before = core.neighbours.get(hop)
-        if event.mac is None and event.state == "gone":
-            known = None
-        else:
-            since = before.since_ns if before is not None and before.mac is not None else t0
-            known = Neighbour(event.mac, event.state, since)
-        core.neighbour(hop, known, t0)
-        resolved = event.mac is not None and is_host(core.topology, hop)
-        if resolved and hop not in core.hosts:
-            if len(core.hosts) >= core.plan.neighbours.max:
-                self.counters["refused"] += 1
-                return
-            core.hosts.add(hop)
-            self._guard(core.announce_host(neighbour_route(hop), t0), hop)
-        elif not resolved and hop in core.hosts:
-            core.hosts.discard(hop)
-            self._guard(core.withdraw_host(neighbour_route(hop), t0), hop)
-
-    def _guard(self, future: "asyncio.Future[Any]", hop: Hop) -> None:
-        """A host route that was refused is counted; the packets go by way of glean."""
-
-        def done(finished: "asyncio.Future[Any]") -> None:
-            if not finished.cancelled() and finished.exception() is not None:
-                self.core.hosts.discard(hop)
-                self.counters["refused"] += 1
-
-        future.add_done_callback(done)
-
-    def miss(self, index: int, address: bytes) -> None:
-        """A worker holds a packet for this address: ask the kernel who it is."""
-        self.counters["misses"] += 1
-        port = self.core.topology.ports.get(index)
-        if port is None or port.host:
-            return
-        target = ip_address(address)
-        known = self.core.neighbours.get(Hop(index, target))
-        if known is not None and known.mac is not None and Hop(index, target) in self.core.hosts:
-            return  # answered meanwhile; the bell of that publish has rung or will
-        self.edge.resolve(port.ifindex, str(target))
-
-    def manage_gateways(self) -> None:
-        """Keeps the gateways of routes resolved; lets go of those no route uses."""
-        core = self.core
-        gateways = core.gateways()
-        for hop in gateways - self._managed:
-            port = core.topology.ports.get(hop.port)
-            if port is not None and self.edge.manage(port.ifindex, str(hop.gateway)):
-                self._managed.add(hop)
-        for hop in self._managed - gateways:
-            port = core.topology.ports.get(hop.port)
-            if port is not None:
-                self.edge.unmanage(port.ifindex, str(hop.gateway))
-            self._managed.discard(hop)
-
     # -- whole sources
 
     def resync(self, *sources: int) -> None:
@@ -311,7 +232,7 @@ class Links:
                 await self.core.sync(source)
             except Exception as error:
                 self._failed(f"sync of source {source}", error)
-        self.manage_gateways()
+        self.neighbours.manage_gateways()
 
     async def settle(self) -> None:
         """The kernel has told everything: what only the FIB knew is gone; all sources again."""
@@ -320,7 +241,7 @@ class Links:
         self.settled = True
         t0 = time.monotonic_ns()
         self._refresh_all(t0)
-        self._forget_silent(self.edge.neighbours(), t0)
+        self.neighbours.forget_silent(self.edge.neighbours(), t0)
         self._refresh_local()
         self._dirty.update(ORDER)
         self.resync()
@@ -346,16 +267,6 @@ class Links:
                 self.log("warning", "kernel.addresses", missing=", ".join(missing)[:200])
                 return False
             await asyncio.sleep(0.005)
-
-    def _forget_silent(self, told: Iterable[NeighbourEvent], t0: int) -> None:
-        ports = {port.ifindex: port.index for port in self.core.topology.ports.values()}
-        alive = {
-            Hop(ports[event.ifindex], ip_address(event.address))
-            for event in told
-            if event.ifindex in ports
-        }
-        for hop in [hop for hop in self.core.neighbours if hop not in alive]:
-            self.core.neighbour(hop, None, t0)
 
     async def synced(self) -> None:
         """Until no source waits to be announced."""

@@ -9,57 +9,30 @@ slice by slice. What is open is bounded (MAX_OPEN, the tables' limits, IDLE seco
 the client that began it.
 """
 
-import asyncio
-import errno
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any
 
 from ribcage.controlplane.core import Core
-from ribcage.controlplane.nexthop import Address
+from ribcage.controlplane.load_commit import Load, apply, assign, check
 from ribcage.controlplane.parse import (
     parse_address,
     parse_number,
     parse_word,
-    resolve,
     usage,
 )
-from ribcage.controlplane.publisher import Published
-from ribcage.controlplane.refusals import rib_refusal
+from ribcage.controlplane.publishing import Published
 from ribcage.controlplane.rows import prefix_of
 from ribcage.controlplane.sources import DISTANCES, SOURCE_RUNTIME
 from ribcage.shared._core import ffi, lib
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.plan import NexthopPlan
 
 MAX_OPEN = 4
 MAX_CHUNK = 60_000  # characters of one chunk
 MAX_VIAS = 32_767
 IDLE = 60.0  # seconds without a chunk
-SLICE = 4096  # rows applied between two turns of the loop
 BLOCK = 8192  # rows parsed at a time
 WAITS = ("visible", "published", "none")
-ROW_BYTES: int = ffi.sizeof("struct route_row")
-FAMILY_AT: int = ffi.offsetof("struct route_row", "family")
-
-
-@dataclass(slots=True)
-class Load:
-    """One load that is open."""
-
-    number: int
-    vias: list[Address]
-    atomic: bool
-    metric: int
-    distance: int
-    blocks: list[tuple[Any, int]] = field(default_factory=list)
-    rows: int = 0
-    lines: int = 0
-    gateways: Any = None
-    n_gateways: Any = None
-    touched: float = field(default_factory=time.monotonic)
 
 
 class Loads:
@@ -149,11 +122,11 @@ class Loads:
         before = self.core.publisher.last
         del self._open[load.number]
         start = time.monotonic_ns()
-        pinned = await self._assign(load)
+        pinned = await assign(self.core, load)
         try:
             if load.atomic:
-                await self._check(load)
-            await self._apply(load, start)
+                await check(self.core, load)
+            await apply(self.core, load, start)
         finally:
             for number in pinned:
                 self.core.nexthops.unpin(number)
@@ -167,111 +140,6 @@ class Loads:
         reply["routes"] = load.rows
         reply["seconds"] = round((time.monotonic_ns() - start) / 1e9, 6)
         return reply
-
-    # -- steps of a commit
-
-    async def _assign(self, load: Load) -> list[int]:
-        """Next hops become sets; every row gets its set, distance and metric."""
-        pinned: list[int] = []
-        try:
-            texts = [load.gateways[i] for i in range(load.n_gateways[0])]
-            named = [
-                ip_address(bytes(ffi.buffer(text.address, 4 if text.family == 4 else 16)))
-                for text in texts
-            ]
-            how = ffi.new("struct row_assignment *")
-            keep = []  # cffi frees what only a struct points to
-            for i, version in enumerate((4, 6)):
-                vias = [via for via in load.vias if via.version == version]
-                known = [one if one.version == version else None for one in named]
-                keep += [self._intern(vias, pinned), self._intern(known, pinned)]
-                how.ids[i], how.gateways[i] = keep[-2:]
-                how.n_ids[i] = len(vias)
-            how.n_gateways = len(named)
-            how.metric, how.source, how.distance = load.metric, SOURCE_RUNTIME, load.distance
-            for rows, count in load.blocks:
-                done = int(lib.rows_assign(rows, count, how))
-                if done < count:
-                    raise self._no_nexthop(rows[done], named)
-                await asyncio.sleep(0)
-        except BaseException:
-            for number in pinned:
-                self.core.nexthops.unpin(number)
-            raise
-        return pinned
-
-    def _no_nexthop(self, row: Any, named: Sequence[Address]) -> RibcageError:
-        """A number without a meaning, or a gateway of the other family."""
-        prefix, number = prefix_of(row), int(row.nexthop)
-        if row.flags & lib.ROW_GATEWAY:
-            return usage("E_NEXTHOP", f"next hop {named[number - 1]} cannot serve {prefix}")
-        return usage(
-            "E_NEXTHOP",
-            f"{prefix} names next hop {number}, and no IPv{prefix.version} next hops were given",
-            "give them in order, once each: --via ADDRESS; nothing was applied",
-        )
-
-    def _intern(self, addresses: Sequence[Address | None], pinned: list[int]) -> Any:
-        """Their sets' numbers as a C array, each pinned; 0 for None."""
-        ids = ffi.new("uint32_t[]", max(1, len(addresses)))
-        known: dict[Address, int] = {}
-        for i, address in enumerate(addresses):
-            if address is None:
-                continue
-            number = known.get(address)
-            if number is None:
-                hop = [NexthopPlan(via=str(address))]
-                nexthops = resolve(self.core.topology, None, "forward", hop)
-                number = known[address] = self.core.nexthops.intern(nexthops)
-                self.core.nexthops.pin(number)
-                pinned.append(number)
-            ids[i] = number
-        return ids
-
-    async def _check(self, load: Load) -> None:
-        """What would be refused, before anything is changed."""
-        counts = self.core.rib.counts()
-        if counts.rows + load.rows > counts.max_rows:
-            raise rib_refusal(errno.ENOSPC, load.blocks[0][0][0])
-        families = {4: 0, 6: 0}
-        for rows, count in load.blocks:
-            error, bad = self.core.rib.check(rows, count)
-            if error:
-                raise rib_refusal(error, rows[bad])
-            sixes = bytes(ffi.buffer(rows, count * ROW_BYTES))[FAMILY_AT::ROW_BYTES].count(6)
-            families[6] += sixes
-            families[4] += count - sixes
-            await asyncio.sleep(0)
-        for i, (family, more) in enumerate(families.items()):
-            limit = self.core.fib.limits()[i]
-            if counts.selected[i] + more > limit:
-                raise RibcageError(
-                    "E_TABLE_FULL",
-                    f"{counts.selected[i]} IPv{family} routes and {more} more are over the limit "
-                    f"of {limit}; nothing was applied",
-                    f"raise fib.max_routes{family} and start the router again",
-                    Exit.NO,
-                )
-
-    async def _apply(self, load: Load, t0: int) -> None:
-        done = 0
-        for rows, count in load.blocks:
-            for at in range(0, count, SLICE):
-                part = min(SLICE, count - at)
-                try:
-                    self.core.publisher.apply(rows + at, part, t0)
-                except RibcageError as error:
-                    self.core.publisher.flush()
-                    raise RibcageError(
-                        error.code,
-                        f"{error.message}; {done} to {done + part} of {load.rows} routes are "
-                        "in force",
-                        error.hint,
-                        error.exit_code,
-                    ) from error
-                done += part
-                self.core.publisher.flush()
-                await asyncio.sleep(0)
 
     # -- finding
 

@@ -19,6 +19,7 @@ from ribcage.controlplane.nexthop import Hop, NexthopSet, Path, eligible
 from ribcage.controlplane.rib.records import NexthopSet as StoredSet
 from ribcage.controlplane.rib.records import Path as StoredPath
 from ribcage.controlplane.rib.segment import Rib
+from ribcage.shared._core import lib
 
 
 def to_stored(nexthops: NexthopSet) -> StoredSet:
@@ -71,22 +72,30 @@ class Nexthops:
                 if stored is None:
                     continue
                 nexthops = from_stored(stored)
-                self._numbers[nexthops] = number
+                self._numbers.setdefault(nexthops, number)  # the lower one of two that are equal
                 if stored.dead:
                     self.forwarding.dead.add(number)
                 self.forwarding.define(number, nexthops)
 
-    def intern(self, nexthops: NexthopSet, like: int | None = None) -> int:
+    def intern(self, nexthops: NexthopSet, like: int | None = None, popular: bool = True) -> int:
         """The number of an equal set, new if need be; its group is in the FIB on return.
 
-        `like`: a set it grew out of, whose flows stay where they can. E_NEXTHOPS, E_ADJACENCIES
+        `like`: a set it grew out of, whose flows stay where they can. `popular`: False for the
+        set of one on-link host; when routes want the same set later, it gets a second, small
+        number, and the host route follows when it is announced next. E_NEXTHOPS, E_ADJACENCIES
         when a table is full.
         """
-        number = self._numbers.get(nexthops)
-        if number is not None and number not in self._leaving:
-            self._idle.pop(number, None)
-            return number
-        number = self.rib.nexthop_intern(to_stored(nexthops))
+        known = self._numbers.get(nexthops)
+        if known is not None and known not in self._leaving:
+            number = known
+            if popular and known >= lib.RIB_POPULAR:
+                number = self.rib.nexthop_intern(to_stored(nexthops))
+            if number == known:
+                self._idle.pop(number, None)
+                return number
+            like = known
+        else:
+            number = self.rib.nexthop_intern(to_stored(nexthops), popular)
         self._leaving.pop(number, None)
         self._idle.pop(number, None)
         with self.guard():
@@ -138,8 +147,8 @@ class Nexthops:
                 if number not in self._leaving and publishes >= since + REUSE_AFTER:
                     nexthops = self.forwarding.sets.get(number)
                     self.forwarding.forget(number)
-                    if nexthops is not None:
-                        self._numbers.pop(nexthops, None)
+                    if nexthops is not None and self._numbers.get(nexthops) == number:
+                        del self._numbers[nexthops]
                     self._leaving[number] = publishes
             self.forwarding.tidy()
         for number, since in list(self._leaving.items()):

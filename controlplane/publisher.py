@@ -24,11 +24,11 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 from ribcage.controlplane.forwarding import Forwarding
+from ribcage.controlplane.publishing import Counters, Published, RouteTable, RouteWriter
 from ribcage.controlplane.refusals import fib_refusal, rib_refusal
 from ribcage.shared._core import ffi
 from ribcage.shared.errors import RibcageError
@@ -38,57 +38,6 @@ ROW_BYTES: int = ffi.sizeof("struct route_row")
 KEY_BYTES = 18  # prefix, length, family: the first bytes of a row
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """rows[0..applied) are in force and `changes` prefixes changed their best; `error` is an
-    errno about rows[applied], or 0."""
-
-    applied: int
-    changes: int
-    error: int = 0
-
-
-class Outcome(Protocol):
-    """What of the RIB's answer the publisher reads; the same meanings as in Applied."""
-
-    @property
-    def applied(self) -> int: ...
-    @property
-    def changes(self) -> int: ...
-    @property
-    def error(self) -> int: ...
-
-
-class RouteTable(Protocol):
-    """The RIB as the publisher needs it; arrays are `struct route_row[]`."""
-
-    def apply(self, rows: Any, count: int, changes: Any, room: int) -> Outcome: ...
-    def changed(self) -> int: ...
-    def published(self, mark: int) -> None: ...
-
-
-class RouteWriter(Protocol):
-    """The FIB's writer as the publisher needs it. `apply`: like the RIB's, changes = words;
-    everything happens inside `guard()`, the writer's semaphore, which may be nested."""
-
-    def guard(self) -> AbstractContextManager[None]: ...
-    def apply(self, rows: Any, count: int) -> Applied: ...
-    def publish(self, update_id: int, t0: int, t1: int) -> int: ...
-    def limits(self) -> tuple[int, int]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """One publish. Times are CLOCK_MONOTONIC ns; `changes` counts FIB route words."""
-
-    generation: int
-    update_id: int
-    t0: int
-    t1: int
-    t3: int
-    changes: int
-
-
 @dataclass(slots=True)
 class _Submission:
     rows: Any
@@ -96,18 +45,6 @@ class _Submission:
     t0: int
     future: "asyncio.Future[Published]"
     error: RibcageError | None = None
-
-
-@dataclass(slots=True)
-class Counters:
-    """What the publisher did since it started; `publish_ns[i]` counts t3-t0 in [2^i, 2^i+1)."""
-
-    publishes: int = 0
-    rows: int = 0
-    changes: int = 0
-    refused: int = 0
-    bells: int = 0
-    publish_ns: list[int] = field(default_factory=lambda: [0] * 40)
 
 
 class Publisher:
@@ -129,7 +66,8 @@ class Publisher:
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.table = table
-        self.writer = writer
+        self.fib = writer
+        self.writer = writer  # what changes go through: the FIB's, or aggregation before it
         self.forwarding = forwarding
         self.bells = bells
         self.replay = replay
@@ -200,6 +138,25 @@ class Publisher:
         if count:
             self._open(t0)
             self._to_fib(changes, count)
+
+    def settle(self, rows: Any, count: int, t0: int) -> int:
+        """What the FIB should hold, as rows and not as changes: they pass no aggregation, and
+        nothing leaves the RIB for their sake. Returns how many the FIB refused."""
+        if count == 0:
+            return 0
+        self._open(t0)
+        refused = at = 0
+        self.behind, whole = True, not self.behind
+        with self.fib.guard():
+            while at < count:
+                done = self.fib.apply(rows + at, count - at)
+                at += done.applied + (done.error != 0)
+                refused += done.error != 0
+                self.counters.changes += done.changes
+                self._words = self._words or done.changes > 0 or done.error != 0
+        self.counters.refused += refused
+        self.behind = not whole
+        return refused
 
     def flush(self) -> Published | None:
         """Publishes what is pending or open; None when no word changed and nobody waits."""

@@ -29,7 +29,7 @@ from ribcage.controlplane.parse import (
     resolve,
     usage,
 )
-from ribcage.controlplane.publisher import Published
+from ribcage.controlplane.publishing import Published
 from ribcage.controlplane.rib.records import Route
 from ribcage.controlplane.rows import pack
 from ribcage.controlplane.sources import DISTANCES, SOURCE_NAMES, SOURCE_RUNTIME, Wanted
@@ -208,7 +208,7 @@ class Routes:
         core = self.core
         nexthops = core.forwarding.sets.get(route.nexthop)
         paths = [] if nexthops is None else nexthops.paths
-        in_fib = route.selected and core.fib.writer.exact(route.prefix) == route.nexthop
+        held = core.fib.writer.exact(route.prefix) if route.selected else 0
         return {
             "dst": route.prefix,
             "protocol": SOURCE_NAMES.get(route.source, str(route.source)),
@@ -225,7 +225,8 @@ class Routes:
                 for path in paths
             ],
             "selected": route.selected,
-            "in_fib": in_fib,
+            "in_fib": route.selected and held == route.nexthop,
+            "aggregated": route.selected and held == 0 and core.contents.redundant(route.prefix),
             "stale": route.stale,
             "dead": route.dead,
             "since": route.since,

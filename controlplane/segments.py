@@ -22,6 +22,8 @@ from ribcage.controlplane.sources import SOURCE_NEIGHBOUR
 from ribcage.controlplane.writer_guard import WriterGuard
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.fib import FibReader
+from ribcage.shared.fib_engines import engine_id
+from ribcage.shared.fib_sync import open_semaphore, refuse_untaught
 from ribcage.shared.names import Names
 from ribcage.shared.plan import Plan
 
@@ -53,22 +55,39 @@ class Segments:
 
 
 async def open_segments(
-    names: Names, plan: Plan, instance_id: int, log: Callable[..., None]
+    names: Names,
+    plan: Plan,
+    instance_id: int,
+    log: Callable[..., None],
+    sync_key: int | None = None,
 ) -> Segments:
     """E_LOCKED after LOCK_WAIT, E_LAYOUT, E_INSTANCE, E_SHM_FULL; nothing stays held then."""
     guard = await _own(names)
     try:
         rib = _open_rib(names, plan, instance_id, log)
         try:
-            limits = FibParams(max_routes4=plan.fib.max_routes4, max_routes6=plan.fib.max_routes6)
-            writer = FibWriter.create_or_attach(names, limits, instance_id=instance_id, guard=guard)
+            refuse_untaught(plan.fib.sync, plan.teach)
+            limits = FibParams(
+                max_routes4=plan.fib.max_routes4,
+                max_routes6=plan.fib.max_routes6,
+                engine4=engine_id(4, plan.fib.lookup4),
+                engine6=engine_id(6, plan.fib.lookup6),
+                sync=plan.fib.sync,
+            )
+            writer = FibWriter.create_or_attach(
+                names,
+                limits,
+                instance_id=instance_id,
+                guard=guard,
+                semaphore=-1 if sync_key is None else open_semaphore(sync_key),
+            )
         except BaseException:
             rib.close()
             raise
     except BaseException:
         guard.close()
         raise
-    reader = FibReader(writer.mapped.fd)
+    reader = FibReader(writer.mapped.fd, writer.locks)
     return Segments(guard, rib, FibTables(writer, reader), reader, writer.outcome != "attached")
 
 

@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from ribcage.controlplane.forwarding import adjacency_record
 from ribcage.controlplane.nexthop import KIND_NAMES, NexthopSet, group_plan
 from ribcage.controlplane.rib.segment import Rib
 from ribcage.controlplane.rows import new_rows, prefix_of
+from ribcage.controlplane.small_tables import adjacency_record
 from ribcage.shared._core import ffi, lib
 
 if TYPE_CHECKING:
+    from ribcage.controlplane.aggregation import Aggregation
     from ribcage.controlplane.core import Core
     from ribcage.controlplane.fib_tables import FibTables
 
@@ -29,7 +30,7 @@ MAX_REPORTED = 100
 LOOKUPS = 2048  # between two turns of the loop
 
 
-def _rib_slices(rib: Rib) -> Iterator[tuple[Any, int]]:
+def rib_slices(rib: Rib) -> Iterator[tuple[Any, int]]:
     """The RIB's candidates as (struct rib_route[], count), in order."""
     cursor, everything = ffi.new("struct rib_cursor *"), ffi.new("struct rib_filter *")
     everything.selected = 1
@@ -41,21 +42,32 @@ def _rib_slices(rib: Rib) -> Iterator[tuple[Any, int]]:
         yield routes, count
 
 
-def _missing(rib: Rib, fib: "FibTables") -> Iterator[tuple[Any, int, int]]:
+def _wanted_by(aggregation: "Aggregation | None") -> Any:
+    """`struct rib_aggregate *`, NULL while every route is wanted."""
+    return ffi.NULL if aggregation is None else aggregation.handle
+
+
+def _missing(
+    rib: Rib, fib: "FibTables", aggregation: "Aggregation | None"
+) -> Iterator[tuple[Any, int, int]]:
     """Slices of the RIB: rows the FIB has not or otherwise, how many, how many were seen."""
-    out = new_rows(SLICE)
-    for routes, count in _rib_slices(rib):
-        yield out, lib.verify_routes(fib.writer.handle, routes, count, out), count
+    out, wanted = new_rows(SLICE), _wanted_by(aggregation)
+    for routes, count in rib_slices(rib):
+        yield out, lib.verify_routes(fib.writer.handle, wanted, routes, count, out), count
 
 
-def _surplus(rib: Rib, fib: "FibTables") -> Iterator[tuple[Any, int, int]]:
+def _surplus(
+    rib: Rib, fib: "FibTables", aggregation: "Aggregation | None"
+) -> Iterator[tuple[Any, int, int]]:
     """Slices of the FIB: rows the RIB wants otherwise or not at all."""
-    out = new_rows(SLICE)
+    out, wanted = new_rows(SLICE), _wanted_by(aggregation)
     for rows, count in fib.writer.walk_rows():
-        yield out, lib.verify_rows(rib.handle, rows, count, out), count
+        yield out, lib.verify_rows(rib.handle, wanted, rows, count, out), count
 
 
-def differences(rib: Rib, fib: "FibTables") -> Iterator[tuple[Any, int]]:
+def differences(
+    rib: Rib, fib: "FibTables", aggregation: "Aggregation | None" = None
+) -> Iterator[tuple[Any, int]]:
     """What the FIB should hold instead, in slices of rows; the caller applies each at once.
 
     Surplus rows first, so that a full table has room for the missing ones. They are collected
@@ -63,12 +75,12 @@ def differences(rib: Rib, fib: "FibTables") -> Iterator[tuple[Any, int]]:
     """
     wrong: list[bytes] = []
     size = ffi.sizeof("struct route_row")
-    for out, found, _ in _surplus(rib, fib):
+    for out, found, _ in _surplus(rib, fib, aggregation):
         wrong.append(bytes(ffi.buffer(out, found * size)))
     raw = b"".join(wrong)
     if raw:
         yield ffi.from_buffer("struct route_row[]", bytearray(raw)), len(raw) // size
-    for out, found, _ in _missing(rib, fib):
+    for out, found, _ in _missing(rib, fib, aggregation):
         yield out, found
 
 
@@ -76,9 +88,10 @@ async def verify(core: "Core", samples: int = 100_000, seed: int = 7) -> dict[st
     """The report of `fib verify`: {rib, fib4, fib6, differences, count, samples, seconds}."""
     start = time.monotonic()
     found: list[dict[str, Any]] = []
-    rib_routes = await _compare(core, _missing(core.rib, core.fib), found)
-    await _compare(core, _surplus(core.rib, core.fib), found)
-    count = len(found) + _check_groups(core, found)
+    stage = core.contents.aggregation
+    rib_routes = await _compare(core, _missing(core.rib, core.fib, stage), found)
+    await _compare(core, _surplus(core.rib, core.fib, stage), found)
+    count = len(found) + _check_groups(core, found) + _check_aggregation(core, found)
     count += await _lookups(core, samples, seed, found)
     if not core.fib.writer.check():
         count += 1
@@ -111,9 +124,8 @@ async def _compare(
 
 
 def _recheck(core: "Core", row: Any, found: list[dict[str, Any]]) -> None:
-    best = ffi.new("struct rib_route *")
-    there = lib.rib_best(core.rib.handle, ffi.addressof(row), best) == 0
-    wanted = int(best.row.nexthop) if there else 0
+    stage = _wanted_by(core.contents.aggregation)
+    wanted = int(lib.verify_wanted(core.rib.handle, stage, ffi.addressof(row)))
     has = int(lib.fib_exact(core.fib.writer.handle, ffi.addressof(row)))
     prefix = str(prefix_of(row))
     if wanted != has and all(one.get("dst") != prefix for one in found):
@@ -121,10 +133,25 @@ def _recheck(core: "Core", row: Any, found: list[dict[str, Any]]) -> None:
             {
                 "what": "route",
                 "dst": prefix,
-                "rib": set_text(core, wanted),
+                "rib": set_text(core, wanted) if wanted else _unwanted(core, prefix),
                 "fib": set_text(core, has),
             }
         )
+
+
+def _unwanted(core: "Core", prefix: str) -> str:
+    return "no route" if core.rib.best(prefix) is None else "aggregated: no entry"
+
+
+def _check_aggregation(core: "Core", found: list[dict[str, Any]]) -> int:
+    """What aggregation takes for the routes in force; their groups show in the lookups."""
+    if core.contents.aggregation is None:
+        return 0
+    known, selected = core.contents.aggregation.counts(), core.rib.counts().selected
+    if (known["routes4"], known["routes6"]) == selected:
+        return 0
+    found.append({"what": "aggregation", "rib": list(selected), "aggregation": known})
+    return 1
 
 
 def _check_groups(core: "Core", found: list[dict[str, Any]]) -> int:
@@ -165,7 +192,7 @@ async def _lookups(core: "Core", samples: int, seed: int, found: list[dict[str, 
     state = ffi.new("uint64_t *", seed or 1)
     count, left = 0, samples
     while left > 0:
-        slices = _rib_slices(core.rib)
+        slices = rib_slices(core.rib)
         progressed = False
         for routes, known in slices:
             n = min(LOOKUPS, left)

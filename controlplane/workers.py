@@ -76,9 +76,10 @@ class Workers:
             finally:
                 os.close(fd)
 
-    def states(self, rows: Iterable[Any]) -> None:
-        """The `workers` message: [{index, pid, state, restarts}]; slots not named are gone."""
-        named = set()
+    def states(self, rows: Iterable[Any]) -> bool:
+        """The `workers` message: [{index, pid, state, restarts}]; slots not named are gone. True
+        when a process that was there is not any more."""
+        named, before = set(), {slot.pid for slot in self.slots.values() if slot.pid}
         for row in rows:
             if not isinstance(row, dict) or not isinstance(row.get("index"), int):
                 continue
@@ -94,6 +95,7 @@ class Workers:
                 slot.stats.close()
             if slot.bell >= 0:
                 os.close(slot.bell)
+        return not before <= {slot.pid for slot in self.slots.values()}
 
     def watches(self) -> list[Worker]:
         return [self.slots[index] for index in sorted(self.slots)]

@@ -27,21 +27,52 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+/* The place before each load of a shared word: where a test stops a reader (test_fib_moments.c).
+ * Compiled to nothing but in builds with -DRC_LOAD_POINTS. */
+#ifdef RC_LOAD_POINTS
+void load_point(void);
+#define RC_LOAD() load_point()
+#else
+#define RC_LOAD() ((void)0)
+#endif
+
 /* Shared words. Names say the ordering, so that a reviewer sees it at the call. */
 static inline uint32_t load_relaxed32(const uint32_t *p)
 {
+    RC_LOAD();
     return atomic_load_explicit((const _Atomic uint32_t *)p, memory_order_relaxed);
 }
 static inline uint64_t load_relaxed64(const uint64_t *p)
 {
+    RC_LOAD();
     return atomic_load_explicit((const _Atomic uint64_t *)p, memory_order_relaxed);
+}
+static inline uint8_t load_relaxed8(const uint8_t *p)
+{
+    RC_LOAD();
+    return atomic_load_explicit((const _Atomic uint8_t *)p, memory_order_relaxed);
+}
+static inline uint16_t load_relaxed16(const uint16_t *p)
+{
+    RC_LOAD();
+    return atomic_load_explicit((const _Atomic uint16_t *)p, memory_order_relaxed);
+}
+static inline void store_relaxed8(uint8_t *p, uint8_t v)
+{
+    atomic_store_explicit((_Atomic uint8_t *)p, v, memory_order_relaxed);
+}
+static inline void store_relaxed16(uint16_t *p, uint16_t v)
+{
+    atomic_store_explicit((_Atomic uint16_t *)p, v, memory_order_relaxed);
 }
 static inline uint32_t load_acquire32(const uint32_t *p)
 {
+    RC_LOAD();
     return atomic_load_explicit((const _Atomic uint32_t *)p, memory_order_acquire);
 }
 static inline uint64_t load_acquire64(const uint64_t *p)
 {
+    RC_LOAD();
     return atomic_load_explicit((const _Atomic uint64_t *)p, memory_order_acquire);
 }
 static inline void store_relaxed32(uint32_t *p, uint32_t v)

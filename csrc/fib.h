@@ -16,12 +16,30 @@
 
 enum { FIB_RETRIES = 1000, FIB_RETRIES_BEFORE_HALVING = 3 };
 
-struct fib_reader {
-    const uint8_t *base;
+struct fib_sync;    /* a strategy, see fib_sync.h */
+struct fib_replica; /* `message`: this reader's own table */
+
+/* What the strategies with a lock need beside the FIB; zeros where there is none. */
+struct fib_locks {
+    void *memory;      /* rwlock, mutex: the segment NAME.sync, mapped writable */
     uint64_t size;
-    uint32_t block_mask_limit; /* blocks of the segment; an offset at or above it means "none" */
+    int32_t semaphore; /* undo: id of the SysV set, -1 = none */
     uint32_t unused;
+};
+
+struct fib_reader {
+    const uint8_t *base;       /* of the table to walk: the segment, or one bank of it */
+    uint64_t size;             /* of that table */
+    uint32_t block_mask_limit; /* its blocks; an offset at or above it means "none" */
+    uint32_t strategy;
     uint64_t retries;          /* batches looked up again since attach */
+    uint64_t mixed;            /* batches answered with less than was promised: seqlock, across
+                                  two generations; message, from an older table */
+    uint64_t unavailable;      /* locks: batches given up because the lock was not to be had */
+    const uint8_t *segment;
+    const struct fib_sync *sync; /* NULL: epoch, which is built in */
+    struct fib_locks locks;
+    struct fib_replica *replica;
 };
 
 struct fib_key {
@@ -51,6 +69,11 @@ struct fib_answer { /* everything the packet needs, copied out under the epoch c
 
 /* -EINVAL when the segment is not a ready FIB of this build (see segment_check). */
 int fib_reader_attach(struct fib_reader *reader, const void *base, uint64_t size);
+/* Under rwlock, undo and mutex, before the first lookup (which says -ENOLCK without). -EINVAL when
+ * they are not what the strategy needs. The memory stays the caller's. */
+int fib_reader_locks(struct fib_reader *reader, const struct fib_locks *locks);
+/* Gives a replica back; the mapping stays the caller's. */
+void fib_reader_detach(struct fib_reader *reader);
 /* Looks n keys up as one consistent batch (halved under pressure, see fib_layout.h).
  * *generation receives the generation of the last (sub-)batch. -EAGAIN: the writer outran a
  * single lookup FIB_RETRIES times; the caller drops with `fib-unavailable`. */
@@ -59,6 +82,13 @@ int fib_lookup(struct fib_reader *reader, const struct fib_key *keys, struct fib
 /* Group ids only: what benchmarks, verify and the golden tests compare. */
 int fib_lookup_groups(struct fib_reader *reader, const struct fib_key *keys, uint32_t *groups,
                       uint32_t n);
+/* The lean entry: IPv4 addresses in host order, group ids out. Same batch, same checks. */
+int fib_lookup4(struct fib_reader *reader, const uint32_t *addresses, uint32_t *groups, uint32_t n);
+/* Likewise for IPv6: addresses in network order, one behind the other. */
+int fib_lookup6(struct fib_reader *reader, const uint8_t (*addresses)[16], uint32_t *groups,
+                uint32_t n);
+/* Tests and benchmarks: 1 keeps every engine of this process from using AVX-512. */
+void lpm_force_portable(int on);
 /* The matched prefix as well (for `route get`, `explain`); row.nexthop = group, length = match;
  * row.nexthop 0 when nothing matches. */
 int fib_lookup_match(struct fib_reader *reader, const struct fib_key *key, struct route_row *row);
@@ -68,6 +98,8 @@ int fib_read_adjacency(struct fib_reader *reader, uint32_t id, struct fib_adjace
 int fib_read_group(struct fib_reader *reader, uint32_t id, struct fib_group *out);
 uint32_t fib_group_room(void);
 uint64_t fib_generation(const struct fib_reader *reader);
+/* The header readers are to use now: the segment's, or that of the bank in force. */
+const struct fib_header *fib_header_now(const void *segment);
 /* The stamp of `generation`, or -ENOENT when the ring has moved on. */
 int fib_read_stamp(const struct fib_reader *reader, uint64_t generation, struct fib_stamp *out);
 
@@ -80,7 +112,11 @@ struct fib_params {
     uint32_t max_routes6;
     uint32_t max_groups;      /* <= FIB_MAX_GROUPS */
     uint32_t max_adjacencies; /* <= FIB_MAX_ADJACENCIES */
+    uint32_t engine4;         /* enum fib_engine; 0: compact */
+    uint32_t engine6;         /* 0: interval */
     uint64_t instance_id;
+    uint32_t strategy; /* enum fib_strategy; 0 = epoch */
+    uint32_t unused;
 };
 struct fib_recovery { /* what fib_writer_open found and did */
     uint32_t redone;      /* 1: an open intent was done again */
@@ -96,6 +132,9 @@ int fib_create(void *base, uint64_t size, const struct fib_params *params);
 /* Becomes the writer of a ready segment: redoes an open intent, mark-sweeps the arena. The
  * caller holds the ownership lock. NULL on a segment that is not ready or on no memory. */
 struct fib_writer *fib_writer_open(void *base, uint64_t size, struct fib_recovery *recovery);
+/* The same with what rwlock, undo and mutex need; NULL for the others. */
+struct fib_writer *fib_writer_open_locked(void *base, uint64_t size, const struct fib_locks *locks,
+                                          struct fib_recovery *recovery);
 void fib_writer_close(struct fib_writer *writer);
 
 /* Applies rows in order (nexthop 0 withdraws; the other fields but prefix/length/family are
@@ -103,7 +142,8 @@ void fib_writer_close(struct fib_writer *writer);
  * stored, the generation only with fib_publish. Returns 0, -EINVAL (bad row, or a group that is
  * not set), -ENOSPC (arena full), -E2BIG (max_routes): rows before *applied are in force, the
  * others are not. *changed counts rows that changed a route. Sorted rows are fastest:
- * neighbours that share a node are published by one word. */
+ * neighbours that share a node are published by one word. Costs: an IPv4 prefix of /16 and longer
+ * one node (0.3 us); a shorter one every /16 below it whose answer changes, up to 2^15. */
 int fib_apply(struct fib_writer *writer, const struct route_row *rows, uint64_t n,
               uint64_t *applied, uint64_t *changed);
 /* Replaces one record copy-on-write: one directory word, however many routes are behind it.
@@ -118,6 +158,13 @@ int fib_set_port(struct fib_writer *writer, const struct fib_port *port);
 int fib_clear_port(struct fib_writer *writer, uint32_t index);
 /* Ends a batch: stamp (t2, t3 filled here), generation, epoch. Returns the new generation. */
 uint64_t fib_publish(struct fib_writer *writer, uint64_t update_id, uint64_t t0, uint64_t t1);
+/* The first change after a publish begins a batch: it takes the lock, where the strategy has one,
+ * and fib_publish gives it back. This gives it back without publishing (nothing else happens; a
+ * strategy that holds unpublished changes back goes on doing so). */
+void fib_batch_end(struct fib_writer *writer);
+/* rwlock, undo, mutex: gives the lock up that a dead or stopped reader may hold and goes on with
+ * a fresh one; whoever was inside looks again. Does nothing under the others. */
+int fib_break_lock(struct fib_writer *writer);
 
 /* Walks routes in order (family, address, length). *cursor is the last row returned (family 0
  * to start). Returns rows written, 0 at the end. For control only: not safe beside a writer. */
@@ -128,5 +175,9 @@ uint32_t fib_exact(struct fib_writer *writer, const struct route_row *row);
 /* Recomputes digest and counts from the routes and compares them with the writer's and, when
  * nothing is waiting for fib_publish, with the header's; 0 or -EBADMSG. */
 int fib_check(struct fib_writer *writer);
+/* Bytes that can be retired at most, whatever readers do: two epochs' pieces, each as large as a
+ * piece gets, and never more than the arena. As a rule an epoch is spent at 256 KiB; only a
+ * change of a very short prefix retires more at once. Any process. */
+uint64_t fib_retired_most(const struct fib_geometry *geometry);
 
 #endif

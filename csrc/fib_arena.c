@@ -55,20 +55,30 @@ static void shelve(struct fib_arena *arena, uint32_t block, uint32_t length)
     set_link(arena, block, *head, length);
     *head = block;
     if (length <= ARENA_SIZES)
-        arena->sizes |= UINT64_C(1) << (length - 1);
+        arena->sizes[length / 64] |= UINT64_C(1) << (length % 64);
+}
+
+/* The smallest size >= `size` that has a free piece, 0 when there is none. */
+static uint32_t fitting(const struct fib_arena *arena, uint32_t size)
+{
+    uint64_t mask = arena->sizes[size / 64] >> (size % 64) << (size % 64);
+    if (mask == 0 && size < 64) {
+        size = 64;
+        mask = arena->sizes[1];
+    }
+    return mask == 0 ? 0 : size / 64 * 64 + (uint32_t)__builtin_ctzll(mask);
 }
 
 /* A piece of the size, else the rest of the smallest that is larger goes back. */
 static uint32_t take_shelved(struct fib_arena *arena, uint32_t size)
 {
-    uint64_t fitting = arena->sizes >> (size - 1) << (size - 1);
-    if (fitting == 0)
+    uint32_t found = fitting(arena, size);
+    if (found == 0)
         return 0;
-    uint32_t found = (uint32_t)__builtin_ctzll(fitting) + 1;
     uint32_t block = arena->free_head[found];
     arena->free_head[found] = next_of(arena, block);
     if (arena->free_head[found] == 0)
-        arena->sizes &= ~(UINT64_C(1) << (found - 1));
+        arena->sizes[found / 64] &= ~(UINT64_C(1) << (found % 64));
     shelve(arena, block + size, found - size);
     return block;
 }
@@ -90,6 +100,35 @@ static uint32_t take_extent(struct fib_arena *arena, uint32_t size)
     return block;
 }
 
+/* Best fit, cut from the front, so that a directory does not break into the one extent that has
+ * room for a table. The current extent is the first choice: it is where new ground is. */
+static uint32_t take_long(struct fib_arena *arena, uint32_t size)
+{
+    if (arena->until - arena->at >= size) {
+        uint32_t block = arena->at;
+        arena->at += size;
+        return block;
+    }
+    uint32_t best = 0, before_best = 0, best_length = UINT32_MAX, before = 0;
+    for (uint32_t block = arena->extents; block != 0; block = next_of(arena, block)) {
+        uint32_t length = length_of(arena, block);
+        if (length >= size && length < best_length) {
+            best = block;
+            before_best = before;
+            best_length = length;
+        }
+        before = block;
+    }
+    if (best == 0)
+        return 0;
+    if (before_best == 0)
+        arena->extents = next_of(arena, best);
+    else
+        set_link(arena, before_best, next_of(arena, best), length_of(arena, before_best));
+    shelve(arena, best + size, best_length - size);
+    return best;
+}
+
 /* Marks everything but the free pieces as used, and rebuilds. */
 void arena_merge(struct fib_arena *arena)
 {
@@ -108,10 +147,10 @@ void arena_merge(struct fib_arena *arena)
 
 uint32_t arena_take(struct fib_arena *arena, uint32_t size)
 {
-    if (size == 0 || size > ARENA_SIZES)
+    if (size == 0 || size > arena->end)
         return 0;
-    uint32_t block = take_shelved(arena, size);
-    if (block == 0)
+    uint32_t block = size > ARENA_SIZES ? take_long(arena, size) : take_shelved(arena, size);
+    if (block == 0 && size <= ARENA_SIZES)
         block = take_extent(arena, size);
     if (block == 0)
         return 0;
@@ -125,15 +164,19 @@ int arena_worth_merging(const struct fib_arena *arena)
     return arena->taken >= (arena->opened - arena->first) / 32;
 }
 
-int arena_open_ground(struct fib_arena *arena)
+int arena_open_ground(struct fib_arena *arena, uint32_t size)
 {
     uint32_t room = arena->end - arena->opened, more = (arena->opened - arena->first) / 8;
     if (more < LEAST_GROUND)
         more = LEAST_GROUND;
+    if (more < size)
+        more = size;
     if (more > room)
         more = room;
-    shelve(arena, arena->at, arena->until - arena->at);
-    arena->at = arena->opened;
+    if (arena->until != arena->opened) {
+        shelve(arena, arena->at, arena->until - arena->at);
+        arena->at = arena->opened;
+    }
     arena->opened += more;
     arena->until = arena->opened;
     return more > 0;
@@ -151,6 +194,11 @@ void arena_retire(struct fib_arena *arena, uint64_t epoch, uint32_t block, uint3
     arena->live -= size;
     arena->retired_blocks[side] += size;
     arena->retired[side][arena->retired_n[side]++] = (struct arena_piece){block, size};
+}
+
+int arena_retire_full(const struct fib_arena *arena, uint64_t epoch)
+{
+    return arena->retired_n[epoch & 1] >= ARENA_RETIRED;
 }
 
 int arena_wants_turn(const struct fib_arena *arena, uint64_t epoch)
@@ -210,7 +258,7 @@ void arena_rebuild(struct fib_arena *arena)
 {
     memset(arena->free_head, 0, sizeof arena->free_head);
     arena->extents = arena->at = arena->until = arena->taken = 0;
-    arena->sizes = 0;
+    memset(arena->sizes, 0, sizeof arena->sizes);
     /* Downwards, so that each list ends up with its lowest address first. */
     for (uint32_t end = arena->opened; end > arena->first;) {
         uint32_t block = end - 1;

@@ -21,7 +21,7 @@
 #include "fib_layout.h"
 
 enum {
-    ARENA_SIZES = 64,           /* the largest piece, in blocks */
+    ARENA_SIZES = 80,           /* no larger piece is ever retired; larger ones are cut from the first extent that holds them */
     ARENA_TURN_BLOCKS = 4096,   /* retired blocks worth an epoch; 16 times as many left the L2 */
     ARENA_RETIRED = ARENA_TURN_BLOCKS + 64,
 };
@@ -36,7 +36,7 @@ struct fib_arena {
     uint32_t first, end;   /* blocks of the arena: [first, end) */
     uint32_t at, until;    /* the extent new pieces are cut from */
     uint32_t extents;      /* further ones, longer than ARENA_SIZES, lowest address first */
-    uint64_t sizes;        /* bit s - 1: free_head[s] is not empty */
+    uint64_t sizes[ARENA_SIZES / 64 + 1]; /* bit s: free_head[s] is not empty */
     uint32_t live;         /* blocks taken and not retired */
     uint32_t opened;       /* blocks below are in use or have been: the high-water mark + 1 */
     uint32_t taken;        /* blocks taken since free pieces were merged last */
@@ -51,17 +51,20 @@ struct fib_arena {
 int arena_open(struct fib_arena *arena, uint8_t *base, uint32_t first, uint32_t end);
 void arena_close(struct fib_arena *arena);
 
-/* `size` blocks (1..ARENA_SIZES) with undefined content, or 0 when none are at hand. Then, in
- * this order: spend epochs on what is retired, merge, open new ground. */
+/* `size` blocks with undefined content, or 0 when none are at hand. Up to ARENA_SIZES in constant
+ * time; more (a directory, a table) by a walk over the extents. When there are none, in this
+ * order: spend epochs on what is retired, merge, open new ground. */
 uint32_t arena_take(struct fib_arena *arena, uint32_t size);
 /* 1 when enough was taken since the last merge to make another one worth its time. */
 int arena_worth_merging(const struct fib_arena *arena);
 /* Makes one piece of free neighbours. */
 void arena_merge(struct fib_arena *arena);
-/* Opens an eighth more ground, never less than 1,024 blocks; 0 when all is open. */
-int arena_open_ground(struct fib_arena *arena);
+/* Opens an eighth more ground, never less than 1,024 blocks or `size`; 0 when all is open. */
+int arena_open_ground(struct fib_arena *arena, uint32_t size);
 void arena_give(struct fib_arena *arena, uint32_t block, uint32_t size);
 void arena_retire(struct fib_arena *arena, uint64_t epoch, uint32_t block, uint32_t size);
+/* 1 when this epoch's side has no place for another piece: an epoch has to be spent first. */
+int arena_retire_full(const struct fib_arena *arena, uint64_t epoch);
 /* 1 when so much is retired that an epoch should be spent to get it back. */
 int arena_wants_turn(const struct fib_arena *arena, uint64_t epoch);
 /* The epoch has just become `epoch`, fenced: frees what was retired at epoch - 2. */

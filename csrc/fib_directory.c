@@ -108,7 +108,7 @@ static int group_valid(const struct fib_writer *writer, const struct fib_group *
     return 1;
 }
 
-int fib_set_group(struct fib_writer *writer, const struct fib_group *group)
+int bank_set_group(struct fib_writer *writer, const struct fib_group *group)
 {
     uint64_t aligned[(sizeof(struct fib_group) + FIB_MAX_BUCKETS * sizeof(uint32_t)) / 8 + 1];
     uint32_t before[FIB_MAX_BUCKETS], n_before = 0;
@@ -135,7 +135,7 @@ int fib_set_group(struct fib_writer *writer, const struct fib_group *group)
     return 0;
 }
 
-int fib_clear_group(struct fib_writer *writer, uint32_t id)
+int bank_clear_group(struct fib_writer *writer, uint32_t id)
 {
     if (id == 0 || id >= writer->group_use.max)
         return -EINVAL;
@@ -153,7 +153,7 @@ int fib_clear_group(struct fib_writer *writer, uint32_t id)
     return 0;
 }
 
-int fib_set_adjacency(struct fib_writer *writer, const struct fib_adjacency *adjacency)
+int bank_set_adjacency(struct fib_writer *writer, const struct fib_adjacency *adjacency)
 {
     uint32_t id = adjacency->id;
     if (id == 0 || id >= writer->adjacency_use.max ||
@@ -168,7 +168,7 @@ int fib_set_adjacency(struct fib_writer *writer, const struct fib_adjacency *adj
     return changed < 0 ? changed : 0;
 }
 
-int fib_clear_adjacency(struct fib_writer *writer, uint32_t id)
+int bank_clear_adjacency(struct fib_writer *writer, uint32_t id)
 {
     if (id == 0 || id >= writer->adjacency_use.max)
         return -EINVAL;
@@ -181,7 +181,7 @@ int fib_clear_adjacency(struct fib_writer *writer, uint32_t id)
     return 0;
 }
 
-int fib_set_port(struct fib_writer *writer, const struct fib_port *port)
+int bank_set_port(struct fib_writer *writer, const struct fib_port *port)
 {
     if (port->index >= writer->header->geometry.max_ports || port->addresses > FIB_PORT_ADDRESSES)
         return -EINVAL;
@@ -189,7 +189,7 @@ int fib_set_port(struct fib_writer *writer, const struct fib_port *port)
     return changed < 0 ? changed : 0;
 }
 
-int fib_clear_port(struct fib_writer *writer, uint32_t index)
+int bank_clear_port(struct fib_writer *writer, uint32_t index)
 {
     if (index >= writer->header->geometry.max_ports)
         return -EINVAL;

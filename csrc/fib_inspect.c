@@ -4,12 +4,12 @@
  * port's own addresses; the packet path itself is in fib_read.c. Same rules: any process, copies
  * under the epoch check, bounded, writes nothing.
  */
-#include "fib_lpm.h"
+#include "fib_sync.h"
 
 #include <errno.h>
 #include <string.h>
 
-/* Runs a copying step until no two epochs passed meanwhile. */
+/* A copying step, run until the strategy believes it. */
 struct step {
     uint32_t directory, id, max;
     void *out;
@@ -37,16 +37,16 @@ static int copy_record(const struct fib_reader *reader, const struct step *step)
 
 static int read_record(struct fib_reader *reader, const struct step *step)
 {
-    const struct fib_published *published = &fib_header_of(reader)->published;
+    struct fib_ticket ticket = {0};
     if (step->id >= step->max)
         return -EINVAL;
-    for (uint32_t tries = 0; tries < FIB_RETRIES; tries++) {
-        uint64_t epoch = load_acquire64(&published->epoch);
+    while (ticket.outrun < FIB_RETRIES) {
+        int error = fib_read_begin(reader, &ticket);
+        if (error != 0)
+            return error;
         int result = copy_record(reader, step);
-        atomic_thread_fence(memory_order_acquire);
-        if (load_relaxed64(&published->epoch) < epoch + 2)
+        if (fib_read_end(reader, &ticket))
             return result;
-        reader->retries++;
     }
     return -EAGAIN;
 }
@@ -102,20 +102,19 @@ static uint32_t match_once(const struct fib_reader *reader, const struct fib_key
 
 int fib_lookup_match(struct fib_reader *reader, const struct fib_key *key, struct route_row *row)
 {
-    const struct fib_published *published = &fib_header_of(reader)->published;
+    struct fib_ticket ticket = {0};
     memset(row, 0, sizeof *row);
     if (key->family != 4 && key->family != 6)
         return -EINVAL;
     row->family = key->family;
-    for (uint32_t tries = 0; tries < FIB_RETRIES; tries++) {
+    while (ticket.outrun < FIB_RETRIES) {
         uint32_t length = 0;
-        uint64_t epoch = load_acquire64(&published->epoch);
+        int error = fib_read_begin(reader, &ticket);
+        if (error != 0)
+            return error;
         uint32_t group = match_once(reader, key, &length);
-        atomic_thread_fence(memory_order_acquire);
-        if (load_relaxed64(&published->epoch) >= epoch + 2) {
-            reader->retries++;
+        if (!fib_read_end(reader, &ticket))
             continue;
-        }
         if (group == 0)
             return 0;
         row->nexthop = group;
@@ -131,11 +130,12 @@ int fib_lookup_match(struct fib_reader *reader, const struct fib_key *key, struc
 
 int fib_read_stamp(const struct fib_reader *reader, uint64_t generation, struct fib_stamp *out)
 {
-    const struct fib_geometry *geometry = &fib_header_of(reader)->geometry;
-    const struct fib_stamp *ring =
-        (const void *)fib_at(reader, geometry->stamps_at, FIB_STAMPS * sizeof *ring);
-    if (ring == NULL || generation == 0)
+    /* Of the bank in force, which under `message` is not where this reader looks routes up. */
+    const struct fib_header *header = fib_header_now(reader->segment);
+    uint64_t at = (uint64_t)header->geometry.stamps_at * FIB_BLOCK;
+    if (at + FIB_STAMPS * sizeof(struct fib_stamp) > reader->size || generation == 0)
         return -ENOENT;
+    const struct fib_stamp *ring = (const void *)((const uint8_t *)header + at);
     const struct fib_stamp *stamp = ring + (generation & (FIB_STAMPS - 1));
     if (load_acquire64(&stamp->generation) != generation)
         return -ENOENT;

@@ -5,7 +5,8 @@
  *   | geometry (64)   where things are; constant after creation
  *   | published (64)  epoch, generation, counts     <- writer stores, release; readers acquire
  *   | roots (64)      one word a family             <- writer stores, release
- *   | intent (128)    what the writer is about to do <- read by the heir of a dead writer only
+ *   | intent (64)     what the writer is about to do <- read by the heir of a dead writer only
+ *   | sync (64)       words of the other strategies  <- see fib_sync.h
  *   +---------------------------------------------------------------
  *   | group directory      u32[max_groups]       -> block of a struct fib_group, 0 = none
  *   | adjacency directory  u32[max_adjacencies]  -> block of a struct fib_adjacency, 0 = none
@@ -13,15 +14,21 @@
  *   | stamp ring           struct fib_stamp[FIB_STAMPS]
  *   +--------------------------------------------------------------- arena
  *   | 64-byte blocks: trie nodes, groups, adjacencies, ports; immutable once reachable
+ *   +--------------------------------------------------------------- (double, message only)
+ *   | a second bank: all of the above once more; offsets count from its own start
+ *   +--------------------------------------------------------------- (message only)
+ *   | the message ring
  *   +---------------------------------------------------------------
  *
- * An offset is a u32 block number: byte offset = 64 * block, from the start of the segment.
+ * An offset is a u32 block number: byte offset = 64 * block, from the start of the bank, which
+ * is that of the segment unless the strategy keeps two tables.
  * Block 0 is the header, so 0 means "none". No pointer is ever stored.
  *
  * The walk:   address -> LPM (root4/root6) -> group id -> group -> bucket[hash] -> adjacency id
  *             -> adjacency (port, MACs, MTU). Each arrow is one u32 word, replaced by one store.
  *
- * Reading (any number of processes, O_RDONLY mapping, wait-free per batch, writes nothing):
+ * Reading under the default strategy, `epoch` (any number of processes, O_RDONLY mapping,
+ * wait-free per batch, writes nothing); what the others do instead is in fib_sync.h:
  *     E = load_acquire(epoch); walk with relaxed loads, copying results out;
  *     atomic_thread_fence(acquire); if (load_relaxed(epoch) >= E + 2) do the batch again.
  * Every offset is masked into the segment before use and no loop depends on data, so that even
@@ -56,6 +63,9 @@ enum {
     FIB_MAX_BUCKETS = 256,   /* buckets of one group, a power of two */
     FIB_STAMPS = 1024,       /* power of two; ring of the last publishes */
     FIB_PORT_ADDRESSES = 8,
+    MESSAGE_RING_BLOCKS = 16384, /* 1 MiB: some 25,000 updates */
+    FIB_GUARD = 64,          /* blocks at the end of a bank that nobody gets, so that a load which
+                                runs past a record of the last piece stays in it */
 };
 
 /* What a group says about the packet. Stored: never reuse a number. */
@@ -88,7 +98,7 @@ struct fib_geometry { /* constant after creation */
     uint32_t ports_at;       /* block of the port directory */
     uint32_t stamps_at;      /* block of the stamp ring */
     uint32_t arena_at;       /* first block of the arena */
-    uint32_t blocks;         /* blocks of the whole segment */
+    uint32_t blocks;         /* blocks of one bank: header, directories, arena */
     uint32_t max_groups;
     uint32_t max_adjacencies;
     uint32_t max_ports;
@@ -97,12 +107,30 @@ struct fib_geometry { /* constant after creation */
     uint32_t strategy;       /* enum fib_strategy */
     uint32_t max_routes4;
     uint32_t max_routes6;
-    uint32_t unused[2];
+    uint32_t banks;          /* complete tables in the segment, one behind the other: 1 or 2 */
+    uint32_t ring_blocks;    /* blocks of the message ring behind the banks */
 };
 RC_STATIC_ASSERT(sizeof(struct fib_geometry) == 64, "one line");
 
-enum fib_engine { FIB_ENGINE_MULTIBIT = 1 };
-enum fib_strategy { FIB_STRATEGY_EPOCH = 1 };
+enum fib_engine {
+    FIB_ENGINE_MULTIBIT = 1,
+    FIB_ENGINE_COMPACT = 2,
+    FIB_ENGINE_FLAT = 3,
+    FIB_ENGINE_INTERVAL = 4,
+    FIB_ENGINE_BINARY = 5,
+};
+
+/* How readers and the writer keep out of each other's way, see fib_sync.h. Stored: never reuse. */
+enum fib_strategy {
+    FIB_STRATEGY_EPOCH = 1,
+    FIB_STRATEGY_SEQLOCK = 2,
+    FIB_STRATEGY_DOUBLE = 3,
+    FIB_STRATEGY_RWLOCK = 4,
+    FIB_STRATEGY_UNDO = 5,
+    FIB_STRATEGY_MUTEX = 6,
+    FIB_STRATEGY_MESSAGE = 7,
+    FIB_STRATEGY_NONE = 8,
+};
 
 struct fib_published { /* writer: release. reader: acquire on epoch, then relaxed */
     uint64_t epoch;      /* +1 at every bump; decides retry and reuse, see above */
@@ -129,8 +157,12 @@ struct fib_roots { /* writer: release; reader: relaxed after the epoch's acquire
  * stores the fields, then the odd sequence (release), then the one word, then the even sequence.
  * Everything behind the word is complete before the intent opens, so the heir who finds an odd
  * sequence stores `word` at byte `at` again and is done: a redo is one idempotent store. The
- * other fields say to a human what the word means; of a run of rows that share one word
- * they name the first. */
+ * other fields say what the word means (to a human, and to an engine that keeps state derived
+ * from its words); of a run of rows that share one word they name the first.
+ *
+ * A short prefix changes many words. Then `width` is FIB_WIDTH_LIST: `word` is { how many : 32 |
+ * block of an array of struct fib_word : 32 }, `at` the place their indices count from, and the
+ * heir stores them all. */
 struct fib_intent {
     uint64_t sequence;
     uint32_t operation; /* enum fib_operation */
@@ -142,10 +174,12 @@ struct fib_intent {
     uint32_t value;     /* group id (0 = withdraw) or block number of the new record */
     uint64_t at;        /* byte offset of the word, from the start of the segment */
     uint64_t word;      /* what is stored there */
-    uint32_t width;     /* 4 or 8 bytes */
+    uint32_t width;     /* 4 or 8 bytes, or FIB_WIDTH_LIST */
     uint32_t unused;
 };
 RC_STATIC_ASSERT(sizeof(struct fib_intent) == 64, "one line");
+enum { FIB_WIDTH_LIST = 1 };
+struct fib_word { uint32_t index, value; }; /* the u32 word at `at` + 4 * index */
 enum fib_operation { FIB_OP_NONE = 0, FIB_OP_ROUTE = 1, FIB_OP_GROUP = 2, FIB_OP_ADJACENCY = 3, FIB_OP_PORT = 4 };
 
 /* Times of one publish, CLOCK_MONOTONIC ns. `generation` is stored last (release) and zeroed
@@ -162,6 +196,19 @@ struct fib_stamp {
 };
 RC_STATIC_ASSERT(sizeof(struct fib_stamp) == 64, "one line");
 
+/* Words of the strategies other than epoch; only those of the first bank count. No lock is here:
+ * readers map the segment read-only. Writer: as said; reader: acquire before, relaxed after. */
+struct fib_sync_words {
+    uint64_t sequence;    /* seqlock: odd while a batch is open */
+    uint64_t breaks;      /* locks: which lock of many is in force, +1 when one was given up */
+    uint64_t swaps;       /* double, message: bank swaps & 1 is the one to read */
+    uint64_t reserve;     /* message: ring bytes promised to be written; stored before them */
+    uint64_t commit;      /* message: ring bytes of whole batches; stored after them */
+    uint64_t generation;  /* message: the generation at `commit`; stored after it */
+    uint64_t position[2]; /* message: what of the ring a bank holds */
+};
+RC_STATIC_ASSERT(sizeof(struct fib_sync_words) == 64, "one line");
+
 struct fib_header {
     struct segment_identity identity;
     struct fib_geometry geometry;
@@ -169,7 +216,8 @@ struct fib_header {
     uint64_t unused0;
     struct fib_roots roots;
     struct fib_intent intent;
-    uint8_t reserved[FIB_HEADER_SIZE - 64 * 5];
+    struct fib_sync_words sync;
+    uint8_t reserved[FIB_HEADER_SIZE - 64 * 6];
 };
 RC_STATIC_ASSERT(sizeof(struct fib_header) == FIB_HEADER_SIZE, "header is one page");
 RC_STATIC_ASSERT(offsetof(struct fib_header, roots) % 64 == 0, "roots on a line of their own");

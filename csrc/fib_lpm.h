@@ -2,16 +2,18 @@
  * an engine. fib_read.c and fib_write.c know nothing of tries; an engine knows nothing of
  * epochs, groups, counts or digests.
  *
- *      fib_lookup -> batch, epoch check --+                    +-- fib_multibit_read.c
- *      fib_apply  -> check, account ------+-- lpm_engine(id) --+-- fib_multibit_write.c
- *      fib_writer_open, fib_walk ---------+                    +-- fib_multibit_walk.c
+ *      fib_lookup -> batch, epoch check --+                    +-- fib_binary*.c    teaching, v4 and v6
+ *                                              +-- fib_multibit*.c  plain, v4 and v6
+ *      fib_apply  -> check, account ------+-- lpm_engine(id) --+-- fib_compact*.c   v4, the default
+ *      fib_writer_open, fib_walk ---------+                    +-- fib_flat.c       v4, a table before it
  *
  * What an engine owns: one root word a family (fib_roots; 0 = empty, so an engine makes its root
  * with its first route) and blocks of the arena. What it promises:
  *   - lookup and match run on memory that may be rewritten under them: relaxed loads only, every
  *     block number checked against the segment, loops bounded by constants;
- *   - apply builds beside, publishes by ONE word through fib_store32/64, retires after; where a
- *     lookup reads several words, it keeps the rule of fib_layout.h on withdrawals (fib_settle);
+ *   - apply builds beside, publishes by ONE word through fib_store32/64 (or several under one
+ *     intent through fib_store_list: each address old or new, the heir finishes), retires after;
+ *     where a lookup reads several words, it keeps the rule of fib_layout.h (fib_settle);
  *   - a failing apply has changed nothing that a reader or the heir can reach.
  * Reader functions: any process. Writer functions: control alone.
  */
@@ -21,6 +23,7 @@
 
 #if RC_INLINE_SECTION
 
+enum { LPM_IPV4 = 1, LPM_IPV6 = 2 };
 enum { LPM_RUN = 512 }; /* rows an engine may publish by one word */
 
 struct lpm_run {
@@ -37,12 +40,19 @@ struct lpm_visitor {
 };
 
 struct lpm_engine {
-    uint32_t id; /* enum fib_engine */
+    uint32_t id;       /* enum fib_engine */
+    uint32_t families; /* of LPM_IPV4, LPM_IPV6 */
     const char *name;
 
     /* Reader. Keys are all of one family; groups[i] = 0 when nothing matches. root is not 0. */
     void (*lookup)(const struct fib_reader *reader, uint32_t root, const struct fib_key *keys,
                    uint32_t *groups, uint32_t n);
+    /* The same for IPv4 addresses in host order, without the keys; NULL: not an IPv4 engine. */
+    void (*lookup4)(const struct fib_reader *reader, uint32_t root, const uint32_t *addresses,
+                    uint32_t *groups, uint32_t n);
+    /* And for IPv6 addresses in network order; NULL: fib_lookup6 makes keys of them. */
+    void (*lookup6)(const struct fib_reader *reader, uint32_t root,
+                    const uint8_t (*addresses)[16], uint32_t *groups, uint32_t n);
     /* The group and, in *length, the matched length; 0 when nothing matches. */
     uint32_t (*match)(const struct fib_reader *reader, uint32_t root, const struct fib_key *key,
                       uint32_t *length);
@@ -52,6 +62,9 @@ struct lpm_engine {
     /* Writer. Rows are valid, of one family, their groups exist. 0, -ENOSPC, -E2BIG. */
     int (*apply)(struct fib_writer *writer, const struct route_row *rows, uint64_t n,
                  struct lpm_run *run);
+    /* NULL, or: puts right what is derived from the words rows[0..n) changed. Between the store
+     * and the end of its intent, and again by the heir; on unswept structure, so it checks. */
+    void (*settle)(struct fib_writer *writer, const struct route_row *rows, uint32_t n);
     uint32_t (*exact)(const struct fib_writer *writer, const struct route_row *row);
     /* Every block and, in order, every route behind `after` (NULL: from the start). Blocks are
      * reported before what hangs below them. -EBADMSG: not a tree of this engine. */
@@ -61,8 +74,16 @@ struct lpm_engine {
 
 /* NULL for a number this build does not know. */
 const struct lpm_engine *lpm_engine(uint32_t id);
+/* The same, and NULL for an engine that does not serve this family. */
+const struct lpm_engine *lpm_engine_for(uint32_t id, uint8_t family);
 
-extern const struct lpm_engine lpm_multibit;
+extern const struct lpm_engine lpm_multibit, lpm_compact, lpm_flat, lpm_interval, lpm_binary;
+
+/* 1 when batches may use AVX-512 (F, BW, VL, DQ, VPOPCNTDQ, VBMI2): asked of the CPU once. */
+int lpm_avx512(void);
+#if defined(__x86_64__)
+int lpm_popcnt(void); /* POPCNT, BMI, BMI2 */
+#endif
 
 /* ---- what every engine's reader side needs ---- */
 

@@ -1,16 +1,17 @@
 /* The reader's face: attach to a mapping, look batches up, copy everything out.
  *
- *     E = epoch (acquire)
+ *     read_begin (epoch: E = epoch, acquire)
  *     keys -> groups (engine) -> group records -> buckets -> adjacency records -> answers
- *     fence (acquire); epoch >= E + 2 ?  again : done
+ *     read_end (epoch: fence, acquire; epoch >= E + 2 ?)  again : done
  *
  * All of a batch's keys take each arrow before any takes the next, with a prefetch between, so
  * that the cache misses of a batch overlap. After three tries in vain a batch is halved; a single
- * key that is outrun a thousand times gives -EAGAIN. Nothing here writes shared memory or waits.
+ * key that is outrun a thousand times gives -EAGAIN. What waits and what writes shared memory is the
+ * strategy's business (fib_sync.h): under the default one, nothing does.
  *
  * Any process. One fib_reader belongs to one thread (`retries` is a plain counter).
  */
-#include "fib_lpm.h"
+#include "fib_sync.h"
 
 #include <errno.h>
 #include <string.h>
@@ -23,20 +24,18 @@ int fib_reader_attach(struct fib_reader *reader, const void *base, uint64_t size
     memset(reader, 0, sizeof *reader);
     if (segment_check(base, size, SEGMENT_FIB) != SEGMENT_READY)
         return -EINVAL;
-    if (lpm_engine(header->geometry.engine4) == NULL ||
-        lpm_engine(header->geometry.engine6) == NULL ||
-        header->geometry.strategy != FIB_STRATEGY_EPOCH ||
-        header->geometry.blocks > header->identity.segment_size / FIB_BLOCK)
+    if (lpm_engine_for(header->geometry.engine4, 4) == NULL ||
+        lpm_engine_for(header->geometry.engine6, 6) == NULL ||
+        !fib_banks_valid(base, header->identity.segment_size))
         return -EINVAL;
-    reader->base = base;
-    reader->size = header->identity.segment_size;
+    reader->segment = reader->base = base;
+    reader->size = (uint64_t)header->geometry.blocks * FIB_BLOCK;
     reader->block_mask_limit = header->geometry.blocks;
+    reader->strategy = header->geometry.strategy;
+    reader->locks.semaphore = -1;
+    if (reader->strategy != FIB_STRATEGY_EPOCH)
+        reader->sync = fib_sync_of(reader->strategy);
     return 0;
-}
-
-uint64_t fib_generation(const struct fib_reader *reader)
-{
-    return load_acquire64(&fib_header_of(reader)->published.generation);
 }
 
 static void groups_of_family(const struct fib_reader *reader, const struct fib_key *keys,
@@ -165,11 +164,74 @@ struct ask {
     const struct fib_key *keys;
     struct fib_answer *answers; /* NULL: groups */
     uint32_t *groups;
+    const uint32_t *addresses;  /* instead of keys: IPv4, host order; groups */
+    const uint8_t (*addresses6)[16]; /* or IPv6, network order */
 };
+
+static void groups_of_addresses(const struct fib_reader *reader, const uint32_t *addresses,
+                                uint32_t *groups, uint32_t n)
+{
+    const struct fib_header *header = fib_header_of(reader);
+    const struct lpm_engine *engine = lpm_engine(header->geometry.engine4);
+    uint32_t root = load_relaxed32(&header->roots.root4);
+    struct fib_key keys[CHUNK];
+    if (root == 0) {
+        memset(groups, 0, n * sizeof groups[0]);
+        return;
+    }
+    if (engine->lookup4 != NULL) {
+        engine->lookup4(reader, root, addresses, groups, n);
+        return;
+    }
+    for (uint32_t at = 0; at < n; at += CHUNK) {
+        uint32_t size = n - at < CHUNK ? n - at : CHUNK;
+        memset(keys, 0, size * sizeof keys[0]);
+        for (uint32_t i = 0; i < size; i++) {
+            uint32_t big = __builtin_bswap32(addresses[at + i]);
+            keys[i].family = 4;
+            memcpy(keys[i].address, &big, sizeof big);
+        }
+        engine->lookup(reader, root, keys, groups + at, size);
+    }
+}
+
+static void groups_of_addresses6(const struct fib_reader *reader, const uint8_t (*addresses)[16],
+                                 uint32_t *groups, uint32_t n)
+{
+    const struct fib_header *header = fib_header_of(reader);
+    const struct lpm_engine *engine = lpm_engine(header->geometry.engine6);
+    uint32_t root = load_relaxed32(&header->roots.root6);
+    struct fib_key keys[CHUNK];
+    if (root == 0) {
+        memset(groups, 0, n * sizeof groups[0]);
+        return;
+    }
+    if (engine->lookup6 != NULL) {
+        engine->lookup6(reader, root, addresses, groups, n);
+        return;
+    }
+    for (uint32_t at = 0; at < n; at += CHUNK) {
+        uint32_t size = n - at < CHUNK ? n - at : CHUNK;
+        memset(keys, 0, size * sizeof keys[0]);
+        for (uint32_t i = 0; i < size; i++) {
+            keys[i].family = 6;
+            memcpy(keys[i].address, addresses[at + i], sizeof keys[i].address);
+        }
+        engine->lookup(reader, root, keys, groups + at, size);
+    }
+}
 
 static void walk_once(const struct fib_reader *reader, const struct ask *ask, uint32_t from,
                       uint32_t n)
 {
+    if (ask->addresses != NULL) {
+        groups_of_addresses(reader, ask->addresses + from, ask->groups + from, n);
+        return;
+    }
+    if (ask->addresses6 != NULL) {
+        groups_of_addresses6(reader, ask->addresses6 + from, ask->groups + from, n);
+        return;
+    }
     for (uint32_t at = from; at < from + n; at += CHUNK) {
         uint32_t size = from + n - at < CHUNK ? from + n - at : CHUNK;
         if (ask->answers != NULL)
@@ -179,26 +241,25 @@ static void walk_once(const struct fib_reader *reader, const struct ask *ask, ui
     }
 }
 
-/* The reader's loop of fib_layout.h. */
+/* The reader's loop; begin and end are the strategy's. */
 static int look_up(struct fib_reader *reader, const struct ask *ask, uint32_t n,
                    uint64_t *generation)
 {
-    const struct fib_published *published = &fib_header_of(reader)->published;
+    struct fib_ticket ticket = {0};
     uint32_t done = 0, size = n, tries = 0;
     *generation = fib_generation(reader);
     while (done < n) {
         uint32_t batch = n - done < size ? n - done : size;
-        uint64_t epoch = load_acquire64(&published->epoch);
-        *generation = fib_generation(reader);
+        int error = fib_read_begin(reader, &ticket);
+        if (unlikely(error != 0))
+            return error;
+        *generation = load_acquire64(&fib_header_of(reader)->published.generation);
         walk_once(reader, ask, done, batch);
-        /* The walk's loads before the second look at the epoch. */
-        atomic_thread_fence(memory_order_acquire);
-        if (likely(load_relaxed64(&published->epoch) < epoch + 2)) {
+        if (likely(fib_read_end(reader, &ticket))) {
             done += batch;
             tries = 0;
             continue;
         }
-        reader->retries++;
         tries++;
         if (batch == 1 && tries >= FIB_RETRIES)
             return -EAGAIN;
@@ -221,6 +282,21 @@ int fib_lookup_groups(struct fib_reader *reader, const struct fib_key *keys, uin
                       uint32_t n)
 {
     const struct ask ask = {.keys = keys, .groups = groups};
+    uint64_t generation;
+    return look_up(reader, &ask, n, &generation);
+}
+
+int fib_lookup4(struct fib_reader *reader, const uint32_t *addresses, uint32_t *groups, uint32_t n)
+{
+    const struct ask ask = {.addresses = addresses, .groups = groups};
+    uint64_t generation;
+    return look_up(reader, &ask, n, &generation);
+}
+
+int fib_lookup6(struct fib_reader *reader, const uint8_t (*addresses)[16], uint32_t *groups,
+                uint32_t n)
+{
+    const struct ask ask = {.addresses6 = addresses, .groups = groups};
     uint64_t generation;
     return look_up(reader, &ask, n, &generation);
 }

@@ -9,7 +9,9 @@
  * of range, a record that is larger than its block makes the segment unusable (-EBADMSG), and
  * the caller builds a new one from the RIB.
  */
-#include "fib_writer.h"
+#include "fib_interval_build.h"
+#include "fib_sync.h"
+#include "fib_sync_log.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -101,6 +103,22 @@ int fib_sweep(struct fib_writer *writer)
     return 0;
 }
 
+/* 1 when the directories and the stamps lie behind one another, each with room for its entries. */
+static int places_valid(const struct fib_geometry *geometry)
+{
+    const uint32_t at[] = {FIB_HEADER_SIZE / FIB_BLOCK, geometry->groups_at,
+                           geometry->adjacencies_at,    geometry->ports_at,
+                           geometry->stamps_at,         geometry->arena_at};
+    const uint64_t room[] = {0, geometry->max_groups * sizeof(uint32_t),
+                             geometry->max_adjacencies * sizeof(uint32_t),
+                             geometry->max_ports * sizeof(uint32_t),
+                             FIB_STAMPS * sizeof(struct fib_stamp)};
+    for (uint32_t i = 0; i < sizeof room / sizeof room[0]; i++)
+        if (at[i] > at[i + 1] || (uint64_t)(at[i + 1] - at[i]) * FIB_BLOCK < room[i])
+            return 0;
+    return 1;
+}
+
 static int geometry_valid(const struct fib_header *header)
 {
     const struct fib_geometry *geometry = &header->geometry;
@@ -109,22 +127,23 @@ static int geometry_valid(const struct fib_header *header)
         .max_routes6 = 1,
         .max_groups = geometry->max_groups,
         .max_adjacencies = geometry->max_adjacencies,
+        .engine4 = geometry->engine4,
+        .engine6 = geometry->engine6,
     };
-    return geometry->blocks == header->identity.segment_size / FIB_BLOCK &&
+    return fib_banks_valid(header, header->identity.segment_size) &&
            geometry->max_ports == FIB_MAX_PORTS && geometry->arena_at < geometry->blocks &&
-           geometry->groups_at < geometry->adjacencies_at &&
-           geometry->adjacencies_at < geometry->ports_at &&
-           geometry->ports_at < geometry->stamps_at && geometry->stamps_at < geometry->arena_at &&
-           fib_segment_size(&params) != 0 && lpm_engine(geometry->engine4) != NULL &&
-           lpm_engine(geometry->engine6) != NULL;
+           places_valid(geometry) &&
+           fib_segment_size(&params) != 0 && lpm_engine_for(geometry->engine4, 4) != NULL &&
+           lpm_engine_for(geometry->engine6, 6) != NULL &&
+           geometry->blocks - geometry->arena_at > FIB_GUARD;
 }
 
-/* Everything of fib_writer_open() that can fail; the caller closes on failure. */
-static int take_over(struct fib_writer *writer, struct fib_recovery *found)
+int bank_take_over(struct fib_writer *writer, struct fib_recovery *found)
 {
     struct fib_header *header = writer->header;
     const struct fib_geometry *geometry = &header->geometry;
-    if (arena_open(&writer->arena, writer->base, geometry->arena_at, geometry->blocks) != 0 ||
+    if (arena_open(&writer->arena, writer->base, geometry->arena_at,
+                   geometry->blocks - FIB_GUARD) != 0 ||
         references_open(&writer->group_use, geometry->max_groups) != 0 ||
         references_open(&writer->adjacency_use, geometry->max_adjacencies) != 0)
         return -ENOMEM;
@@ -142,40 +161,110 @@ static int take_over(struct fib_writer *writer, struct fib_recovery *found)
         return -EBADMSG;
     found->reclaimed = writer->arena.opened - geometry->arena_at - writer->arena.live;
     found->routes = (uint64_t)writer->routes[0] + writer->routes[1];
+    fib_account(writer);
     return 0;
 }
 
-struct fib_writer *fib_writer_open(void *base, uint64_t size, struct fib_recovery *recovery)
+/* A writer that knows where its bank is, and nothing more yet. */
+static struct fib_writer *bank_begin(uint8_t *segment, uint8_t *base)
+{
+    struct fib_writer *bank = calloc(1, sizeof *bank);
+    if (bank == NULL)
+        return NULL;
+    bank->segment = segment;
+    bank->base = base;
+    bank->header = (struct fib_header *)(void *)base;
+    bank->size = (uint64_t)bank->header->geometry.blocks * FIB_BLOCK;
+    bank->engine[0] = lpm_engine(bank->header->geometry.engine4);
+    bank->engine[1] = lpm_engine(bank->header->geometry.engine6);
+    bank->sync = fib_sync_of(bank->header->geometry.strategy);
+    bank->reuse_at_once = bank->header->geometry.strategy == FIB_STRATEGY_NONE;
+    return bank;
+}
+
+struct fib_writer *bank_open(uint8_t *base, struct fib_recovery *found)
+{
+    struct fib_writer *bank = bank_begin(base, base);
+    if (bank != NULL && bank_take_over(bank, found) != 0) {
+        bank_close(bank);
+        return NULL;
+    }
+    return bank;
+}
+
+void bank_close(struct fib_writer *bank)
+{
+    if (bank == NULL)
+        return;
+    interval_job_free(bank->interval);
+    references_close(&bank->group_use);
+    references_close(&bank->adjacency_use);
+    arena_close(&bank->arena);
+    free(bank);
+}
+
+int bank_reset(struct fib_writer *bank)
+{
+    struct fib_recovery found = {0};
+    references_close(&bank->group_use);
+    references_close(&bank->adjacency_use);
+    arena_close(&bank->arena);
+    bank->routes[0] = bank->routes[1] = bank->groups = bank->adjacencies = bank->changes = 0;
+    bank->digest = bank->routes_turned_at = bank->groups_turned_at = 0;
+    return bank_take_over(bank, &found);
+}
+
+/* Everything that can fail; the caller closes on failure. The strategy comes first: it takes the
+ * lock, or makes the second bank equal to the one readers use. */
+static int take_over(struct fib_writer *writer, struct fib_recovery *found)
+{
+    struct fib_recovery other = {0};
+    int error = writer->sync->recover(writer);
+    if (error != 0)
+        return error;
+    error = bank_take_over(writer, found);
+    if (error == 0 && writer->header->geometry.banks == 2) {
+        writer->twin = bank_begin(writer->segment, writer->base + writer->size);
+        error = writer->twin == NULL ? -ENOMEM : bank_take_over(writer->twin, &other);
+    }
+    /* On failure too: readers may go on with what is there. */
+    writer->sync->write_end(writer);
+    return error;
+}
+
+struct fib_writer *fib_writer_open_locked(void *base, uint64_t size, const struct fib_locks *locks,
+                                          struct fib_recovery *recovery)
 {
     struct fib_recovery found = {0};
     uint64_t began = fib_now();
     if (segment_check(base, size, SEGMENT_FIB) != SEGMENT_READY || !geometry_valid(base))
         return NULL;
-    struct fib_writer *writer = calloc(1, sizeof *writer);
+    struct fib_writer *writer = bank_begin(base, base);
     if (writer == NULL)
         return NULL;
-    writer->base = base;
-    writer->header = base;
-    writer->size = writer->header->identity.segment_size;
-    writer->engine[0] = lpm_engine(writer->header->geometry.engine4);
-    writer->engine[1] = lpm_engine(writer->header->geometry.engine6);
-    if (take_over(writer, &found) != 0) {
+    if (locks != NULL)
+        writer->locks = *locks;
+    if (!fib_locks_fit(writer->sync, locks) || take_over(writer, &found) != 0) {
         fib_writer_close(writer);
         return NULL;
     }
-    fib_account(writer);
     found.nanoseconds = fib_now() - began;
     if (recovery != NULL)
         *recovery = found;
     return writer;
 }
 
+struct fib_writer *fib_writer_open(void *base, uint64_t size, struct fib_recovery *recovery)
+{
+    return fib_writer_open_locked(base, size, NULL, recovery);
+}
+
 void fib_writer_close(struct fib_writer *writer)
 {
     if (writer == NULL)
         return;
-    references_close(&writer->group_use);
-    references_close(&writer->adjacency_use);
-    arena_close(&writer->arena);
-    free(writer);
+    fib_batch_end(writer);
+    bank_close(writer->twin);
+    fib_log_free(writer->log);
+    bank_close(writer);
 }

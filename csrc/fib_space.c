@@ -20,6 +20,8 @@ void fib_bump(struct fib_writer *writer)
     atomic_thread_fence(memory_order_release);
     RC_FAULT("bumped");
     arena_turn(&writer->arena, writer->epoch);
+    if (unlikely(writer->reuse_at_once)) /* `none`: this epoch's as well, see fib_sync.c */
+        arena_turn(&writer->arena, writer->epoch + 1);
 }
 
 void fib_make_room(struct fib_writer *writer)
@@ -44,19 +46,29 @@ uint32_t fib_take(struct fib_writer *writer, uint32_t size)
         arena_merge(arena);
         block = arena_take(arena, size);
     }
-    if (block == 0 && arena_open_ground(arena))
+    if (block == 0 && arena_open_ground(arena, size))
         block = arena_take(arena, size);
     return block;
 }
 
 void fib_retire(struct fib_writer *writer, uint32_t block, uint32_t size)
 {
+    /* What is retired cannot be reached any more, so an epoch may be spent at any time. */
+    if (unlikely(arena_retire_full(&writer->arena, writer->epoch)))
+        fib_bump(writer);
     arena_retire(&writer->arena, writer->epoch, block, size);
+}
+
+uint64_t fib_retired_most(const struct fib_geometry *geometry)
+{
+    uint64_t most = UINT64_C(2) * ARENA_RETIRED * ARENA_SIZES;
+    uint64_t arena = geometry->blocks - geometry->arena_at;
+    return (most < arena ? most : arena) * FIB_BLOCK;
 }
 
 void fib_settle(struct fib_writer *writer, uint64_t epoch)
 {
-    while (writer->epoch < epoch + 2)
+    while (writer->epoch < epoch + 2 && !writer->reuse_at_once)
         fib_bump(writer);
 }
 

@@ -1,10 +1,11 @@
 /* The writer's face: rows in, routes in force, a generation published.
  *
- * fib_apply hands stretches of rows to the family's engine, which puts the front of them in
- * force by one word, and accounts for what it says it did. fib_publish makes it official: stamp,
+ * bank_apply hands stretches of rows to the family's engine, which puts the front of them in
+ * force by one word, and accounts for what it says it did. bank_publish makes it official: stamp,
  * counts, generation, epoch. See fib_layout.h for what readers may see in between.
  *
- * Control alone, under the writer's semaphore. Taking over is in fib_recover.c.
+ * These are the functions on one bank; fib_batch.c puts the strategy around them. Control alone,
+ * under the writer's semaphore. Taking over is in fib_recover.c.
  */
 #include "fib_writer.h"
 
@@ -19,21 +20,6 @@ uint64_t fib_now(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static uint64_t mix(uint64_t x) /* the finaliser of splitmix64 */
-{
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return x ^ x >> 31;
-}
-
-uint64_t fib_route_digest(const struct route_row *row, uint32_t group)
-{
-    uint64_t word[2];
-    memcpy(word, row->prefix, sizeof word);
-    uint64_t tail = (uint64_t)row->family << 40 | (uint64_t)row->length << 32 | group;
-    return mix(mix(mix(tail) ^ word[0]) ^ word[1]);
-}
-
 void fib_fill(void *target, const void *source, uint64_t bytes)
 {
     uint64_t *to = target, word;
@@ -43,22 +29,21 @@ void fib_fill(void *target, const void *source, uint64_t bytes)
     }
 }
 
-static int row_allowed(const struct fib_writer *writer, const struct route_row *row)
-{
-    if (row_valid(row) != 0)
-        return 0;
-    return row->nexthop == 0 ||
-           (row->nexthop < writer->group_use.max &&
-            load_relaxed32(&fib_directory(writer, FIB_OP_GROUP)[row->nexthop]) != 0);
-}
-
-/* Rows of the front an engine may see: allowed, of one family, at most one run. */
+/* Rows of the front an engine may see: valid, their groups set, of one family, at most one run. */
 static uint64_t stretch(const struct fib_writer *writer, const struct route_row *rows, uint64_t n)
 {
+    const uint32_t *group = fib_directory(writer, FIB_OP_GROUP);
+    uint32_t max = writer->group_use.max;
     uint64_t end = 0;
-    while (end < n && end < LPM_RUN && rows[end].family == rows[0].family &&
-           row_allowed(writer, &rows[end]))
-        end++;
+    if (n > LPM_RUN)
+        n = LPM_RUN;
+    for (; end < n; end++) {
+        const struct route_row *row = &rows[end];
+        if (row->family != rows->family || row_valid(row) != 0)
+            break;
+        if (row->nexthop != 0 && (row->nexthop >= max || load_relaxed32(&group[row->nexthop]) == 0))
+            break;
+    }
     return end;
 }
 
@@ -85,7 +70,7 @@ static uint64_t account_run(struct fib_writer *writer, const struct route_row *r
     return changed;
 }
 
-int fib_apply(struct fib_writer *writer, const struct route_row *rows, uint64_t n,
+int bank_apply(struct fib_writer *writer, const struct route_row *rows, uint64_t n,
               uint64_t *applied, uint64_t *changed)
 {
     const struct fib_geometry *geometry = &writer->header->geometry;
@@ -128,7 +113,7 @@ void fib_account(struct fib_writer *writer)
     store_relaxed32(&published->high_water, writer->arena.opened - 1);
 }
 
-uint64_t fib_publish(struct fib_writer *writer, uint64_t update_id, uint64_t t0, uint64_t t1)
+uint64_t bank_publish(struct fib_writer *writer, uint64_t update_id, uint64_t t0, uint64_t t1)
 {
     struct fib_published *published = &writer->header->published;
     uint64_t generation = load_relaxed64(&published->generation) + 1;
@@ -156,6 +141,21 @@ uint64_t fib_publish(struct fib_writer *writer, uint64_t update_id, uint64_t t0,
     return generation;
 }
 
+void bank_republish(struct fib_writer *writer, const struct fib_stamp *stamp)
+{
+    struct fib_stamp *to = fib_block(writer, writer->header->geometry.stamps_at);
+    to += stamp->generation & (FIB_STAMPS - 1);
+    store_relaxed64(&to->generation, 0);
+    atomic_thread_fence(memory_order_release);
+    fib_fill(&to->update_id, &stamp->update_id, sizeof *to - offsetof(struct fib_stamp, update_id));
+    fib_account(writer);
+    store_release64(&to->generation, stamp->generation);
+    store_release64(&writer->header->published.generation, stamp->generation);
+    RC_FAULT("generation-repeated");
+    fib_bump(writer);
+    writer->changes = 0;
+}
+
 struct walk_out {
     struct route_row *rows;
     uint32_t n, max;
@@ -168,7 +168,7 @@ static int walk_route(void *context, const struct route_row *row)
     return out->n == out->max;
 }
 
-uint32_t fib_walk(struct fib_writer *writer, struct route_row *cursor, struct route_row *rows,
+uint32_t bank_walk(struct fib_writer *writer, struct route_row *cursor, struct route_row *rows,
                   uint32_t max)
 {
     struct walk_out out = {rows, 0, max};
@@ -182,7 +182,7 @@ uint32_t fib_walk(struct fib_writer *writer, struct route_row *cursor, struct ro
     return out.n;
 }
 
-uint32_t fib_exact(struct fib_writer *writer, const struct route_row *row)
+uint32_t bank_exact(struct fib_writer *writer, const struct route_row *row)
 {
     if (row_valid(row) != 0)
         return 0;
@@ -202,7 +202,7 @@ static int check_route(void *context, const struct route_row *row)
     return 0;
 }
 
-int fib_check(struct fib_writer *writer)
+int bank_check(struct fib_writer *writer)
 {
     const struct fib_published *published = &writer->header->published;
     struct check_count count = {0};

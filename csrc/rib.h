@@ -187,8 +187,12 @@ struct rib_nexthops {
     struct rib_path path[RIB_MAX_PATHS];
 };
 /* Finds the set equal to *set (kind and paths in any order) or stores it under a free id; the id
- * goes to set->id. -EINVAL bad paths, -ENOSPC ids or nodes used up. */
-int rib_nexthop_intern(struct rib *rib, struct rib_nexthops *set);
+ * goes to set->id. `popular` not 0: many routes may name it, so it gets the lowest free id below
+ * RIB_POPULAR while there is one, even when an equal set has a higher id; the FIB's compact engine
+ * keeps ids that fit a byte in half the room. Other sets (of on-link hosts: one route each) stay
+ * out of that range. -EINVAL bad paths, -ENOSPC ids or nodes used up. */
+enum { RIB_POPULAR = 256 };
+int rib_nexthop_intern(struct rib *rib, struct rib_nexthops *set, int popular);
 /* Stores *set under set->id, new or in place of what was there (its routes follow; liveness is
  * kept). The paths keep the order given. */
 int rib_nexthop_put(struct rib *rib, const struct rib_nexthops *set);

@@ -77,7 +77,8 @@ struct rib_words {
     uint64_t published; /* of these, in the FIB; release, after the FIB's generation */
     uint32_t reselect;  /* 1: a next-hop set died or came back and not every prefix has been
                            judged again; release, before the set's state and after the pass */
-    uint32_t unused[11];
+    uint32_t fib_state; /* enum rib_fib_state; release, before the first FIB word it tells of */
+    uint32_t unused[10];
 };
 RC_STATIC_ASSERT(sizeof(struct rib_words) == 64, "one line");
 

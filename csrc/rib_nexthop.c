@@ -85,19 +85,21 @@ static void index_remove(struct rib *rib, uint32_t id)
     *link = rib->intern_next[id];
 }
 
+/* The lowest id of an equal set (there may be two, see rib_nexthop_intern); 0: none. */
 static uint32_t index_find(const struct rib *rib, const struct rib_nexthops *sorted)
 {
     uint32_t hash = content_hash(sorted), id = rib->intern_head[hash & rib->intern_mask];
+    uint32_t found = 0;
     for (; id != 0; id = rib->intern_next[id]) {
         struct rib_nexthops stored, other;
         if (rib->intern_hash[id] != hash)
             continue;
         rib_nexthop_get(rib, id, &stored);
         canonical(&stored, &other);
-        if (memcmp(&other, sorted, sizeof other) == 0)
-            return id;
+        if (memcmp(&other, sorted, sizeof other) == 0 && (found == 0 || id < found))
+            found = id;
     }
-    return 0;
+    return found;
 }
 
 /* ---- nodes ---- */
@@ -174,26 +176,51 @@ int rib_nexthop_put(struct rib *rib, const struct rib_nexthops *set)
     return 0;
 }
 
-int rib_nexthop_intern(struct rib *rib, struct rib_nexthops *set)
+/* 0: none. Ids in turn, not the lowest free one: a number is used again as late as possible. */
+static uint32_t free_id(struct rib *rib)
+{
+    uint32_t first = rib->max_nexthops > RIB_POPULAR ? RIB_POPULAR : 1;
+    uint32_t ids = rib->max_nexthops - first;
+    uint32_t start = rib->intern_hint >= first ? rib->intern_hint - first : 0;
+    for (uint32_t i = 0; i < ids; i++) {
+        uint32_t id = first + (start + i) % ids;
+        if (rib->directory[id] == 0) {
+            rib->intern_hint = id + 1;
+            return id;
+        }
+    }
+    return 0;
+}
+
+/* 0: none. */
+static uint32_t free_popular_id(const struct rib *rib)
+{
+    for (uint32_t id = 1; id < RIB_POPULAR && id < rib->max_nexthops; id++)
+        if (rib->directory[id] == 0)
+            return id;
+    return 0;
+}
+
+int rib_nexthop_intern(struct rib *rib, struct rib_nexthops *set, int popular)
 {
     struct rib_nexthops sorted;
     if (!set_valid(set))
         return -EINVAL;
     canonical(set, &sorted);
     uint32_t id = index_find(rib, &sorted);
-    if (id == 0) {
-        /* Ids in turn, not the lowest free one: a number is used again as late as possible. */
-        uint32_t tried = 1;
-        for (id = rib->intern_hint; rib->directory[id] != 0; tried++) {
-            if (tried >= rib->max_nexthops)
-                return -ENOSPC;
-            id = id + 1 < rib->max_nexthops ? id + 1 : 1;
-        }
-        sorted.id = id;
+    uint32_t fresh = popular && (id == 0 || id >= RIB_POPULAR) ? free_popular_id(rib) : 0;
+    if (fresh == 0 && id == 0) {
+        fresh = free_id(rib);
+        if (fresh == 0)
+            fresh = free_popular_id(rib);
+        if (fresh == 0)
+            return -ENOSPC;
+    }
+    if (fresh != 0) {
+        id = sorted.id = fresh;
         int error = rib_nexthop_put(rib, &sorted);
         if (error != 0)
             return error;
-        rib->intern_hint = id + 1 < rib->max_nexthops ? id + 1 : 1;
     }
     set->id = id;
     return 0;

@@ -1,6 +1,20 @@
 /* See row_assign.h. */
 #include "row_assign.h"
 
+void rows_usage(const struct route_row *rows, uint64_t n, const struct row_assignment *how,
+                const struct row_usage *usage)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        uint32_t number = rows[i].nexthop, six = rows[i].family == 6;
+        if (number == 0)
+            continue;
+        if ((rows[i].flags & ROW_GATEWAY) == 0 && how->n_ids[six] != 0)
+            usage->ids[six][(number - 1) % how->n_ids[six]]++;
+        else if ((rows[i].flags & ROW_GATEWAY) != 0 && number <= how->n_gateways)
+            usage->gateways[number - 1]++;
+    }
+}
+
 uint64_t rows_assign(struct route_row *rows, uint64_t n, const struct row_assignment *how)
 {
     for (uint64_t i = 0; i < n; i++) {

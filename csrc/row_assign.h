@@ -19,6 +19,14 @@ struct row_assignment {
     uint8_t distance;
     uint8_t unused[6];
 };
+/* How often rows name each next hop: ids[family][n_ids[family]] and gateways[n_gateways] count on.
+ * Numbers that rows_assign() would refuse are passed over. */
+struct row_usage {
+    uint32_t *ids[2];
+    uint32_t *gateways;
+};
+void rows_usage(const struct route_row *rows, uint64_t n, const struct row_assignment *how,
+                const struct row_usage *usage);
 /* Gives every row its next-hop set, source, distance and metric and clears its flags. Returns
  * how many rows were done: less than n at the first row whose next hop means nothing. */
 uint64_t rows_assign(struct route_row *rows, uint64_t n, const struct row_assignment *how);

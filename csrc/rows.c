@@ -15,17 +15,23 @@
 #include <errno.h>
 #include <string.h>
 
+static uint64_t big_endian64(const uint8_t *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    return __builtin_bswap64(word);
+}
+
 int row_valid(const struct route_row *row)
 {
-    uint32_t bits = row->family == 4 ? 32 : row->family == 6 ? 128 : 0;
-    uint8_t rest = 0;
-    if (bits == 0 || row->length > bits)
+    uint32_t bits = row->family == 4 ? 32 : row->family == 6 ? 128 : 0, length = row->length;
+    if (bits == 0 || length > bits)
         return -EINVAL;
-    uint32_t whole = row->length / 8u, part = row->length % 8u;
-    if (part != 0)
-        rest = row->prefix[whole++] & (uint8_t)(0xff >> part);
-    for (; whole < sizeof row->prefix; whole++)
-        rest |= row->prefix[whole];
+    /* Bits behind the length, of both halves; a shift by 64 is none. */
+    uint64_t high = big_endian64(row->prefix), low = big_endian64(row->prefix + 8);
+    uint64_t rest = length < 64 ? (high << length) | low
+                    : length < 128 ? low << (length - 64)
+                                   : 0;
     return rest == 0 ? 0 : -EINVAL;
 }
 

@@ -2,13 +2,18 @@
 #include "segment_layout.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "fib_binary.h"
+#include "fib_compact.h"
 #include "fib_layout.h"
 #include "rib_layout.h"
 #include "fib_multibit.h"
 #include "stats_layout.h"
+#include "sync_layout.h"
 
 /* FNV-1a, 64 bits: small, good enough to tell a torn line from a whole one, and to fold
  * offsets into one layout number. Not meant against an adversary. */
@@ -41,13 +46,25 @@ static uint64_t fib_layout_id(void)
 {
     return LAYOUT_OF(sizeof(struct fib_header), offsetof(struct fib_header, geometry),
                      offsetof(struct fib_header, published), offsetof(struct fib_header, roots),
-                     offsetof(struct fib_header, intent), sizeof(struct fib_geometry),
+                     offsetof(struct fib_header, intent), offsetof(struct fib_header, sync),
+                     sizeof(struct fib_sync_words), sizeof(struct fib_geometry),
                      sizeof(struct fib_published), sizeof(struct fib_intent),
                      sizeof(struct fib_stamp), offsetof(struct fib_group, bucket),
                      sizeof(struct fib_adjacency), offsetof(struct fib_adjacency, nexthop),
                      sizeof(struct fib_port), offsetof(struct fib_port, address), FIB_BLOCK,
                      FIB_STAMPS, offsetof(struct fib_intent, at),
-                     offsetof(struct multibit_node, list), offsetof(struct multibit_node, own));
+                     offsetof(struct multibit_node, list), offsetof(struct multibit_node, own),
+                     sizeof(struct compact_root), offsetof(struct compact_root, short_at),
+                     COMPACT_LEAVES_AT, offsetof(struct compact_tail, entry), FIB_GUARD,
+                     sizeof(struct fib_word), offsetof(struct binary_node, child),
+                     offsetof(struct binary_node, turned));
+}
+
+static uint64_t sync_layout_id(void)
+{
+    return LAYOUT_OF(sizeof(struct sync_segment), offsetof(struct sync_segment, lock),
+                     sizeof(struct sync_lock), offsetof(struct sync_lock, room), SYNC_LOCKS,
+                     sizeof(sem_t), sizeof(pthread_mutex_t));
 }
 
 static uint64_t rib_layout_id(void)
@@ -94,6 +111,11 @@ int segment_expected(uint32_t kind, struct segment_expect *out)
         out->magic = 0x0054415445474252u; /* "RBGETAT", little-endian */
         out->layout_id = stats_layout_id();
         out->header_size = sizeof(struct stats_object);
+        return 0;
+    case SEGMENT_SYNC:
+        out->magic = 0x434e595345474252u; /* "RBGESYNC" */
+        out->layout_id = sync_layout_id();
+        out->header_size = sizeof(struct sync_segment);
         return 0;
     default:
         return -EINVAL;

@@ -18,7 +18,7 @@
 #define RC_SEGMENT_LAYOUT_H
 #include "base.h"
 
-enum segment_kind { SEGMENT_FIB = 1, SEGMENT_RIB = 2, SEGMENT_STATS = 3 };
+enum segment_kind { SEGMENT_FIB = 1, SEGMENT_RIB = 2, SEGMENT_STATS = 3, SEGMENT_SYNC = 4 };
 
 enum segment_state {
     SEGMENT_ABSENT = 0,       /* no such object (found by the opener, not by segment_check) */

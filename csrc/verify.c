@@ -3,14 +3,30 @@
 
 #include <string.h>
 
-uint32_t verify_routes(struct fib_writer *writer, const struct rib_route *routes, uint32_t n,
-                       struct route_row *out)
+static uint32_t wanted_of(struct rib_aggregate *aggregate, const struct route_row *row,
+                          uint32_t best)
+{
+    return aggregate != NULL ? rib_aggregate_wanted(aggregate, row, best) : best;
+}
+
+uint32_t verify_wanted(const struct rib *rib, struct rib_aggregate *aggregate,
+                       const struct route_row *row)
+{
+    struct rib_route best;
+    uint32_t group = rib_best(rib, row, &best) == 0 ? best.row.nexthop : 0;
+    return wanted_of(aggregate, row, group);
+}
+
+uint32_t verify_routes(struct fib_writer *writer, struct rib_aggregate *aggregate,
+                       const struct rib_route *routes, uint32_t n, struct route_row *out)
 {
     uint32_t found = 0;
     for (uint32_t i = 0; i < n; i++) {
         const struct route_row *row = &routes[i].row;
-        if ((row->flags & ROW_SELECTED) != 0 && fib_exact(writer, row) != row->nexthop) {
+        uint32_t wanted = wanted_of(aggregate, row, row->nexthop);
+        if ((row->flags & ROW_SELECTED) != 0 && wanted != 0 && fib_exact(writer, row) != wanted) {
             out[found] = *row;
+            out[found].nexthop = wanted;
             out[found].flags = 0;
             found++;
         }
@@ -18,13 +34,12 @@ uint32_t verify_routes(struct fib_writer *writer, const struct rib_route *routes
     return found;
 }
 
-uint32_t verify_rows(const struct rib *rib, const struct route_row *rows, uint32_t n,
-                     struct route_row *out)
+uint32_t verify_rows(const struct rib *rib, struct rib_aggregate *aggregate,
+                     const struct route_row *rows, uint32_t n, struct route_row *out)
 {
     uint32_t found = 0;
     for (uint32_t i = 0; i < n; i++) {
-        struct rib_route best;
-        uint32_t wanted = rib_best(rib, &rows[i], &best) == 0 ? best.row.nexthop : 0;
+        uint32_t wanted = verify_wanted(rib, aggregate, &rows[i]);
         if (wanted != rows[i].nexthop) {
             out[found] = rows[i];
             out[found].nexthop = wanted;

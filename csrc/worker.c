@@ -86,19 +86,43 @@ struct worker *worker_new(const struct worker_config *config, int stats_fd, int3
     return w;
 }
 
+static void release_fib(struct worker *w)
+{
+    if (w->fib == NULL)
+        return;
+    fib_reader_detach(&w->reader);
+    if (w->reader.locks.memory != NULL)
+        munmap(w->reader.locks.memory, (size_t)w->reader.locks.size);
+    munmap(w->fib, (size_t)w->fib_size);
+}
+
 void worker_free(struct worker *w)
 {
     for (uint32_t i = 0; i < FIB_MAX_PORTS; i++)
         (void)worker_del_port(w, i);
-    if (w->fib != NULL)
-        munmap(w->fib, (size_t)w->fib_size);
+    release_fib(w);
     if (w->f.stats.object != NULL)
         munmap(w->f.stats.object, (size_t)w->stats_size);
     hold_close(&w->f.hold);
     free(w);
 }
 
-int worker_set_fib(struct worker *w, int fd)
+/* Lock words are the one shared memory besides its own stats object that a worker may write, and
+ * only under a strategy that has them. */
+static int map_locks(struct fib_reader *reader, int sync_fd, int semaphore)
+{
+    int32_t error = 0;
+    struct fib_locks locks = {.semaphore = semaphore};
+    if (sync_fd >= 0)
+        locks.memory = map_object(sync_fd, PROT_READ | PROT_WRITE, &locks.size, &error);
+    if (error == 0)
+        error = fib_reader_locks(reader, &locks);
+    if (error != 0 && locks.memory != NULL)
+        munmap(locks.memory, (size_t)locks.size);
+    return error;
+}
+
+int worker_set_fib(struct worker *w, int fd, int sync_fd, int semaphore)
 {
     int32_t error = 0;
     uint64_t size = 0;
@@ -112,12 +136,13 @@ int worker_set_fib(struct worker *w, int fd)
         return error;
     struct fib_reader reader;
     error = fib_reader_attach(&reader, base, size);
+    if (error == 0)
+        error = map_locks(&reader, sync_fd, semaphore);
     if (error != 0) {
         munmap(base, (size_t)size);
         return error;
     }
-    if (w->fib != NULL)
-        munmap(w->fib, (size_t)w->fib_size);
+    release_fib(w);
     w->fib = base;
     w->fib_size = size;
     w->reader = reader;

@@ -52,9 +52,11 @@ struct worker *worker_new(const struct worker_config *config, int stats_fd, int3
 /* Unmaps everything; closes no descriptor but ring sockets that were added. */
 void worker_free(struct worker *worker);
 
-/* Maps a FIB from a descriptor opened O_RDONLY (-EPERM for any other) instead of the old one.
- * -EINVAL: not a ready FIB of this build. The caller may close the descriptor afterwards. */
-int worker_set_fib(struct worker *worker, int fd);
+/* Maps a FIB from a descriptor opened O_RDONLY (-EPERM for any other) instead of the old one, and
+ * what its strategy needs: sync_fd, NAME.sync opened O_RDWR, or -1; semaphore, a set's id, or -1.
+ * -EINVAL: not a ready FIB of this build, or its lock is missing. The caller may close the
+ * descriptors afterwards. */
+int worker_set_fib(struct worker *worker, int fd, int sync_fd, int semaphore);
 /* Maps the ring of a socket made by port_socket_open() with the same slots x slot_bytes, and goes
  * on where the stats object says if it is the same ring. Owns fd from now on, also on error.
  * -EEXIST: the port has one already. */

@@ -70,9 +70,10 @@ class Forwarder:
             lib.worker_free(self._worker)
             self._worker = ffi.NULL
 
-    def set_fib(self, fd: int) -> None:
-        """Maps a FIB from a descriptor opened O_RDONLY; the caller closes it."""
-        _check("fib", lib.worker_set_fib(self._worker, fd))
+    def set_fib(self, fd: int, sync: int = -1, semaphore: int = -1) -> None:
+        """Maps a FIB from a descriptor opened O_RDONLY, and the lock words of strategies that
+        have them, opened O_RDWR; the caller closes both."""
+        _check("fib", lib.worker_set_fib(self._worker, fd, sync, semaphore))
 
     def add_port(self, index: int, fd: int, kind: str, slots: int, slot_bytes: int) -> None:
         """Owns fd from now on, also on error."""

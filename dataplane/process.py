@@ -16,6 +16,7 @@ from ribcage.shared import log as lines
 from ribcage.shared._core import lib
 from ribcage.shared.channel import Channel, ChannelClosed, ChannelError, Message, Reconnector
 from ribcage.shared.errors import RibcageError
+from ribcage.shared.fib_sync import open_semaphore
 from ribcage.shared.log import log
 from ribcage.shared.names import Names
 from ribcage.shared.plan import Plan
@@ -80,6 +81,7 @@ class Worker:
         )
         _drop_rights()
         self._say_hello(again=False)
+        self._semaphore = _semaphore_id(attach.body.get("sync_key"))
         for port in attach.body.get("ports", []):
             self._add_port(port, attach)
         self._take_fib(attach)
@@ -176,11 +178,15 @@ class Worker:
         fd = message.take("fib")
         if fd is None:
             return
+        sync = message.take("sync")
         try:
-            self.forwarder.set_fib(fd)
+            self.forwarder.set_fib(fd, -1 if sync is None else sync, self._semaphore)
         except BaseException:
             os.close(fd)
             raise
+        finally:
+            if sync is not None:
+                os.close(sync)  # mapped; nothing to hand back: it is opened by name again
         if "fib" in self.fds:
             os.close(self.fds["fib"])
         self.fds["fib"] = fd
@@ -247,6 +253,11 @@ def _queue_id(key: object) -> int:
     except (sysv_ipc.Error, OSError, ValueError) as error:
         log("warning", "queue.open", key=key, error=str(error))
         return -1
+
+
+def _semaphore_id(key: object) -> int:
+    """The semaphore set that the strategy `undo` locks with; -1 under the others."""
+    return open_semaphore(key) if isinstance(key, int) else -1
 
 
 def _drop_rights() -> None:

@@ -15,7 +15,14 @@ from ribcage.shared._core import ffi, lib
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "shm-layout.md"
 # Reading order. A header that is not there (yet) or not compiled in is left out.
-HEADERS = ("segment_layout.h", "fib_layout.h", "fib_multibit.h", "rib_layout.h", "stats_layout.h")
+HEADERS = (
+    "segment_layout.h",
+    "fib_layout.h",
+    "fib_binary.h",
+    "fib_multibit.h",
+    "rib_layout.h",
+    "stats_layout.h",
+)
 KINDS = {"FIB": "SEGMENT_FIB", "RIB": "SEGMENT_RIB", "stats": "SEGMENT_STATS"}
 
 INTRODUCTION = """# Shared memory, byte by byte

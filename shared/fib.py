@@ -5,8 +5,9 @@ Use: `with FibReader(fd) as fib: fib.lookup("192.0.2.7")`; `fd` is a descriptor 
 are one consistent batch. The packet path uses the same C functions through `handle`; one cffi
 call costs about 0.5 us, so Python asks in batches too.
 
-Never writes shared memory and never waits; a reader that the writer outran a thousand times gets
-E_FIB_BUSY. One FibReader belongs to one thread.
+Under the default strategy it never writes shared memory and never waits; a reader that the writer
+outran a thousand times, or that did not get the lock of another strategy, gets E_FIB_BUSY. One
+FibReader belongs to one thread.
 """
 
 from collections.abc import Sequence
@@ -22,10 +23,11 @@ from ribcage.shared.fib_records import (
     Port,
     Stamp,
 )
+from ribcage.shared.fib_sync import Locks, strategy_name
 from ribcage.shared.rows import address_bytes, family_of, row_prefix
 from ribcage.shared.segment import Mapped, SegmentKind, map_segment
 
-ENOENT, EAGAIN = -2, -11
+ENOENT, EAGAIN, ENOLCK = -2, -11, -37
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +50,10 @@ def fields(struct: Any) -> dict[str, int]:
 class FibReader:
     """A read-only view of one FIB segment."""
 
-    def __init__(self, source: int | Mapped) -> None:
+    def __init__(self, source: int | Mapped, locks: Locks | None = None) -> None:
         """E_INITIALISING or E_LAYOUT when the segment is not ready. The descriptor stays the
-        caller's; a Mapped is closed with the reader."""
+        caller's; a Mapped is closed with the reader. `locks`: needed for lookups (not for the
+        header) under rwlock, undo and mutex; the caller closes them later than the reader."""
         mapped = source if isinstance(source, Mapped) else map_segment(source, SegmentKind.FIB)
         self.mapped = mapped
         self.handle = ffi.new("struct fib_reader *")
@@ -61,8 +64,11 @@ class FibReader:
                 "E_LAYOUT", "the FIB uses a lookup engine or strategy this build does not know"
             )
         self._header = ffi.cast("struct fib_header *", mapped.address)
+        if locks is not None:
+            _ready(lib.fib_reader_locks(self.handle, locks.handle))
 
     def close(self) -> None:
+        lib.fib_reader_detach(self.handle)
         self.mapped.close()
 
     def __enter__(self) -> "FibReader":
@@ -78,7 +84,7 @@ class FibReader:
         return self.lookup_batch([(address, hash)])[0]
 
     def lookup_batch(self, keys: Sequence[tuple[str | bytes, int]]) -> list[Answer]:
-        """Answers to (address, hash) pairs, consistent with one another."""
+        """Answers to (address, hash) pairs; of one generation where the strategy promises that."""
         n = len(keys)
         answers = ffi.new("struct fib_answer[]", n)
         generation = ffi.new("uint64_t *")
@@ -142,7 +148,12 @@ class FibReader:
 
     def published(self) -> dict[str, int]:
         """Epoch, generation, digest, counts, arena; each number alone is whole."""
-        return fields(self._header.published)
+        return fields(lib.fib_header_now(self.mapped.address).published)
+
+    @property
+    def strategy(self) -> str:
+        """The config's word: epoch, seqlock, ..."""
+        return strategy_name(self._header.geometry.strategy)
 
     def _there(self, read: Any, id: int, out: Any) -> bool:
         result = read(self.handle, id, out)
@@ -165,9 +176,15 @@ def _ready(result: int) -> None:
     if result == EAGAIN:
         raise RibcageError(
             "E_FIB_BUSY",
-            f"the FIB changed under one lookup {lib.FIB_RETRIES} times",
-            hint="the writer publishes faster than this reader runs",
+            f"the FIB changed under a lookup {lib.FIB_RETRIES} times, or its lock was not free",
+            hint="try again: a publish without pause, or a large one, keeps readers out that long",
             exit_code=Exit.TIMEOUT,
+        )
+    if result == ENOLCK:
+        raise RibcageError(
+            "E_SYNC",
+            "this FIB is read under a lock, and this reader was given none",
+            hint="only control and its workers have it; ask control",
         )
     if result != 0:
         raise RibcageError("E_RANGE", f"no such index in the FIB (error {-result})")

@@ -75,6 +75,11 @@ class Names:
         return f"/ribcage.{self.instance}.rib"
 
     @property
+    def sync(self) -> str:
+        """Lock words of the strategies rwlock and mutex; exists under these alone."""
+        return f"/ribcage.{self.instance}.sync"
+
+    @property
     def writer_semaphore(self) -> str:
         return f"/ribcage.{self.instance}.writer"
 

@@ -47,15 +47,17 @@ class WorkersPlan:
 
 @dataclass(frozen=True, slots=True)
 class FibPlan:
-    """What the FIB segment is made for, and how the publisher batches (max_delay seconds)."""
+    """What the FIB segment is made for, and how the publisher batches (max_delay seconds).
+    aggregate: routes whose covering route has the same next hops stay out of the FIB."""
 
-    lookup4: str = "multibit"
-    lookup6: str = "multibit"
+    lookup4: str = "compact"
+    lookup6: str = "interval"
     sync: str = "epoch"
     max_routes4: int = 1_200_000
     max_routes6: int = 300_000
     max_delay: float = 0.001
     max_batch: int = 256
+    aggregate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

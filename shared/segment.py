@@ -31,6 +31,7 @@ class SegmentKind(IntEnum):
     FIB = lib.SEGMENT_FIB
     RIB = lib.SEGMENT_RIB
     STATS = lib.SEGMENT_STATS
+    SYNC = lib.SEGMENT_SYNC
 
 
 class SegmentState(IntEnum):

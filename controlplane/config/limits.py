@@ -19,11 +19,12 @@ PAGE = 4096  # a ring slot is a whole number of pages: blocks hold whole slots
 def check_limits(
     data: Mapping[str, Any], machine: Machine, positions: Positions
 ) -> Iterator[Problem]:
-    """E104, E109, E115, E117, W202 and W203."""
+    """E104, E109, E115, E117, W202, W203 and W204."""
     yield from _cpus(data, machine, positions)
     yield from _management(data, machine, positions)
     yield from _queue(data, machine, positions)
     yield from _rings(data, positions)
+    yield from _sync(data, positions)
 
 
 def _table(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -62,6 +63,19 @@ def _management(
         if mode[-1] in "2367":
             text = f"mode {mode} lets every local user change routes"
             yield Problem("W202", text, span, '"0660" with group = "ribcage" is usual')
+
+
+def _sync(data: Mapping[str, Any], positions: Positions) -> Iterator[Problem]:
+    if (
+        _table(data, "fib").get("sync") == "none"
+        and _table(data, "router").get("teach") is not True
+    ):
+        yield Problem(
+            "W204",
+            'sync = "none" gives wrong answers under change: only run --teach takes it',
+            positions.value(("fib", "sync")),
+            'write "epoch", or set teach = true in [router]',
+        )
 
 
 def _queue(data: Mapping[str, Any], machine: Machine, positions: Positions) -> Iterator[Problem]:

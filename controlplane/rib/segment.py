@@ -155,6 +155,16 @@ class Rib:
         """The FIB may lack everything: `recovery.everything` for the next heir too."""
         lib.rib_doubt(self._rib)
 
+    # -- what the FIB of this table holds
+
+    def fib_state(self) -> int:
+        """lib.RIB_FIB_WHOLE, _BETWEEN or _AGGREGATED; outlives this process."""
+        return int(lib.rib_fib_state(self._rib))
+
+    def set_fib_state(self, state: int) -> None:
+        """Before the first FIB word that makes it true."""
+        lib.rib_set_fib_state(self._rib, state)
+
     # -- reading
 
     def candidates(self, prefix: str) -> list[Route]:
@@ -242,10 +252,12 @@ class Rib:
 
     # -- next-hop sets
 
-    def nexthop_intern(self, nexthops: NexthopSet) -> int:
-        """The id of the set equal to this one, stored when new. ValueError; E_NEXTHOPS full."""
+    def nexthop_intern(self, nexthops: NexthopSet, popular: bool = True) -> int:
+        """The id of the set equal to this one, stored when new. ValueError; E_NEXTHOPS full.
+
+        `popular`: many routes may name it, so a small id is wanted (csrc/rib.h)."""
         packed = pack_nexthops(nexthops)
-        _checked(lib.rib_nexthop_intern(self._rib, packed), "nexthop_intern")
+        _checked(lib.rib_nexthop_intern(self._rib, packed, popular), "nexthop_intern")
         return int(packed.id)
 
     def nexthop_put(self, identity: int, nexthops: NexthopSet) -> None:

@@ -95,9 +95,14 @@ class Fib:
     name: str
     size: int
     fd: int
+    sync: int = -1
+    """Lock words of rwlock and mutex, opened for writing; -1 under the other strategies."""
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "size": self.size}
+
+    def fds(self) -> dict[str, int]:
+        return {"fib": self.fd} | ({"sync": self.sync} if self.sync >= 0 else {})
 
 
 @dataclass(slots=True)

@@ -56,6 +56,7 @@ class Handover:
             "names": context.names.to_json(),
             "queue_key": context.objects.state.queue_key,
             "semaphore": context.objects.state.semaphore,
+            "sync_key": context.objects.state.sync_key or None,
             "index": index,
             "workers": len(context.workers),
             "fib": context.fib.to_json() if context.fib else None,
@@ -70,7 +71,7 @@ class Handover:
             "bell-control": context.bells.for_control(),
         }
         if context.fib is not None:
-            fds["fib"] = context.fib.fd
+            fds |= context.fib.fds()
             child.has_fib = True
         ports = []
         for port in context.ports.known.values():
@@ -87,7 +88,7 @@ class Handover:
         fib = self.context.fib
         if fib is not None and child.channel is not None:
             child.has_fib = True
-            self.post(child, {"type": "fib", **fib.to_json()}, {"fib": fib.fd})
+            self.post(child, {"type": "fib", **fib.to_json()}, fib.fds())
 
     def send_port(self, child: Child, port: Port) -> None:
         """port-add, unless the worker has it."""

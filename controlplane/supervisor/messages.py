@@ -18,6 +18,7 @@ from ribcage.controlplane.supervisor.ports import Port
 from ribcage.controlplane.supervisor.table import Child
 from ribcage.shared.channel import ChannelClosed, ChannelError, Message
 from ribcage.shared.errors import RibcageError
+from ribcage.shared.fib_sync import WITH_SEGMENT
 from ribcage.shared.log import log
 
 PER_TURN = 64  # messages of one child before the others have their turn
@@ -127,6 +128,15 @@ class Messages:
             raise RibcageError("E_FIB", f"fib {name!r:.60}, this instance has {ours}")
         self.open_fib()
 
+    def _open_sync(self) -> int:
+        if self.context.settings.plan.fib.sync not in WITH_SEGMENT:
+            return -1
+        try:
+            return open_shm(self.context.names.sync, write=True)
+        except OSError as error:
+            log("warning", "sync.absent", name=self.context.names.sync, error=error.strerror)
+            return -1
+
     def open_fib(self) -> None:
         """Opens the segment read-only and hands it to the workers, unless they have it."""
         context = self.context
@@ -140,9 +150,9 @@ class Messages:
         if old is not None and os.path.samestat(os.fstat(old.fd), now) and old.size == now.st_size:
             os.close(fd)  # the next control took the same segment over: nobody need know
             return
-        if old is not None:
-            os.close(old.fd)
-        context.fib = Fib(context.names.fib, now.st_size, fd)
+        for used in () if old is None else old.fds().values():
+            os.close(used)
+        context.fib = Fib(context.names.fib, now.st_size, fd, self._open_sync())
         for worker in context.workers:
             if old is not None or not worker.has_fib:
                 self.handover.send_fib(worker)

@@ -19,6 +19,12 @@ import posix_ipc
 import sysv_ipc
 from ribcage.controlplane.supervisor.statefile import State
 from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.fib_sync import (
+    WITH_SEMAPHORE,
+    create_semaphore,
+    open_semaphore,
+    remove_semaphore,
+)
 from ribcage.shared.log import log
 from ribcage.shared.names import Names
 from ribcage.shared.segment import SegmentKind, open_segment
@@ -43,15 +49,21 @@ class Objects:
         create_stats: CreateStats,
         queue_bytes: int,
         group: int | None = None,
+        sync: str = "epoch",
     ) -> "Objects":
         """A new run: random instance id and queue key. E_TAKEN when a name is in use, E_LAYOUT
         when what has it is no segment of this build."""
         state = State(names.instance, _random(8) >> 1 | 1, os.getpid())
         state.semaphore = names.writer_semaphore
-        for name, kind in ((names.fib, SegmentKind.FIB), (names.rib, SegmentKind.RIB)):
+        segments = (
+            (names.fib, SegmentKind.FIB),
+            (names.rib, SegmentKind.RIB),
+            (names.sync, SegmentKind.SYNC),
+        )
+        for name, kind in segments:
             if _shm_path(name).exists():
                 raise _occupied(name, kind)
-        state.shm = [names.fib, names.rib]
+        state.shm = [name for name, _ in segments]
         objects = cls(names, state, create_stats)
         try:
             objects._create_semaphore()
@@ -60,6 +72,10 @@ class Objects:
             state.write(names.state_file)
             raise
         objects._create_queue(queue_bytes, group)
+        if sync in WITH_SEMAPHORE:
+            # Recorded a moment after it exists: a kill in between leaves a set that nobody uses.
+            state.sync_key, _ = create_semaphore(group)
+            objects.save()
         return objects
 
     @classmethod
@@ -167,11 +183,16 @@ def _remove(state: State) -> Iterator[str]:
         with contextlib.suppress(sysv_ipc.ExistentialError):
             sysv_ipc.MessageQueue(state.queue_key).remove()
             yield f"queue {state.queue_key:#x}"
+    if state.sync_key:
+        with contextlib.suppress(RibcageError):
+            remove_semaphore(open_semaphore(state.sync_key))
+            yield f"semaphores {state.sync_key:#x}"
 
 
-def open_shm(name: str) -> int:
-    """A POSIX shm object, O_RDONLY: what shm_open(3) does, without a library in between."""
-    return os.open(_shm_path(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+def open_shm(name: str, *, write: bool = False) -> int:
+    """A POSIX shm object: what shm_open(3) does, without a library in between."""
+    access = os.O_RDWR if write else os.O_RDONLY
+    return os.open(_shm_path(name), access | os.O_CLOEXEC | os.O_NOFOLLOW)
 
 
 def _shm_path(name: str) -> Path:

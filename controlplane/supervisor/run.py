@@ -257,7 +257,8 @@ def _objects(
         removed = remove_recorded(state)
         log("info", "leftovers.removed", of_pid=state.supervisor, objects=len(removed))
     plan = settings.plan
-    return Objects.create(names, roles.create_stats, plan.events.queue_bytes, group), []
+    made = Objects.create(names, roles.create_stats, plan.events.queue_bytes, group, plan.fib.sync)
+    return made, []
 
 
 def _raise_descriptor_limit(workers: int) -> None:

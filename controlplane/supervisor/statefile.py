@@ -38,6 +38,8 @@ class State:
     plan_digest: int = 0
     queue_key: int = 0
     semaphore: str = ""
+    sync_key: int = 0
+    """Of the System V set of `undo`; 0: there is none."""
     shm: list[str] = field(default_factory=list)
     children: list[ChildRecord] = field(default_factory=list)
 
@@ -80,6 +82,7 @@ class State:
             int(body["plan_digest"]),
             int(body["queue_key"]),
             body["semaphore"],
+            int(body["sync_key"]),
             [str(name) for name in body["shm"]],
             [ChildRecord(**child) for child in body["children"]],
         )

@@ -7,6 +7,7 @@ module) is imported until a command needs it, so that the shortest commands stay
 import typer
 
 from ribcage.cli import (
+    bench,
     config,
     drops,
     explain,
@@ -47,6 +48,7 @@ def build() -> typer.Typer:
     one("stats", help=stats.HELP, short_help="packets, counted")(stats.stats)
     one("drops", help=drops.HELP, short_help="packets dropped, by reason")(drops.drops)
     app.add_typer(config.app, name="config", short_help="judge a file", help=_GROUP["config"])
+    app.add_typer(bench.app, name="bench", short_help="measure", help=_GROUP["bench"])
     one("doctor", help=DOCTOR_HELP, short_help="what this machine can do")(doctor)
     one("version", help=version.HELP, short_help="what is installed")(version.version)
     one("help", help=help.HELP, short_help="about a command or a drop reason")(help.help_)
@@ -77,6 +79,8 @@ def _root_help() -> str:
 
 
 _GROUP = {
+    "bench": "\b\nExamples:\n  ribcage bench fib --quick\n"
+    "  ribcage -j bench fib --family 6 --against dpdk",
     "route": "\b\nExamples:\n  ribcage route show\n  ribcage route add 203.0.113.0/24 via 10.0.2.9",
     "fib": "\b\nExamples:\n  ribcage fib show\n  ribcage fib verify",
     "config": "\b\nExamples:\n  ribcage config check ribcage.toml\n"

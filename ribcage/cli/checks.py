@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ribcage.cli.trial import enter_namespace, in_child
+from ribcage.shared.plan import FibPlan
 
 # <linux/if_packet.h>, which Python's socket module does not have
 SOL_PACKET, PACKET_RX_RING, PACKET_VERSION, PACKET_VNET_HDR, PACKET_FANOUT = 263, 5, 10, 15, 18
@@ -163,14 +164,18 @@ def semaphores() -> Finding:
     return Finding("POSIX semaphores", "FAIL", text, "mount a tmpfs on /dev/shm, mode 1777")
 
 
-def table_bytes(routes4: int, routes6: int) -> int:
-    """The FIB and RIB segments for so many routes: what csrc says, or a generous guess when the
+def table_bytes(plan: FibPlan) -> int:
+    """The FIB and RIB segments of a plan: what csrc says, or a generous guess when the
     compiled module (another check's matter) cannot be asked."""
+    routes4, routes6 = plan.max_routes4, plan.max_routes6
     try:
         from ribcage.shared._core import ffi, lib
+        from ribcage.shared.fib_engines import engine_id
 
         fib = {"max_routes4": routes4, "max_routes6": routes6,
-               "max_groups": lib.FIB_MAX_GROUPS, "max_adjacencies": 16384}  # fmt: skip
+               "max_groups": lib.FIB_MAX_GROUPS, "max_adjacencies": 16384,
+               "engine4": engine_id(4, plan.lookup4),
+               "engine6": engine_id(6, plan.lookup6)}  # fmt: skip
         rib = {"max_rows": routes4 + routes6, "max_nexthops": 32768, "max_nodes": 65536}
         return int(
             lib.fib_segment_size(ffi.new("struct fib_params *", fib))

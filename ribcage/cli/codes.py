@@ -28,6 +28,7 @@ CONFIG = {
     "W201": ("A key that has no effect here.", "Delete the line."),
     "W202": ("A socket mode that lets every local user change routes.", '"0660" with a group is usual.'),
     "W203": ("The event queue is larger than the kernel allows.", "sysctl -w kernel.msgmnb=... before the start."),
+    "W204": ("sync = \"none\" gives wrong answers under change; a router not started with --teach refuses it.", 'Write "epoch", or set teach = true in [router], or run --teach.'),
 }  # fmt: skip
 
 ASKED = {
@@ -53,7 +54,8 @@ ASKED = {
     "E_REQUEST": ("A request without method or id.", "For writers of clients."),
     "E_SOURCE": ("The route belongs to another source (config file, link, neighbour).", "Static routes: edit the file, then `ribcage reload`."),
     "E_TABLE": ("A file is no routing table, or is damaged.", "Lines `PREFIX/LEN NEXTHOP`, plain, .gz or .xz."),
-    "E_TEACH": ("Faults are for routers started with --teach.", "teach = true under [router], or run --teach."),
+    "E_SYNC": ("What a lock of `fib.sync` needs is missing: a semaphore set, or words that cannot be formatted.", "`ipcs -s` lists the sets there are, kernel.sem limits them; restart the router."),
+    "E_TEACH": ("Faults, and sync = \"none\", are for routers started with --teach.", "teach = true under [router], or run --teach."),
     "E_TOO_LARGE": ("A request or reply larger than a line may be.", "Ask for less; for plans use kill -HUP."),
     "E_TYPE": ("A word that is not one of those allowed.", "The message lists them."),
     "E_USAGE": ("A command line that cannot be obeyed.", "The hint, or COMMAND --help."),
@@ -62,6 +64,7 @@ ASKED = {
 
 LIMITS = {
     "E_ADJACENCIES": ("No room for more next hops.", "Delete routes whose next hops nobody needs."),
+    "E_AGGREGATE": ("No memory for prefix aggregation in control.", "fib.aggregate = false, or more memory."),
     "E_BUSY": ("Too many loads are open.", "Commit or abort one."),
     "E_CANDIDATES": ("The prefix has as many routes as one may have.", "Delete one of them."),
     "E_DESCRIPTORS": ("The router has no file descriptor left for another client.", "Close clients; raise LimitNOFILE."),
@@ -106,8 +109,9 @@ INSIDE = {
     "E_DAMAGED": ("The RIB segment does not hold together.", "Start again; routes added at run time are lost."),
     "E_EXISTS": ("A segment to be made is there already.", "Remove the leftover the message names."),
     "E_FIB": ("Control named a FIB that is not this instance's.", "Report it."),
-    "E_FIB_BUSY": ("A lookup met a changing FIB too often.", "Try again: the writer publishes very fast."),
+    "E_FIB_BUSY": ("A lookup met a changing FIB too often, or did not get its lock in 10 ms.", "Try again: the writer publishes very fast, or much at once."),
     "E_FIB_CORRUPT": ("The content of the FIB segment is no FIB.", "Remove it; it is built again from the RIB."),
+    "E_ENGINE": ("The plan asks for a lookup engine this build does not have.", "Write one of the words the message names for fib.lookup4/6."),
     "E_FIB_PARAMS": ("A FIB of these sizes cannot be made.", "Lower fib.max_routes4/6."),
     "E_HELLO": ("A process that said hello is not the one expected.", "It is left alone; the log says who it was."),
     "E_INITIALISING": ("A segment is half made: its maker died, or is at work.", "Try again; the next start removes it."),

@@ -79,7 +79,7 @@ def _shared_memory(session: Session, config: Path | None) -> int:
         from ribcage.cli.config import read
 
         fib = read(session, config)[0].fib
-    return table_bytes(fib.max_routes4, fib.max_routes6)
+    return table_bytes(fib)
 
 
 def _lines(session: Session, findings: "Sequence[Finding]", failed: list[str]) -> Iterator[str]:

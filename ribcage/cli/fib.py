@@ -23,8 +23,9 @@ Examples:
   ribcage -jp fib show
 
 \b
-Memory: live is reachable by a lookup, retired waits until no reader can still be there,
-free is what updates may use. -j adds the segment's geometry, in blocks of 64 bytes.""",
+Memory: live is reachable by a lookup, retired waits two epochs and is bounded whatever
+readers do (dead, stopped or slow: none can hold it up), free is what updates may use.
+-j adds the segment's geometry, in blocks of 64 bytes.""",
 )
 def show(
     context: typer.Context,
@@ -33,7 +34,7 @@ def show(
     session = session_of(context)
     answer = session.call("fib.show")
     if memory:
-        parts = ("published", "memory", "segment", "rib")
+        parts = ("published", "memory", "segment", "aggregation", "rib")
         answer = {name: answer[name] for name in parts if name in answer}
     session.output.answer(answer, _memory(answer) if memory else _summary(answer))
 
@@ -56,6 +57,7 @@ def _summary(answer: Mapping[str, Any]) -> Iterator[str]:
         for name, word in (("groups", "next-hop group"), ("adjacencies", "adjacency"))
     ]
     yield "next hops  " + "   ".join(limits).replace("adjacencys", "adjacencies")
+    yield from _aggregation(_section(answer, "aggregation"))
     yield "memory     " + _places(_section(answer, "memory"))
     rib = _section(answer, "rib")
     yield (
@@ -63,6 +65,20 @@ def _summary(answer: Mapping[str, Any]) -> Iterator[str]:
         f"segment {size(rib.get('segment_bytes', 0))}"
     )
     yield from _publishing(_section(answer, "publisher"))
+
+
+def _aggregation(aggregation: Mapping[str, Any]) -> Iterator[str]:
+    """Entries before and after, when fib.aggregate is on or on its way."""
+    state = aggregation.get("state", "off")
+    if state == "off":
+        return
+    line = "aggregate  " + ("" if state == "on" else f"{state}   ")
+    for family in (4, 6):
+        routes = aggregation.get(f"routes{family}", 0)
+        entries = aggregation.get(f"entries{family}", 0)
+        share = f" ({100 * (routes - entries) / routes:.1f} % fewer)" if routes else ""
+        line += f"IPv{family} {number(routes)} routes in {number(entries)} entries{share}   "
+    yield line + f"private {size(aggregation.get('private_bytes', 0))}"
 
 
 def _publishing(publisher: Mapping[str, Any]) -> Iterator[str]:
@@ -93,6 +109,7 @@ def _memory(answer: Mapping[str, Any]) -> Iterator[str]:
     each = f" ({memory.get('live', 0) / routes:.0f} B a route)" if routes else ""
     rib = _section(answer, "rib")
     places = _places(memory).replace("  retired", f"{each}  retired")
+    places = places.replace("  free", f"{_bound(memory)}  free")
     rows = [("FIB", plural(routes, "route"), places)]
     used = f"segment {size(rib.get('segment_bytes'))}  private {size(rib.get('private_bytes'))}"
     rows.append(("RIB", plural(rib.get("rows", 0), "row"), used))
@@ -103,6 +120,12 @@ def _places(memory: Mapping[str, Any]) -> str:
     names = ("live", "retired", "free", "high_water", "segment")
     parts = [f"{name.replace('_', ' ')} {size(memory[name])}" for name in names if name in memory]
     return "  ".join(parts)
+
+
+def _bound(memory: Mapping[str, Any]) -> str:
+    """What dead, stopped and slow readers can cost at most."""
+    most = memory.get("retired_most")
+    return f" (at most {size(most)})" if most is not None else ""
 
 
 def _section(answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:

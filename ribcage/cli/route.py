@@ -32,7 +32,8 @@ Examples:
 
 \b
 Flags: origin (S static, C connected, K kernel, B BGP, A added by command, N neighbour,
-L local), > selected, * in the FIB, q queued, r rejected; then how many workers use it.""",
+L local), > selected, * in the FIB, a in force by a shorter entry that says the same
+(fib.aggregate), q queued, r rejected; then how many workers use it.""",
 )
 def show(
     context: typer.Context,
@@ -110,7 +111,10 @@ def flags(row: Mapping[str, Any]) -> str:
         return f"{origin} r"
     if not row.get("selected"):
         return f"{origin}  "
-    queued = not row.get("in_fib") or workers.get("seen") != workers.get("of")
+    queued = not (row.get("in_fib") or row.get("aggregated"))
+    queued = queued or workers.get("seen") != workers.get("of")
+    if row.get("aggregated") and not queued:
+        return f"{origin}>a"
     return f"{origin}>{'q' if queued else '*'}"
 
 
@@ -165,8 +169,10 @@ def _got(answer: Mapping[str, Any]) -> Iterator[str]:
     parts += [f"src {answer['source']}"] if answer.get("source") else []
     if kind in MEANING:
         parts.append(f"({MEANING[kind]})")
-    line = " ".join(parts) + f"    match {answer.get('prefix')}"
+    prefix, route = answer.get("prefix"), answer.get("route")
+    line = " ".join(parts) + f"    match {route or prefix}"
     line += f" ({answer['protocol']})" if answer.get("protocol") else ""
+    line += f" by entry {prefix}" if route not in (None, prefix) else ""
     ecmp = answer.get("ecmp")
     if isinstance(ecmp, dict) and ecmp.get("of", 1) != 1:
         value = answer.get("hash")

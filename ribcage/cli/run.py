@@ -47,6 +47,7 @@ def run(
     ] = None,
 ) -> None:
     from ribcage.cli.config import read
+    from ribcage.shared.fib_sync import refuse_untaught
 
     session = session_of(context)
     if log_file is not None and not daemon:
@@ -56,6 +57,7 @@ def run(
         session.options.instance or os.environ.get("RIBCAGE_INSTANCE") or plan.name
     )
     plan = dataclasses.replace(plan, name=names.instance, teach=plan.teach or teach)
+    refuse_untaught(plan.fib.sync, plan.teach)
     if (pid := lock_owner(names.supervisor_lock)) is not None:
         raise RibcageError(
             "E_RUNNING",

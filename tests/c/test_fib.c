@@ -254,7 +254,7 @@ static void test_arena(void)
     for (int round = 0; round < 200000; round++) {
         if (below(100) < (round / 20000 % 2 == 0 ? 60u : 40u)) {
             uint32_t size = 1 + below(64), block = arena_take(&arena, size);
-            if (block == 0 && !arena_open_ground(&arena))
+            if (block == 0 && !arena_open_ground(&arena, size))
                 arena_merge(&arena);
             if (block == 0)
                 continue;

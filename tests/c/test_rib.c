@@ -62,7 +62,7 @@ static void limits_are_errors(void)
     uint64_t size;
     struct rib *rib = fresh(&memory, &size);
     struct rib_nexthops set = set_of(1, 2);
-    CHECK_EQUAL(0, rib_nexthop_intern(rib, &set));
+    CHECK_EQUAL(0, rib_nexthop_intern(rib, &set, 1));
     CHECK_EQUAL(-ENOENT, one(rib, row_of(0, 2)));
     CHECK_EQUAL(-ENOENT, one(rib, row_of(0, IDS + 5)));
     for (uint32_t i = 0; i < ROWS; i++)
@@ -115,16 +115,16 @@ static void nexthop_limits_are_errors(void)
     uint64_t size;
     struct rib *rib = fresh(&memory, &size);
     struct rib_nexthops set = set_of(1, RIB_MAX_PATHS);
-    CHECK_EQUAL(-ENOSPC, rib_nexthop_intern(rib, &set)); /* 32 paths, 24 nodes */
+    CHECK_EQUAL(-ENOSPC, rib_nexthop_intern(rib, &set, 1)); /* 32 paths, 24 nodes */
     for (uint32_t i = 1; i < IDS; i++) {
         set = set_of((uint8_t)i, 1);
-        CHECK_EQUAL(0, rib_nexthop_intern(rib, &set));
+        CHECK_EQUAL(0, rib_nexthop_intern(rib, &set, 1));
         CHECK_EQUAL(i, set.id);
     }
     set = set_of(200, 1);
-    CHECK_EQUAL(-ENOSPC, rib_nexthop_intern(rib, &set));
+    CHECK_EQUAL(-ENOSPC, rib_nexthop_intern(rib, &set, 1));
     set = set_of(3, 1);
-    CHECK_EQUAL(0, rib_nexthop_intern(rib, &set));
+    CHECK_EQUAL(0, rib_nexthop_intern(rib, &set, 1));
     CHECK_EQUAL(3, set.id);
     CHECK_EQUAL(0, one(rib, row_of(1, 3)));
     CHECK_EQUAL(-EBUSY, rib_nexthop_delete(rib, 3));
@@ -133,7 +133,7 @@ static void nexthop_limits_are_errors(void)
     CHECK_EQUAL(-ENOENT, rib_set_dead(rib, 4, 1));
     set = set_of(5, 1);
     set.paths = RIB_MAX_PATHS + 1;
-    CHECK_EQUAL(-EINVAL, rib_nexthop_intern(rib, &set));
+    CHECK_EQUAL(-EINVAL, rib_nexthop_intern(rib, &set, 1));
     set = set_of(5, 1);
     set.path[0].port = FIB_MAX_PORTS;
     CHECK_EQUAL(-EINVAL, rib_nexthop_put(rib, &set));
@@ -188,7 +188,7 @@ static void damage_is_contained(uint32_t rounds, uint64_t seed)
         int error;
         for (uint8_t i = 1; i < 6; i++) {
             set = set_of(i, i % 3 + 1);
-            CHECK_EQUAL(0, rib_nexthop_intern(rib, &set));
+            CHECK_EQUAL(0, rib_nexthop_intern(rib, &set, 1));
         }
         for (uint32_t i = 0; i < 60; i++)
             (void)one(rib, row_of((uint32_t)(next_random(&random) % 80), i % 5 + 1));

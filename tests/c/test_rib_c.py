@@ -10,3 +10,8 @@ RIB = [*(path.name for path in sorted(CSRC.glob("rib_*.c"))), "segment.c", "rows
 def test_no_limit_and_no_damage_leads_out_of_the_table(tmp_path: Path) -> None:
     """Every limit is a named error, and a scribbled segment is refused or read within bounds."""
     run_c_test("test_rib.c", RIB, tmp_path, ["500"])
+
+
+def test_aggregation_builds_the_set_of_the_definition(tmp_path: Path) -> None:
+    """Deep prefixes of both families, slices of one row, reverts; and no node is left behind."""
+    run_c_test("test_aggregate.c", RIB, tmp_path, ["60"])

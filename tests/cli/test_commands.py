@@ -61,8 +61,9 @@ FIB = {
     "geometry": {"max_routes4": 1_200_000, "max_routes6": 1000, "max_groups": 32768,
                  "max_adjacencies": 16384},
     "published": {"generation": 43, "routes4": 1000, "routes6": 1, "groups": 1, "adjacencies": 2},
-    "memory": {"segment": 2 << 30, "live": 6 << 20, "retired": 256, "free": 1 << 30},
-    "strategy": "epoch", "engines": {"ipv4": "multibit", "ipv6": "multibit"},
+    "memory": {"segment": 2 << 30, "live": 6 << 20, "retired": 256, "free": 1 << 30,
+               "retired_most": 42_598_400},
+    "strategy": "epoch", "engines": {"ipv4": "compact", "ipv6": "interval"},
     "segment": "/ribcage.r1.fib",
     "rib": {"rows": 1003, "max_rows": 5000, "segment_bytes": 7 << 20, "private_bytes": 1024},
     "publisher": {"publishes": 100, "refused": 0,
@@ -72,8 +73,8 @@ FIB_TEXT = """\
 generation 43   strategy epoch   segment /ribcage.r1.fib
 
 FAMILY  ENGINE    ROUTES      LIMIT   USED
-IPv4    multibit   1,000  1,200,000  0.1 %
-IPv6    multibit       1      1,000  0.1 %
+IPv4    compact    1,000  1,200,000  0.1 %
+IPv6    interval       1      1,000  0.1 %
 
 next hops  1 next-hop group of 32,768   2 adjacencies of 16,384
 memory     live 6.0 MiB  retired 256 B  free 1.0 GiB  segment 2.0 GiB
@@ -189,12 +190,30 @@ def test_an_answer_as_text(
     assert method in router.methods()
 
 
+def test_aggregation_is_shown_where_it_is_on(router: Any, ribcage: Any) -> None:
+    """Entries before and after in `fib show`; a route without an entry of its own is in force."""
+    aggregation = {"state": "on", "routes4": 900, "entries4": 600, "routes6": 0, "entries6": 0,
+                   "private_bytes": 2048}  # fmt: skip
+    router.answers["fib.show"] = {**FIB, "aggregation": aggregation}
+    line = next(x for x in ribcage("fib", "show").out.splitlines() if x.startswith("aggregate"))
+    assert line.split("   ")[0] == "aggregate  IPv4 900 routes in 600 entries (33.3 % fewer)"
+    router.answers["fib.show"] = {**FIB, "aggregation": {**aggregation, "state": "off"}}
+    assert "aggregate" not in ribcage("fib", "show").out
+    hidden = {**ROUTES[0], "in_fib": False, "aggregated": True}
+    router.answers["route.list"] = {"routes": [hidden], "cursor": None}
+    assert ribcage("route", "show").out.splitlines()[0].startswith("S>a 0.0.0.0/0")
+    router.answers["route.get"] = {**FOUND, "prefix": "198.51.0.0/16", "route": "198.51.100.0/24"}
+    assert "match 198.51.100.0/24 by entry 198.51.0.0/16" in ribcage(
+        "route", "get", "198.51.100.7"
+    ).out  # fmt: skip
+
+
 def test_memory_alone_says_what_a_route_costs(router: Any, ribcage: Any) -> None:
     """--memory is two lines, and -j then holds only what they were made of."""
     router.answers["fib.show"] = FIB
     assert ribcage("fib", "show", "--memory").out.splitlines()[1:] == [
-        "FIB    1,001 routes  live 6.0 MiB (6285 B a route)  retired 256 B  free 1.0 GiB"
-        "  segment 2.0 GiB",
+        "FIB    1,001 routes  live 6.0 MiB (6285 B a route)  retired 256 B"
+        " (at most 40.6 MiB)  free 1.0 GiB  segment 2.0 GiB",
         "RIB    1,003 rows    segment 7.0 MiB  private 1.0 KiB",
     ]
     document = ribcage("-j", "fib", "show", "--memory").document

@@ -212,6 +212,19 @@ def test_the_plan_reaches_the_supervisor_in_a_memfd(tmp_path: Path) -> None:
     assert decoded["config_path"] == str(path)
 
 
+def test_without_teach_a_router_without_synchronisation_is_refused(
+    ribcage: Any, tmp_path: Path
+) -> None:
+    """`sync = "none"` is a warning in the file, and exit 3 with the way out at `run`."""
+    path = tmp_path / "r.toml"
+    path.write_text(GOOD + '[fib]\nsync = "none"\n')
+    assert "warning[W204]" in ribcage("config", "check", path).err
+    ran = ribcage("run", "-c", path)
+    assert ran.status == 3
+    assert "E_TEACH" in ran.err
+    assert "run --teach" in ran.err
+
+
 def test_config_says_ok_and_prints_the_plan(ribcage: Any, tmp_path: Path) -> None:
     """check: one line; compile: a document; compile --plan: the bare plan, with or without -j."""
     path = tmp_path / "r.toml"

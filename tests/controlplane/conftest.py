@@ -17,11 +17,13 @@ from ribcage.controlplane.core import Core
 from ribcage.controlplane.fib_segment import FibParams
 from ribcage.controlplane.fib_tables import FibTables
 from ribcage.controlplane.fib_writer import FibWriter
-from ribcage.controlplane.forwarding import AdjacencyRecord, Forwarding, PortRecord
+from ribcage.controlplane.forwarding import Forwarding
 from ribcage.controlplane.nexthop import GroupPlan, NexthopSet
-from ribcage.controlplane.publisher import Applied, Publisher
+from ribcage.controlplane.publisher import Publisher
+from ribcage.controlplane.publishing import Applied
 from ribcage.controlplane.rib.mapping import RibParams
 from ribcage.controlplane.rib.segment import Rib
+from ribcage.controlplane.small_tables import AdjacencyRecord, PortRecord
 from ribcage.controlplane.topology import Network, Port, Topology
 from ribcage.controlplane.writer_guard import WriterGuard
 from ribcage.shared._core import ffi

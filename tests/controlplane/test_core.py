@@ -18,6 +18,7 @@ from ribcage.controlplane.sources import (
 )
 from ribcage.controlplane.sources.neighbour import Neighbour
 from ribcage.controlplane.verify import verify
+from ribcage.shared._core import lib
 from ribcage.shared.fib_records import AdjacencyState, FibKind
 from ribcage.shared.plan import NexthopPlan, RoutePlan
 
@@ -345,3 +346,35 @@ def test_a_full_table_is_refused_by_name_and_the_rest_stays(router: Any) -> None
         assert await differences(core) == []
 
     run(scenario)
+
+
+def test_hosts_leave_the_small_numbers_to_routes(router: Any) -> None:
+    """A host's set is numbered above the popular range; when routes want the same next hop they
+    get a small number, the host route follows, and the large one is given back."""
+
+    async def scenario() -> None:
+        router.ports()
+        core = router.core
+        await core.sync(SOURCE_CONNECTED)
+        core.forwarding.neighbour(Hop(2, B), Neighbour(bytes(6), "reachable", 1))
+        await core.sync(SOURCE_NEIGHBOUR)
+        large = router.reader.lookup("10.0.2.9").group
+        assert large >= lib.RIB_POPULAR
+        add(core, "203.0.113.0/24", host(2, B))
+        small = router.reader.lookup("203.0.113.1").group
+        assert 0 < small < lib.RIB_POPULAR
+        await core.sync(SOURCE_NEIGHBOUR)
+        assert router.reader.lookup("10.0.2.9").group == small
+        for i in range(6):
+            core.nexthops.reclaim(core.publisher.counters.publishes)
+            add(core, f"198.51.{i}.0/24", BLACKHOLE)
+        assert core.rib.nexthop(large) is None
+        add(core, "203.0.114.0/24", host(2, B))
+        assert router.reader.lookup("203.0.114.1").group == small
+        assert await differences(core) == []
+
+    run(scenario)
+    answer = router.reader.lookup("203.0.113.1")
+    router.restart()
+    assert router.reader.lookup("203.0.113.1") == answer
+    assert router.core.nexthops.intern(host(2, B)) == answer.group

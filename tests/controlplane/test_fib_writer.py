@@ -123,6 +123,7 @@ def test_control_looks_at_its_own_table(names: Names) -> None:
         assert fib.check()
         memory = fib.memory()
         assert memory["live"] > 0 and memory["free"] > memory["live"]
+        assert memory["retired"] <= memory["retired_most"] <= memory["segment"]
         assert memory["segment"] == PARAMS.segment_size()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ribcage.controlplane.nexthop import BLACKHOLE
-from ribcage.controlplane.publisher import Published
+from ribcage.controlplane.publishing import Published
 from ribcage.shared.errors import RibcageError
 
 

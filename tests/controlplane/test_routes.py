@@ -11,6 +11,7 @@ from ribcage.controlplane.routes import Routes
 from ribcage.controlplane.sources import SOURCE_CONNECTED, SOURCE_STATIC
 from ribcage.controlplane.verify import verify
 from ribcage.controlplane.visible import Look
+from ribcage.shared._core import lib
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.fib_records import FibKind
 from ribcage.shared.plan import NexthopPlan, RoutePlan
@@ -296,5 +297,31 @@ def test_open_loads_are_bounded_and_abort_frees_them(run: Any) -> None:
         assert loads.abort(numbers[0])
         assert not loads.abort(numbers[0])
         loads.begin({})
+
+    run(scenario)
+
+
+def test_a_load_numbers_its_next_hops_by_use(run: Any) -> None:
+    """The most used one gets the smallest set number, whatever the order it was named in."""
+
+    async def scenario(router: Any, routes: Routes) -> None:
+        loads, number = load(routes)
+        hops = {"10.0.2.31": 3, "10.0.2.32": 1, "10.0.2.33": 9, "2001:db8:2::34": 5}
+        lines, net = [], 0
+        for via, count in hops.items():
+            for _ in range(count):
+                net += 1
+                six = ":" in via
+                lines.append(f"{f'2001:db8:{net:x}::/48' if six else f'20.0.{net}.0/24'} {via}\n")
+        loads.chunk({**number, "text": "".join(lines)})
+        await loads.commit(number)
+        sets = {
+            str(hop.gateway): group
+            for group, nexthops in router.core.forwarding.sets.items()
+            for hop in nexthops.hops()
+        }
+        numbers = [sets[via] for via in sorted(hops, key=hops.__getitem__, reverse=True)]
+        assert numbers == sorted(numbers)
+        assert numbers[-1] < lib.RIB_POPULAR
 
     run(scenario)

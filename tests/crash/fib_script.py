@@ -5,23 +5,90 @@ Use: `Script([Step([...]), ...])`; operations are tuples as script.h reads them,
 ("nogroup", id) and so on. `write()` gives the file, `states()` what the table may be between.
 """
 
+import os
 import struct
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import pytest
-from ribcage.shared.rows import address_bytes, family_of
+from ribcage.controlplane.fib_segment import FibParams
+from ribcage.shared._core import ffi, lib
+from ribcage.shared.fib_sync import (
+    STRATEGIES,
+    WITH_SEGMENT,
+    WITH_SEMAPHORE,
+    Locks,
+    create_semaphore,
+    remove_semaphore,
+)
+from ribcage.shared.rows import Route, address_bytes, family_of
 
 from tests.c.build import CSRC, build_c_test
+from tests.model.fib_memory import ENGINES, on
 from tests.model.golden import Golden
 
 Operation = tuple[Any, ...]
+TORTURE = int(os.environ.get("RIBCAGE_TORTURE", "1"))  # `make torture` sets it
+DONE: Counter[str] = Counter()
+"""What a whole run came to: lookups checked, kills; conftest.py says it at the end."""
 HERE = Path(__file__).resolve().parent
+PARAMS = FibParams(max_routes4=200, max_routes6=100, max_groups=64, max_adjacencies=64)
 FIB_SOURCES = sorted(
     path.name for path in CSRC.glob("*.c") if path.name.startswith(("fib", "rows", "segment"))
 )
+
+
+class Stage:
+    """A segment file to be, and what its strategy needs beside it: what the programs are told."""
+
+    def __init__(self, path: Path, sync: str = "epoch", engine: str = "compact") -> None:
+        self.path, self.sync, self.engine = path, sync, engine
+        self.params = replace(on(PARAMS, engine), sync=sync)
+        self.semaphore = create_semaphore()[1] if sync in WITH_SEMAPHORE else -1
+        self.renew()
+
+    def renew(self) -> None:
+        """Nothing made yet; the locks all free."""
+        with self.path.open("wb") as file:
+            file.truncate(self.params.segment_size())
+        if self.sync in WITH_SEGMENT:
+            words = ffi.new("struct sync_segment *")
+            assert lib.sync_create(words, ffi.sizeof("struct sync_segment"), 7) == 0
+            Path(f"{self.path}.sync").write_bytes(ffi.buffer(words))
+
+    def locks(self) -> Locks:
+        if self.sync in WITH_SEGMENT:
+            with Path(f"{self.path}.sync").open("r+b") as file:
+                return Locks.of_memory(file.fileno())
+        return Locks.of_semaphore(self.semaphore)
+
+    def victim(
+        self, program: Path, script: Path, kill_at: int, generations: int, seconds: float
+    ) -> list[str]:
+        table = (*ENGINES[self.engine], STRATEGIES[self.sync], self.semaphore)
+        numbers = (kill_at, generations, seconds, *table)
+        return [str(program), str(self.path), str(script), *map(str, numbers)]
+
+    def witness(
+        self, program: Path, truth: Path, steps: int, keys: int, last: int, seconds: float,
+        exact: bool = False,
+    ) -> list[str]:  # fmt: skip
+        numbers = (steps, keys, last, seconds, self.semaphore, int(exact))
+        return [str(program), str(self.path), str(truth), *map(str, numbers)]
+
+    def __enter__(self) -> "Stage":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        if self.semaphore >= 0:
+            remove_semaphore(self.semaphore)
 
 
 def build_program(
@@ -103,6 +170,16 @@ class Script:
             found += play(golden, operation)
         return found
 
+    def round_states(self) -> list[list[Golden]]:
+        """Of a script that is repeated: `states` by generation % steps, from the second round."""
+        golden, found = self.after(len(self.steps)), []
+        for step in self.steps:
+            states = [golden.copy()]
+            for operation in step:
+                states += play(golden, operation)
+            found.append(states)
+        return found
+
     def write_truth(self, path: Path, addresses: list[str], generations: int) -> Path:
         """The table witness.c reads: right answers of generations 0..generations-1 (of a
         script that is repeated: of its second round)."""
@@ -121,3 +198,39 @@ class Script:
                     pass
         path.write_bytes(keys + b"".join(rows))
         return path
+
+
+def cycle(forward: int) -> Script:
+    """A round of single changes that ends where it began: blocks and ids are used again all the
+    time, and every address changes often."""
+    steps: list[list[Operation]] = [
+        [("adjacency", i, 0, 1500 + i) for i in range(1, 5)],
+        [("group", i, forward, (i,)) for i in range(1, 5)],
+    ]
+    for turn in range(1, 9):
+        group = 1 + turn % 4
+        steps += [
+            [("rows", [Route("10.0.0.0/8", group)])],
+            [("rows", [Route("10.1.0.0/16", 1 + group % 4)])],
+            [("rows", [Route("10.1.2.0/24", group)])],
+            [("rows", [Route("10.1.2.3/32", 1 + group % 4)])],
+            [("rows", [Route("2001:db8::/32", group)])],
+            [("rows", [Route("2001:db8::7/128", 1 + group % 4)])],
+            [("group", 9, forward, (group,)), ("rows", [Route("192.0.2.0/24", 9)])],
+            [("adjacency", group, 0, 1500 + turn)],
+            [("rows", [Route("10.1.2.3/32", 0)])],
+            [("rows", [Route("2001:db8::7/128", 0)])],
+            [("rows", [Route("192.0.2.0/24", 0)]), ("nogroup", 9)],
+            [("rows", [Route("10.1.0.0/16", 0)])],
+            [("rows", [Route("10.1.2.0/24", 0)])],
+            [("rows", [Route("10.0.0.0/8", 0)])],
+            # /0 changes right behind a longer prefix that comes, and right before it goes.
+            [("rows", [Route("203.0.113.0/24", group)])],
+            [("rows", [Route("0.0.0.0/0", 1 + group % 4)])],
+            [("rows", [Route("203.0.113.0/24", 0)])],
+            [("rows", [Route("0.0.0.0/0", 0)])],
+        ]
+    # A step between the last route and the first adjacency of the next round: a batch spans at
+    # most one epoch, so it may take the route of one generation and, while the words of the
+    # next but one are being stored, the adjacency of that.
+    return Script([*steps, [("rows", [Route("2001:db8::/32", 0)])], [("port", 0, 1500)]])

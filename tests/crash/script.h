@@ -158,6 +158,17 @@ static inline void *map_file(const char *path, int write, uint64_t *size)
     return base;
 }
 
+/* What the strategy needs: the file PATH.sync, or the semaphore set whose id was given. */
+static inline struct fib_locks open_locks(const char *path, int semaphore)
+{
+    char name[4096];
+    struct fib_locks locks = {.semaphore = semaphore};
+    CHECK((size_t)snprintf(name, sizeof name, "%s.sync", path) < sizeof name);
+    if (access(name, F_OK) == 0)
+        locks.memory = map_file(name, 1, &locks.size);
+    return locks;
+}
+
 static inline double seconds_now(void)
 {
     struct timespec now;

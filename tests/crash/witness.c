@@ -1,23 +1,36 @@
 /* A reader that checks every answer against the generations that were alive while it asked.
  *
- *   witness SEGMENT TABLE STEPS KEYS GENERATIONS SECONDS
+ *   witness SEGMENT TABLE STEPS KEYS GENERATIONS SECONDS SEMAPHORE EXACT
  *
  * TABLE: KEYS records {address 16, family 4} then, for each of STEPS generations (generation g is
  * entry g % STEPS), KEYS records {group, adjacency, mtu} of u32. An answer must be that of a
  * generation between the one read before the batch and the one after it plus one, whose words
- * may be visible before it is published. Maps read-only; ends at GENERATIONS or after SECONDS.
+ * may be visible before it is published. EXACT 1: the strategy promises more, all answers of a call
+ * are those of the one generation it named (unless it says that it could not, or was halved).
+ * Maps read-only; ends at GENERATIONS (and a thousand checked answers: a lock may let it in late),
+ * after SECONDS, or by SIGTERM.
  */
+#include <signal.h>
+
 #include "script.h"
 
 struct truth {
     uint32_t group, adjacency, mtu;
 };
 
-enum { MOST = 256 };
+enum { MOST = 256, LEAST = 1001 };
 
 void fault_point(const char *name) /* only writers pass them */
 {
     (void)name;
+}
+
+static volatile sig_atomic_t asked_to_end;
+
+static void end(int number)
+{
+    (void)number;
+    asked_to_end = 1;
 }
 
 int main(int argc, char **argv)
@@ -26,7 +39,9 @@ int main(int argc, char **argv)
     struct fib_answer answers[MOST];
     struct fib_reader reader;
     uint64_t size, table_size, lookups = 0, busy = 0, wrong = 0, generation, tight = 0;
-    CHECK_EQUAL(7, argc);
+    CHECK_EQUAL(9, argc);
+    int exact = atoi(argv[8]);
+    uint64_t sharp = 0, checked = 0;
     const void *base = map_file(argv[1], 0, &size);
     const uint8_t *table = map_file(argv[2], 0, &table_size);
     uint64_t steps = strtoull(argv[3], NULL, 10), last = strtoull(argv[5], NULL, 10);
@@ -40,27 +55,41 @@ int main(int argc, char **argv)
     }
     const struct truth *truth = (const void *)(table + n * 20);
     CHECK_EQUAL(0, -fib_reader_attach(&reader, base, size));
+    struct fib_locks locks = open_locks(argv[1], atoi(argv[7]));
+    CHECK_EQUAL(0, -fib_reader_locks(&reader, &locks));
+    CHECK(signal(SIGTERM, end) != SIG_ERR);
     printf("ready\n");
     fflush(stdout);
 
     uint64_t before = 0;
-    while (before < last && seconds_now() < until) {
+    while ((before < last || checked < LEAST) && !asked_to_end && seconds_now() < until) {
         before = fib_generation(&reader);
         /* Batch sizes vary, so that some fit between two publishes and some never do. */
         uint32_t at = (uint32_t)(lookups % n), size_now = 1 + (uint32_t)(lookups / 7 % 64);
         if (size_now > n - at)
             size_now = n - at;
+        uint64_t mixed = reader.mixed, retries = reader.retries;
         if (fib_lookup(&reader, keys + at, answers + at, size_now, &generation) != 0) {
             busy++;
             lookups++;
             continue;
         }
         uint64_t after = fib_generation(&reader);
+        if (after < generation) /* message: told by the ring before the word */
+            after = generation;
+        int whole = exact && mixed == reader.mixed &&
+                    reader.retries - retries < FIB_RETRIES_BEFORE_HALVING;
+        sharp += (uint64_t)whole;
+        if (mixed != reader.mixed && before > generation)
+            before = generation; /* it said so */
         CHECK(before <= generation && generation <= after);
         tight += after - before < steps / 4;
+        int any = !whole && after + 1 - before >= steps; /* too many generations to say */
+        checked += any ? 0 : size_now;
         for (uint32_t i = at; i < at + size_now; i++) {
-            int found = after + 1 - before >= steps;
-            for (uint64_t g = before; g <= after + 1 && !found; g++) {
+            int found = any;
+            uint64_t first = whole ? generation : before, most = whole ? generation : after + 1;
+            for (uint64_t g = first; g <= most && !found; g++) {
                 const struct truth *right = &truth[g % steps * n + i];
                 found = answers[i].group == right->group && answers[i].mtu == right->mtu &&
                         answers[i].adjacency == right->adjacency;
@@ -72,9 +101,9 @@ int main(int argc, char **argv)
         }
         lookups += size_now;
     }
-    printf("lookups %llu\nbusy %llu\nretries %llu\ntight %llu\nwrong %llu\n",
+    printf("lookups %llu\nbusy %llu\nretries %llu\ntight %llu\nwrong %llu\nsharp %llu\nchecked %llu\n",
            (unsigned long long)lookups, (unsigned long long)busy,
            (unsigned long long)reader.retries, (unsigned long long)tight,
-           (unsigned long long)wrong);
+           (unsigned long long)wrong, (unsigned long long)sharp, (unsigned long long)checked);
     return wrong != 0;
 }

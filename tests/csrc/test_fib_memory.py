@@ -3,6 +3,7 @@
 import ipaddress
 import mmap
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -10,7 +11,7 @@ from ribcage.controlplane.fib_segment import FibParams
 from ribcage.shared._core import ffi, lib
 from ribcage.shared.rows import Route, rows_of
 
-from tests.model.fib_memory import FibMemory
+from tests.model.fib_memory import SMALL, FibMemory
 
 EINVAL, ENOENT, EBUSY, ENOSPC, E2BIG = -22, -2, -16, -28, -7
 
@@ -146,14 +147,20 @@ def test_a_full_table_says_so_and_still_replaces() -> None:
         assert len(fib.walk()) == 4
 
 
-def test_ten_cycles_end_at_the_high_water_of_the_first() -> None:
-    """20,000 routes added and withdrawn ten times: the same blocks are used again."""
-    with FibMemory(FibParams(20_000, 100, 16, 16)) as fib:
+@pytest.mark.parametrize("engine4", [lib.FIB_ENGINE_MULTIBIT, lib.FIB_ENGINE_COMPACT])
+def test_ten_cycles_end_at_the_high_water_of_the_first(engine4: int) -> None:
+    """20,000 routes added and withdrawn ten times: the same blocks are used again. The compact
+    engine keeps its root, so its empty table is the one after the first route came and went."""
+    with FibMemory(replace(FibParams(20_000, 100, 16, 16), engine4=engine4)) as fib:
         fib.groups(range(1, 9))
         nets = ipaddress.ip_network("10.0.0.0/8").subnets(new_prefix=23)
         text = [Route(str(next(nets)), 1 + i % 8) for i in range(20_000)]
         add = rows_of(text)
         withdraw = rows_of([Route(r.prefix, 0) for r in text])
+        assert fib.apply(text[0]) == (0, 1, 1)
+        assert fib.apply(Route(text[0].prefix, 0)) == (0, 1, 1)
+        fib.publish()
+        empty = fib.header.published.live_blocks
         marks = []
         for _ in range(10):
             assert fib.apply_rows(add) == (0, 20_000, 20_000)
@@ -164,7 +171,28 @@ def test_ten_cycles_end_at_the_high_water_of_the_first() -> None:
             published = fib.header.published
             marks.append((published.high_water, full, published.live_blocks))
         assert marks[1:] == [marks[0]] * 9
-        assert marks[0][2] == 8  # the groups
+        assert marks[0][2] == empty
+
+
+@pytest.mark.parametrize("engine4", [lib.FIB_ENGINE_COMPACT, lib.FIB_ENGINE_FLAT])
+def test_what_waits_retired_stays_below_its_bound(engine4: int) -> None:
+    """The change that retires most at once, a /1 over 10,000 /16s in use, again and again: what
+    is retired passes neither the bound shown nor, after the first time, the high-water mark."""
+    with FibMemory(replace(FibParams(40_000, 100, 16, 16), engine4=engine4)) as fib:
+        fib.groups(range(1, 9))
+        nets = ipaddress.ip_network("0.0.0.0/1").subnets(new_prefix=16)
+        text = [str(next(nets)).replace(".0/16", ".0/25") for _ in range(10_000)]
+        assert fib.apply(*(Route(prefix, 1 + i % 8) for i, prefix in enumerate(text)))[0] == 0
+        most = lib.fib_retired_most(ffi.addressof(fib.header.geometry))
+        retired, marks = [], []
+        for turn in range(12):
+            assert fib.apply(Route("0.0.0.0/1", 1 + turn % 2)) == (0, 1, 1)
+            fib.publish()
+            published = fib.header.published
+            retired.append(published.retired_blocks * lib.FIB_BLOCK)
+            marks.append(published.high_water)
+        assert 256 << 10 < max(retired) <= most < fib.size
+        assert len(set(marks[3:])) == 1
 
 
 def test_an_unchanged_table_publishes_no_word() -> None:
@@ -199,8 +227,9 @@ def test_the_writer_asks_no_reader_for_memory() -> None:
 @pytest.mark.parametrize("change", ["group", "adjacency", "clear group", "withdraw below"])
 def test_what_was_turned_away_from_stays_for_two_epochs(change: str) -> None:
     """A walk that took the old arrow must not find what it led to changed: the writer bumps twice
-    between the two, and not at all when nothing was turned."""
-    with FibMemory() as fib:
+    between the two, and not at all when nothing was turned. (Withdrawing below concerns walks
+    that go down node by node: the multibit trie's.)"""
+    with FibMemory(replace(SMALL, engine4=lib.FIB_ENGINE_MULTIBIT)) as fib:
         assert fib.adjacency(1) == fib.adjacency(2) == 0
         assert fib.group(1, (1,)) == fib.group(2, (2,)) == fib.group(3, (1,)) == 0
         assert fib.apply(Route("10.0.0.0/8", 1), Route("10.1.2.0/24", 2))[0] == 0

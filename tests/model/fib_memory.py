@@ -2,14 +2,34 @@
 
 import mmap
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from ribcage.controlplane.fib_segment import FibParams
 from ribcage.shared._core import ffi, lib
 from ribcage.shared.fib_records import Adjacency, AdjacencyState, FibKind, Group
+from ribcage.shared.fib_sync import (
+    WITH_SEGMENT,
+    WITH_SEMAPHORE,
+    create_semaphore,
+    remove_semaphore,
+)
 from ribcage.shared.rows import Route, address_bytes, family_of, row_prefix, rows_of
 
 SMALL = FibParams(max_routes4=64, max_routes6=64, max_groups=64, max_adjacencies=64)
+# (IPv4, IPv6); the interval engine takes both families.
+ENGINES = {
+    "binary": (lib.FIB_ENGINE_BINARY, lib.FIB_ENGINE_BINARY),
+    "multibit": (lib.FIB_ENGINE_MULTIBIT, lib.FIB_ENGINE_MULTIBIT),
+    "compact": (lib.FIB_ENGINE_COMPACT, lib.FIB_ENGINE_INTERVAL),
+    "flat": (lib.FIB_ENGINE_FLAT, lib.FIB_ENGINE_INTERVAL),
+    "interval": (lib.FIB_ENGINE_INTERVAL, lib.FIB_ENGINE_INTERVAL),
+}
+
+
+def on(params: FibParams, engine: str) -> FibParams:
+    engine4, engine6 = ENGINES[engine]
+    return replace(params, engine4=engine4, engine6=engine6)
 
 
 class FibMemory:
@@ -21,22 +41,43 @@ class FibMemory:
         self.memory = mmap.mmap(-1, self.size)
         self.base = ffi.from_buffer("char[]", self.memory, require_writable=True)
         assert lib.fib_create(self.base, self.size, params.to_c(7)) == 0
+        self.locks = self._locks(params.sync)
         self.header = ffi.cast("struct fib_header *", self.base)
         self.recovery = ffi.new("struct fib_recovery *")
         self.writer: Any = ffi.NULL
         self.open()
         self.reader = ffi.new("struct fib_reader *")
         assert lib.fib_reader_attach(self.reader, self.base, self.size) == 0
+        assert lib.fib_reader_locks(self.reader, self.locks) == 0
+
+    def _locks(self, sync: str) -> Any:
+        locks = ffi.new("struct fib_locks *", {"semaphore": -1})
+        if sync in WITH_SEMAPHORE:
+            _, locks.semaphore = create_semaphore()
+        if sync in WITH_SEGMENT:
+            locks.size = ffi.sizeof("struct sync_segment")
+            self.words = ffi.new("struct sync_segment *")
+            locks.memory = self.words
+            assert lib.sync_create(locks.memory, locks.size, 7) == 0
+        return locks
+
+    @property
+    def now(self) -> Any:
+        """The header readers use now."""
+        return lib.fib_header_now(self.base)
 
     def open(self) -> None:
         """(Again) the writer, as an heir would."""
         lib.fib_writer_close(self.writer)
-        self.writer = lib.fib_writer_open(self.base, self.size, self.recovery)
+        self.writer = lib.fib_writer_open_locked(self.base, self.size, self.locks, self.recovery)
         assert self.writer != ffi.NULL
 
     def close(self) -> None:
         lib.fib_writer_close(self.writer)
         self.writer = ffi.NULL
+        lib.fib_reader_detach(self.reader)
+        if self.locks.semaphore >= 0:
+            remove_semaphore(self.locks.semaphore)
         ffi.release(self.base)
         self.memory.close()
 

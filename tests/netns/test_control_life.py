@@ -50,7 +50,7 @@ WAIT = 20.0
 class Router:
     """r1 between h1 and h2, run by the supervisor as `ribcage run` would."""
 
-    def __init__(self, lab: Lab, base: Path) -> None:
+    def __init__(self, lab: Lab, base: Path, sync: str = "epoch") -> None:
         self.lab = lab
         self.h1, self.r1, self.h2 = (lab.node(name) for name in ("h1", "r1", "h2"))
         lab.link("h1", "eth0", "r1", "eth1")
@@ -69,7 +69,7 @@ class Router:
                 RoutePlan("198.51.100.0/24", nexthops=(NexthopPlan(via="10.0.2.2"),)),
                 RoutePlan("192.0.2.0/24", nexthops=(NexthopPlan(via="10.9.9.9"),)),
             ),
-            fib=FibPlan(max_routes4=10_000, max_routes6=1_000),
+            fib=FibPlan(max_routes4=10_000, max_routes6=1_000, sync=sync),
             orphan_timeout=2.0,
         )
         (base / "plan.json").write_text(plan.dumps())

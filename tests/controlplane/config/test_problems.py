@@ -59,7 +59,7 @@ CASES = [
          "close the quote on this line", "[router]\n"),
     Case("E101", 'stratgy = "epoch"\n^^^^^^^', 'unknown key "stratgy" in [fib]',
          'did you mean "sync"? known keys: lookup4, lookup6, sync, max_routes4, max_routes6,'
-         " huge_pages, publish", "[fib]\n"),
+         " aggregate, huge_pages, publish", "[fib]\n"),
     Case("E101", "asn = 65000\n^^^", 'unknown key "asn" in [router]',
          "known keys: name, router_id, orphan_timeout, teach", "[router]\n"),
     Case("E101", "sync = 1\n^^^^", 'unknown key "sync" in [router]',
@@ -80,11 +80,15 @@ CASES = [
          "write [fib] and its keys below"),
     Case("E102", 'mode = 432\n^^^^^^^^^^', "mode must be a string of octal digits", '"0432"',
          "[management]\n"),
-    Case("E103", 'sync = "epcoh"\n       ^^^^^^^', "sync = 'epcoh' is not one of: epoch",
+    Case("E103", 'sync = "epcoh"\n       ^^^^^^^', "sync = 'epcoh' is not one of: "
+         "epoch, seqlock, double, rwlock, undo, mutex, message, none",
          'did you mean "epoch"?', "[fib]\n"),
-    Case("E103", 'lookup4 = "compact"\n          ^^^^^^^^^',
-         "lookup4 = 'compact' is not one of: multibit",
-         '"compact" is not in this build; write "multibit"', "[fib]\n"),
+    Case("E103", 'lookup4 = "compcat"\n          ^^^^^^^^^',
+         "lookup4 = 'compcat' is not one of: compact, flat, interval, multibit, binary",
+         'did you mean "compact"?', "[fib]\n"),
+    Case("E103", 'lookup6 = "flat"\n          ^^^^^^',
+         "lookup6 = 'flat' is not one of: interval, multibit, binary",
+         'write "interval"', "[fib]\n"),
     Case("E104", "mtu = 90000\n      ^^^^^", "mtu 90000 is outside 576..65535",
          "jumbo frames are usually 9000", LINKS),
     Case("E104", "count = 0\n        ^", "count 0 is outside 1..64", 'or count = "auto"',
@@ -193,6 +197,9 @@ CASES = [
     Case("W203", "queue_bytes = 65536\n              ^^^^^",
          "queue_bytes 65536 is above kernel.msgmnb (16384); the queue will hold 256 events,"
          " not 1024", "sysctl -w kernel.msgmnb=65536 (before start; needs root)", "[events]\n"),
+    Case("W204", 'sync = "none"\n       ^^^^^^',
+         'sync = "none" gives wrong answers under change: only run --teach takes it',
+         'write "epoch", or set teach = true in [router]', "[fib]\n"),
 ]  # fmt: skip
 
 

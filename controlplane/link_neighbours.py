@@ -1,0 +1,130 @@
+"""Who is at the other end of the ports' links: adjacencies, host routes, gateways kept resolved.
+
+    neighbours = LinkNeighbours(core, edge, counters)
+    neighbours.hear(event, t0)          # the kernel's word: an adjacency's MAC, a host route
+    neighbours.miss(port, address)      # a worker's word: a packet waits for this address
+    neighbours.manage_gateways()        # the next hops of routes are kept resolved
+
+Part of links.py, which tells it in which order. `miss` only asks: whether anybody answers is the
+kernel's to say, through `hear`. Control only.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from ipaddress import ip_address
+from typing import Any, Protocol
+
+from ribcage.controlplane.core import Core
+from ribcage.controlplane.kernel.events import NeighbourEvent
+from ribcage.controlplane.nexthop import Hop
+from ribcage.controlplane.sources.neighbour import Neighbour, is_host, neighbour_route
+
+
+class HostPort(Protocol):
+    """What is needed of the kernel edge's HostPort."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class Edge(Protocol):
+    """What is needed of KernelEdge."""
+
+    @property
+    def host_port(self) -> HostPort | None: ...
+    def neighbours(self) -> list[NeighbourEvent]: ...
+    def resolve(self, ifindex: int, address: str) -> bool: ...
+    def manage(self, ifindex: int, address: str) -> bool: ...
+    def unmanage(self, ifindex: int, address: str) -> None: ...
+    def sweep_managed(self) -> None: ...
+
+
+class LinkNeighbours:
+    """See the module's text. `counters` are shared with Links."""
+
+    def __init__(self, core: Core, edge: Edge, counters: dict[str, int]) -> None:
+        self.core = core
+        self.edge = edge
+        self.counters = counters
+        self._managed: set[Hop] = set()
+
+    def lose_port(self, index: int, t0: int) -> None:
+        """The port is gone, or another link has its name: nobody is known there any more.
+
+        Not left to the kernel's word about each neighbour, which comes by ifindex and after the
+        link's: an interface deleted and made again would keep its index and the old MACs."""
+        self._managed = {hop for hop in self._managed if hop.port != index}
+        for hop in [hop for hop in self.core.neighbours if hop.port == index]:
+            self.core.neighbour(hop, None, t0)
+
+    def hear(self, event: NeighbourEvent, t0: int) -> None:
+        """Takes over what the kernel knows; over the plan's limit a host route is refused."""
+        core = self.core
+        port = core.topology.by_ifindex(event.ifindex)
+        if port is None or port.host:
+            return
+        hop = Hop(port.index, ip_address(event.address))
+        before = core.neighbours.get(hop)
+        if event.mac is None and event.state == "gone":
+            known = None
+        else:
+            since = before.since_ns if before is not None and before.mac is not None else t0
+            known = Neighbour(event.mac, event.state, since)
+        core.neighbour(hop, known, t0)
+        resolved = event.mac is not None and is_host(core.topology, hop)
+        if resolved and hop not in core.hosts:
+            if len(core.hosts) >= core.plan.neighbours.max:
+                self.counters["refused"] += 1
+                return
+            core.hosts.add(hop)
+            self._guard(core.announce_host(neighbour_route(hop), t0), hop)
+        elif not resolved and hop in core.hosts:
+            core.hosts.discard(hop)
+            self._guard(core.withdraw_host(neighbour_route(hop), t0), hop)
+
+    def _guard(self, future: "asyncio.Future[Any]", hop: Hop) -> None:
+        """A host route that was refused is counted; the packets go by way of glean."""
+
+        def done(finished: "asyncio.Future[Any]") -> None:
+            if not finished.cancelled() and finished.exception() is not None:
+                self.core.hosts.discard(hop)
+                self.counters["refused"] += 1
+
+        future.add_done_callback(done)
+
+    def miss(self, index: int, address: bytes) -> None:
+        """A worker holds a packet for this address: ask the kernel who it is."""
+        self.counters["misses"] += 1
+        port = self.core.topology.ports.get(index)
+        if port is None or port.host:
+            return
+        target = ip_address(address)
+        known = self.core.neighbours.get(Hop(index, target))
+        if known is not None and known.mac is not None and Hop(index, target) in self.core.hosts:
+            return  # answered meanwhile; the bell of that publish has rung or will
+        self.edge.resolve(port.ifindex, str(target))
+
+    def manage_gateways(self) -> None:
+        """Keeps the gateways of routes resolved; lets go of those no route uses."""
+        core = self.core
+        gateways = core.gateways()
+        for hop in gateways - self._managed:
+            port = core.topology.ports.get(hop.port)
+            if port is not None and self.edge.manage(port.ifindex, str(hop.gateway)):
+                self._managed.add(hop)
+        for hop in self._managed - gateways:
+            port = core.topology.ports.get(hop.port)
+            if port is not None:
+                self.edge.unmanage(port.ifindex, str(hop.gateway))
+            self._managed.discard(hop)
+
+    def forget_silent(self, told: Iterable[NeighbourEvent], t0: int) -> None:
+        """What the FIB still knew of a predecessor's and the kernel did not tell: gone."""
+        ports = {port.ifindex: port.index for port in self.core.topology.ports.values()}
+        alive = {
+            Hop(ports[event.ifindex], ip_address(event.address))
+            for event in told
+            if event.ifindex in ports
+        }
+        for hop in [hop for hop in self.core.neighbours if hop not in alive]:
+            self.core.neighbour(hop, None, t0)

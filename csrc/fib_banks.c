@@ -1,0 +1,78 @@
+/* Which table of the segment is meant, and one made equal to the other.
+ *
+ * Most strategies have one. `double` and `message` have two, laid out alike, one behind the
+ * other; the low bit of `swaps` says which one readers use. The other one is the writer's.
+ */
+#include "fib_sync.h"
+
+#include <string.h>
+
+static int by_bank(const struct fib_header *first)
+{
+    return first->geometry.banks == 2;
+}
+
+const struct fib_header *fib_header_now(const void *segment)
+{
+    const struct fib_header *first = segment;
+    if (!by_bank(first) || (load_acquire64(&first->sync.swaps) & 1) == 0)
+        return first;
+    uint64_t bank = (uint64_t)first->geometry.blocks * FIB_BLOCK;
+    return (const struct fib_header *)(const void *)((const uint8_t *)segment + bank);
+}
+
+int fib_banks_valid(const void *segment, uint64_t size)
+{
+    const struct fib_geometry *geometry = &((const struct fib_header *)segment)->geometry;
+    const struct fib_sync *sync = fib_sync_of(geometry->strategy);
+    uint32_t ring = geometry->strategy == FIB_STRATEGY_MESSAGE ? MESSAGE_RING_BLOCKS : 0;
+    uint64_t bank = (uint64_t)geometry->blocks * FIB_BLOCK;
+    if (sync == NULL || geometry->banks != sync->banks || geometry->ring_blocks != ring ||
+        bank < FIB_HEADER_SIZE || bank * geometry->banks + (uint64_t)ring * FIB_BLOCK > size)
+        return 0;
+    const struct fib_header *second = (const void *)((const uint8_t *)segment + bank);
+    return geometry->banks == 1 || memcmp(geometry, &second->geometry, sizeof *geometry) == 0;
+}
+
+uint64_t fib_generation(const struct fib_reader *reader)
+{
+    if (likely(reader->sync == NULL))
+        return load_acquire64(&fib_header_of(reader)->published.generation);
+    if (reader->strategy == FIB_STRATEGY_MESSAGE)
+        return load_acquire64(&fib_reader_words(reader)->generation);
+    return load_acquire64(&fib_header_now(reader->segment)->published.generation);
+}
+
+struct fib_writer *fib_working(struct fib_writer *writer)
+{
+    if (writer->twin == NULL)
+        return writer;
+    return load_relaxed64(&fib_writer_words(writer)->swaps) & 1 ? writer : writer->twin;
+}
+
+/* Whole words on both sides: a reader that was left behind may still be looking at `to`, and a
+ * reader that makes its replica may find `from` being changed (and will see that it was). */
+static void copy_words(uint8_t *to, const uint8_t *from, uint64_t bytes)
+{
+    uint64_t *target = (uint64_t *)(void *)to;
+    const uint64_t *source = (const uint64_t *)(const void *)from;
+    for (uint64_t i = 0; i < bytes / sizeof *source; i++)
+        store_relaxed64(&target[i], load_relaxed64(&source[i]));
+}
+
+void bank_copy(uint8_t *to, const uint8_t *from)
+{
+    const struct fib_header *header = (const void *)from;
+    uint64_t used = ((uint64_t)load_relaxed32(&header->published.high_water) + 1) * FIB_BLOCK;
+    uint64_t least = (uint64_t)header->geometry.arena_at * FIB_BLOCK;
+    uint64_t most = (uint64_t)header->geometry.blocks * FIB_BLOCK;
+    uint64_t lines[2] = {offsetof(struct fib_header, geometry), offsetof(struct fib_header, sync)};
+    if (used < least)
+        used = least;
+    if (used > most)
+        used = most;
+    copy_words(to + lines[0], from + lines[0], lines[1] - lines[0]);
+    RC_FAULT("bank-header-copied");
+    copy_words(to + FIB_HEADER_SIZE, from + FIB_HEADER_SIZE, used - FIB_HEADER_SIZE);
+    RC_FAULT("bank-copied");
+}

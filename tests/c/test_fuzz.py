@@ -1,0 +1,79 @@
+"""Hostile bytes: each fuzz target as libFuzzer drives it, and by its own fixed sequence.
+
+`make fuzz FOR=600` runs every target for so many seconds; here it is a few thousand inputs. What
+libFuzzer finds is left in build/fuzz/TARGET and is the first thing tried the next time.
+"""
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.c.build import CSRC, build_c_test, run_c_test
+
+ROOT = CSRC.parent
+SECONDS = int(os.environ.get("RIBCAGE_FUZZ_SECONDS", "0"))
+FLAGS = ("-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all", "-DLIBFUZZER")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Its sources, the longest input, and runs that take about three seconds on one slow core."""
+
+    sources: list[str]
+    longest: int
+    runs: int
+    plain: int  # inputs of the fixed sequence
+
+
+PACKET = ["address_class.c", "checksum.c", "finish.c", "flow_hash.c", "icmp.c",
+          "packet_judge.c", "packet_parse.c", "rewrite.c"]  # fmt: skip
+ROWS = ["rows.c", "rows_sort.c"]
+FIB = [*sorted(path.name for path in CSRC.glob("fib*.c")), *ROWS, "segment.c"]
+TARGETS = {
+    "packet": Target(PACKET, 2048, 20_000, 40_000),
+    "rows": Target(ROWS, 1024, 50_000, 20_000),
+    "segment": Target(FIB, 193, 150, 500),
+}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_fixed_sequence_breaks_no_promise(tmp_path: Path, name: str) -> None:
+    """Random inputs, the same every time, with any compiler: no sanitizer report, and all that
+    the target promises holds."""
+    target = TARGETS[name]
+    run_c_test(f"fuzz_{name}.c", target.sources, tmp_path, [str(target.plain)])
+
+
+@pytest.mark.timeout(SECONDS + 120)
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_fuzzer_finds_nothing(tmp_path: Path, name: str) -> None:
+    """The same target guided by coverage: briefly here, for long with `make fuzz`."""
+    clang = shutil.which("clang")
+    if clang is None:
+        pytest.skip("clang (libFuzzer) is not installed")
+    target = TARGETS[name]
+    try:
+        program = build_c_test(
+            f"fuzz_{name}.c", target.sources, tmp_path, compiler=clang, flags=FLAGS
+        )
+    except AssertionError as error:
+        if "libclang_rt" in str(error):
+            pytest.skip("clang has no sanitizer runtime (libclang-rt-dev) here")
+        raise
+    corpus = ROOT / "build" / "fuzz" / name if SECONDS else tmp_path / "corpus"
+    corpus.mkdir(parents=True, exist_ok=True)
+    length = [f"-max_total_time={SECONDS}"] if SECONDS else [f"-runs={target.runs}", "-seed=1"]
+    done = subprocess.run(
+        [str(program), *length, f"-max_len={target.longest}", f"-artifact_prefix={corpus}/",
+         str(corpus)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS + 60,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
