@@ -12,13 +12,17 @@ static int by_bank(const struct fib_header *first)
     return first->geometry.banks == 2;
 }
 
+static const struct fib_header *bank_of(const void *segment, uint64_t swaps)
+{
+    const struct fib_header *first = segment;
+    uint64_t bank = (uint64_t)first->geometry.blocks * FIB_BLOCK * (swaps & 1);
+    return (const struct fib_header *)(const void *)((const uint8_t *)segment + bank);
+}
+
 const struct fib_header *fib_header_now(const void *segment)
 {
     const struct fib_header *first = segment;
-    if (!by_bank(first) || (load_acquire64(&first->sync.swaps) & 1) == 0)
-        return first;
-    uint64_t bank = (uint64_t)first->geometry.blocks * FIB_BLOCK;
-    return (const struct fib_header *)(const void *)((const uint8_t *)segment + bank);
+    return by_bank(first) ? bank_of(segment, load_acquire64(&first->sync.swaps)) : first;
 }
 
 int fib_banks_valid(const void *segment, uint64_t size)
@@ -34,13 +38,41 @@ int fib_banks_valid(const void *segment, uint64_t size)
     return geometry->banks == 1 || memcmp(geometry, &second->geometry, sizeof *geometry) == 0;
 }
 
+/* A bank's number counts while readers use that bank. One who was stopped between the two loads
+ * could meet the number of a publish that is still to come, in a bank that is the writer's by
+ * then: as everywhere, `swaps` has to be the same after. Outrun for ever by a writer that never
+ * rests: the last number is at most one publish early. */
+static uint64_t generation_in_force(const struct fib_reader *reader)
+{
+    const struct fib_sync_words *words = fib_reader_words(reader);
+    uint64_t generation = 0, swaps = 0;
+    for (uint32_t tries = 0; tries < FIB_RETRIES; tries++) {
+        swaps = load_acquire64(&words->swaps);
+        generation = load_relaxed64(&bank_of(reader->segment, swaps)->published.generation);
+        atomic_thread_fence(memory_order_acquire);
+        if (likely(load_relaxed64(&words->swaps) == swaps))
+            break;
+    }
+    return generation;
+}
+
+/* `message` commits to the ring before it stores the word, so a replica can be ahead of it. */
+static uint64_t generation_told(const struct fib_reader *reader)
+{
+    uint64_t told = load_acquire64(&fib_reader_words(reader)->generation);
+    uint64_t own = reader->base == reader->segment
+                       ? 0
+                       : load_relaxed64(&fib_header_of(reader)->published.generation);
+    return own > told ? own : told;
+}
+
 uint64_t fib_generation(const struct fib_reader *reader)
 {
     if (likely(reader->sync == NULL))
         return load_acquire64(&fib_header_of(reader)->published.generation);
     if (reader->strategy == FIB_STRATEGY_MESSAGE)
-        return load_acquire64(&fib_reader_words(reader)->generation);
-    return load_acquire64(&fib_header_now(reader->segment)->published.generation);
+        return generation_told(reader);
+    return generation_in_force(reader);
 }
 
 struct fib_writer *fib_working(struct fib_writer *writer)

@@ -75,8 +75,6 @@ int main(int argc, char **argv)
             continue;
         }
         uint64_t after = fib_generation(&reader);
-        if (after < generation) /* message: told by the ring before the word */
-            after = generation;
         int whole = exact && mixed == reader.mixed &&
                     reader.retries - retries < FIB_RETRIES_BEFORE_HALVING;
         sharp += (uint64_t)whole;
