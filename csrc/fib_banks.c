@@ -12,17 +12,13 @@ static int by_bank(const struct fib_header *first)
     return first->geometry.banks == 2;
 }
 
-static const struct fib_header *bank_of(const void *segment, uint64_t swaps)
-{
-    const struct fib_header *first = segment;
-    uint64_t bank = (uint64_t)first->geometry.blocks * FIB_BLOCK * (swaps & 1);
-    return (const struct fib_header *)(const void *)((const uint8_t *)segment + bank);
-}
-
 const struct fib_header *fib_header_now(const void *segment)
 {
     const struct fib_header *first = segment;
-    return by_bank(first) ? bank_of(segment, load_acquire64(&first->sync.swaps)) : first;
+    if (!by_bank(first) || (load_acquire64(&first->sync.swaps) & 1) == 0)
+        return first;
+    uint64_t bank = (uint64_t)first->geometry.blocks * FIB_BLOCK;
+    return (const struct fib_header *)(const void *)((const uint8_t *)segment + bank);
 }
 
 int fib_banks_valid(const void *segment, uint64_t size)
@@ -48,7 +44,9 @@ static uint64_t generation_in_force(const struct fib_reader *reader)
     uint64_t generation = 0, swaps = 0;
     for (uint32_t tries = 0; tries < FIB_RETRIES; tries++) {
         swaps = load_acquire64(&words->swaps);
-        generation = load_relaxed64(&bank_of(reader->segment, swaps)->published.generation);
+        const uint8_t *bank = reader->segment + (swaps & 1) * reader->size;
+        const struct fib_header *header = (const void *)bank;
+        generation = load_relaxed64(&header->published.generation);
         atomic_thread_fence(memory_order_acquire);
         if (likely(load_relaxed64(&words->swaps) == swaps))
             break;
@@ -68,11 +66,11 @@ static uint64_t generation_told(const struct fib_reader *reader)
 
 uint64_t fib_generation(const struct fib_reader *reader)
 {
-    if (likely(reader->sync == NULL))
-        return load_acquire64(&fib_header_of(reader)->published.generation);
-    if (reader->strategy == FIB_STRATEGY_MESSAGE)
+    if (unlikely(reader->strategy == FIB_STRATEGY_DOUBLE))
+        return generation_in_force(reader);
+    if (unlikely(reader->strategy == FIB_STRATEGY_MESSAGE))
         return generation_told(reader);
-    return generation_in_force(reader);
+    return load_acquire64(&fib_header_of(reader)->published.generation);
 }
 
 struct fib_writer *fib_working(struct fib_writer *writer)
