@@ -40,6 +40,11 @@ struct fib_reader {
     const struct fib_sync *sync; /* NULL: epoch, which is built in */
     struct fib_locks locks;
     struct fib_replica *replica;
+    /* Under epoch, the engine's batch over bare addresses, where it has one; else NULL. */
+    void (*lean4)(const struct fib_reader *reader, uint32_t root, const uint32_t *addresses,
+                  uint32_t *groups, uint32_t n);
+    void (*lean6)(const struct fib_reader *reader, uint32_t root, const uint8_t (*addresses)[16],
+                  uint32_t *groups, uint32_t n);
 };
 
 struct fib_key {

@@ -33,8 +33,12 @@ int fib_reader_attach(struct fib_reader *reader, const void *base, uint64_t size
     reader->block_mask_limit = header->geometry.blocks;
     reader->strategy = header->geometry.strategy;
     reader->locks.semaphore = -1;
-    if (reader->strategy != FIB_STRATEGY_EPOCH)
+    if (reader->strategy != FIB_STRATEGY_EPOCH) {
         reader->sync = fib_sync_of(reader->strategy);
+    } else {
+        reader->lean4 = lpm_engine(header->geometry.engine4)->lookup4;
+        reader->lean6 = lpm_engine(header->geometry.engine6)->lookup6;
+    }
     return 0;
 }
 
@@ -288,6 +292,14 @@ int fib_lookup_groups(struct fib_reader *reader, const struct fib_key *keys, uin
 
 int fib_lookup4(struct fib_reader *reader, const uint32_t *addresses, uint32_t *groups, uint32_t n)
 {
+    if (likely(reader->lean4 != NULL)) {
+        struct fib_ticket ticket;
+        (void)fib_epoch_begin(reader, &ticket);
+        uint32_t root = load_relaxed32(&fib_header_of(reader)->roots.root4);
+        reader->lean4(reader, root, addresses, groups, n);
+        if (likely(fib_epoch_stands(reader, &ticket)))
+            return 0;
+    }
     const struct ask ask = {.addresses = addresses, .groups = groups};
     uint64_t generation;
     return look_up(reader, &ask, n, &generation);
@@ -296,6 +308,14 @@ int fib_lookup4(struct fib_reader *reader, const uint32_t *addresses, uint32_t *
 int fib_lookup6(struct fib_reader *reader, const uint8_t (*addresses)[16], uint32_t *groups,
                 uint32_t n)
 {
+    if (likely(reader->lean6 != NULL)) {
+        struct fib_ticket ticket;
+        (void)fib_epoch_begin(reader, &ticket);
+        uint32_t root = load_relaxed32(&fib_header_of(reader)->roots.root6);
+        reader->lean6(reader, root, addresses, groups, n);
+        if (likely(fib_epoch_stands(reader, &ticket)))
+            return 0;
+    }
     const struct ask ask = {.addresses6 = addresses, .groups = groups};
     uint64_t generation;
     return look_up(reader, &ask, n, &generation);

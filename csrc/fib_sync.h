@@ -106,12 +106,17 @@ static inline struct fib_sync_words *fib_writer_words(const struct fib_writer *w
  * stores into a block only after an epoch two above the one at which the block was unlinked,
  * with a release fence between. A walk that met such a store has, after its own acquire fence,
  * an epoch two above its first in sight; so a walk that does not see one met nothing reused. */
+static inline int fib_epoch_begin(const struct fib_reader *reader, struct fib_ticket *ticket)
+{
+    ticket->epoch = load_acquire64(&fib_header_of(reader)->published.epoch);
+    return 0;
+}
+
 static inline int fib_read_begin(struct fib_reader *reader, struct fib_ticket *ticket)
 {
     if (unlikely(reader->sync != NULL))
         return reader->sync->read_begin(reader, ticket);
-    ticket->epoch = load_acquire64(&fib_header_of(reader)->published.epoch);
-    return 0;
+    return fib_epoch_begin(reader, ticket);
 }
 
 static inline int fib_epoch_stands(const struct fib_reader *reader, const struct fib_ticket *ticket)

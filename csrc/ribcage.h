@@ -4,6 +4,7 @@
 #define RC_RIBCAGE_H
 #include "base.h"
 #include "segment_layout.h"
+#include "segment_map.h"
 #include "row_layout.h"
 #include "fib_layout.h"
 #include "fib.h"

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "monotonic.h"
+#include "segment_map.h"
 #include "worker_state.h"
 
 RC_STATIC_ASSERT(WORKER_BATCH_MAX == (int)BATCH_MAX, "one limit, told to Python");
@@ -18,7 +19,7 @@ RC_STATIC_ASSERT(WORKER_BATCH_MAX == (int)BATCH_MAX, "one limit, told to Python"
 enum { MISSES_A_SECOND = 1000, MISSES_BURST = 256 };
 
 /* Maps a whole object; *size receives its bytes. NULL and -errno in *error. */
-static void *map_object(int fd, int protection, uint64_t *size, int32_t *error)
+static void *map_object(int fd, int writable, uint64_t *size, int32_t *error)
 {
     struct stat status;
     if (fstat(fd, &status) != 0) {
@@ -30,12 +31,7 @@ static void *map_object(int fd, int protection, uint64_t *size, int32_t *error)
         *error = -EINVAL;
         return NULL;
     }
-    void *base = mmap(NULL, (size_t)*size, protection, MAP_SHARED, fd, 0);
-    if (base == MAP_FAILED) {
-        *error = -errno;
-        return NULL;
-    }
-    return base;
+    return segment_map(fd, *size, writable, error);
 }
 
 static int open_parts(struct worker *w, const struct worker_config *config, int stats_fd)
@@ -47,12 +43,12 @@ static int open_parts(struct worker *w, const struct worker_config *config, int 
     if (held != 0)
         return held;
     struct stats_object *object =
-        map_object(stats_fd, PROT_READ | PROT_WRITE, &w->stats_size, &error);
+        map_object(stats_fd, 1, &w->stats_size, &error);
     if (object == NULL)
         return error;
     error = stats_attach(&f->stats, object, w->stats_size, now);
     if (error != 0) {
-        munmap(object, (size_t)w->stats_size);
+        segment_unmap(object, w->stats_size);
         f->stats.object = NULL;
         return error;
     }
@@ -92,8 +88,8 @@ static void release_fib(struct worker *w)
         return;
     fib_reader_detach(&w->reader);
     if (w->reader.locks.memory != NULL)
-        munmap(w->reader.locks.memory, (size_t)w->reader.locks.size);
-    munmap(w->fib, (size_t)w->fib_size);
+        segment_unmap(w->reader.locks.memory, w->reader.locks.size);
+    segment_unmap(w->fib, w->fib_size);
 }
 
 void worker_free(struct worker *w)
@@ -102,7 +98,7 @@ void worker_free(struct worker *w)
         (void)worker_del_port(w, i);
     release_fib(w);
     if (w->f.stats.object != NULL)
-        munmap(w->f.stats.object, (size_t)w->stats_size);
+        segment_unmap(w->f.stats.object, w->stats_size);
     hold_close(&w->f.hold);
     free(w);
 }
@@ -114,11 +110,11 @@ static int map_locks(struct fib_reader *reader, int sync_fd, int semaphore)
     int32_t error = 0;
     struct fib_locks locks = {.semaphore = semaphore};
     if (sync_fd >= 0)
-        locks.memory = map_object(sync_fd, PROT_READ | PROT_WRITE, &locks.size, &error);
+        locks.memory = map_object(sync_fd, 1, &locks.size, &error);
     if (error == 0)
         error = fib_reader_locks(reader, &locks);
     if (error != 0 && locks.memory != NULL)
-        munmap(locks.memory, (size_t)locks.size);
+        segment_unmap(locks.memory, locks.size);
     return error;
 }
 
@@ -131,7 +127,7 @@ int worker_set_fib(struct worker *w, int fd, int sync_fd, int semaphore)
         return -errno;
     if ((flags & O_ACCMODE) != O_RDONLY)
         return -EPERM;
-    void *base = map_object(fd, PROT_READ, &size, &error);
+    void *base = map_object(fd, 0, &size, &error);
     if (base == NULL)
         return error;
     struct fib_reader reader;
@@ -139,7 +135,7 @@ int worker_set_fib(struct worker *w, int fd, int sync_fd, int semaphore)
     if (error == 0)
         error = map_locks(&reader, sync_fd, semaphore);
     if (error != 0) {
-        munmap(base, (size_t)size);
+        segment_unmap(base, size);
         return error;
     }
     release_fib(w);

@@ -14,7 +14,6 @@ Any process. A mapping without write=True is read-only in the page tables: a sto
 faults this process and nobody else. Nothing here promises that the content is consistent.
 """
 
-import mmap
 import os
 from dataclasses import dataclass
 from enum import IntEnum
@@ -53,15 +52,13 @@ class Mapped:
     address: Any
     writable: bool
     owns_fd: bool
-    _memory: mmap.mmap
 
     def close(self) -> None:
         """Unmaps (and closes an own descriptor). A second call does nothing."""
         if self.address is None:
             return
-        ffi.release(self.address)
+        lib.segment_unmap(self.address, self.size)
         self.address = None
-        self._memory.close()
         if self.owns_fd:
             os.close(self.fd)
 
@@ -180,10 +177,11 @@ def map_segment(
 
 
 def _map(fd: int, size: int, name: str, *, write: bool, owns_fd: bool) -> Mapped:
-    prot = mmap.PROT_READ | (mmap.PROT_WRITE if write else 0)
-    memory = mmap.mmap(fd, size, flags=mmap.MAP_SHARED, prot=prot)
-    address = ffi.from_buffer("char[]", memory, require_writable=write)
-    return Mapped(name, fd, size, SegmentState.INITIALISING, address, write, owns_fd, memory)
+    error = ffi.new("int32_t *")
+    address = ffi.cast("char *", lib.segment_map(fd, size, write, error))
+    if address == ffi.NULL:
+        raise OSError(-error[0], f"cannot map {name}: {os.strerror(-error[0])}")
+    return Mapped(name, fd, size, SegmentState.INITIALISING, address, write, owns_fd)
 
 
 def open_segment(name: str, kind: SegmentKind, *, write: bool = False) -> Mapped:
@@ -228,9 +226,15 @@ def create_segment(name: str, size: int, mode: int = 0o600) -> Mapped:
     except posix_ipc.ExistentialError:
         raise RibcageError("E_EXISTS", f"segment {name} exists already") from None
     try:
-        os.posix_fallocate(shm.fd, 0, size)
+        os.ftruncate(shm.fd, size)
         os.fchmod(shm.fd, mode)
-        return _map(shm.fd, size, name, write=True, owns_fd=True)
+        mapped = _map(shm.fd, size, name, write=True, owns_fd=False)
+        error = lib.segment_back(shm.fd, mapped.address, size)
+        if error != 0:
+            mapped.close()
+            raise OSError(-error, os.strerror(-error))
+        mapped.owns_fd = True
+        return mapped
     except OSError as error:
         os.close(shm.fd)
         remove_segment(name)

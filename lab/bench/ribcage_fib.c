@@ -1,9 +1,10 @@
 /* Our own FIB under the harness: one engine, one strategy, as PARAMS (a struct fib_params) says.
  *
- * The segment is shared memory in 4 KiB pages, as the router's; lookups go through a read-only
+ * The segment is shared memory mapped as the router's (segment_map.h); lookups go through a read-only
  * mapping and with the epoch check, as a worker's, from bare addresses to group ids.
  */
 #include "ribcage_fib.h"
+#include "segment_map.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,10 +25,11 @@ int ours_attach(struct fib_reader *reader, const char *path, void **view)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &status) != 0)
         return -errno;
-    void *at = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+    int32_t error;
+    void *at = segment_map(fd, (uint64_t)status.st_size, 0, &error);
     close(fd);
-    if (at == MAP_FAILED)
-        return -errno;
+    if (at == NULL)
+        return error;
     int result = fib_reader_attach(reader, at, (uint64_t)status.st_size);
     if (result == 0)
         result = locks_give(reader);
@@ -57,10 +59,12 @@ static int make_segment(const struct fib_params *params, int semaphore)
     ours.fd = memfd_create("ribcage-bench", MFD_CLOEXEC);
     if (ours.fd < 0 || ftruncate(ours.fd, (off_t)ours.size) != 0)
         return bench_fail("no memory for the segment: %s", strerror(errno));
-    void *at = mmap(NULL, ours.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ours.fd, 0);
-    if (at == MAP_FAILED)
-        return bench_fail("cannot map the segment: %s", strerror(errno));
-    ours.base = at;
+    int32_t error;
+    ours.base = segment_map(ours.fd, ours.size, 1, &error);
+    if (ours.base == NULL)
+        return bench_fail("cannot map the segment: %s", strerror(-error));
+    if ((error = segment_back(ours.fd, ours.base, ours.size)) != 0)
+        return bench_fail("no memory for the segment: %s", strerror(-error));
     return 0;
 }
 
