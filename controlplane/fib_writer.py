@@ -34,6 +34,7 @@ from ribcage.shared.segment import (
     Mapped,
     SegmentKind,
     SegmentState,
+    huge_bytes,
     open_segment,
     remove_segment,
     segment_state,
@@ -294,7 +295,8 @@ class FibWriter:
 
     def memory(self) -> dict[str, int]:
         """Bytes: the segment, and the arena's live, retired and free blocks, as of the last
-        publish; `retired_most` is what retired can never pass, whatever readers do."""
+        publish; `retired_most` is what retired can never pass, whatever readers do;
+        `huge_pages` what this process has of it in pages of 2 MiB."""
         block = int(lib.FIB_BLOCK)
         published = self.published()
         figures = {
@@ -307,6 +309,7 @@ class FibWriter:
             **figures,
             "retired_most": most,
             "high_water": high * block,
+            "huge_pages": huge_bytes(self.mapped),
         }
 
     # ---- errors ----

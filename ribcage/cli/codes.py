@@ -81,6 +81,7 @@ LIMITS = {
 AROUND = {
     "E_CONFIG": ("The configuration has errors; nothing was applied.", "The problems stand above it, and under `problems` with -j."),
     "E_GROUP": ("management.group does not exist or may not be given; or a next-hop group is too large.", "groupadd --system NAME, or run as a member."),
+    "E_HUGE_PAGES": ("fib.huge_pages is require, and the kernel gave too few.", "fib.huge_pages = try, or free memory and start again."),
     "E_INSTANCE": ("Not an instance name; or a segment of another router.", "1 to 32 letters, digits, _ . -; or remove the leftover the hint names."),
     "E_INTERRUPTED": ("Ctrl-C.", "What was applied before stays."),
     "E_LOCKED": ("Another control process owns the tables.", "`ribcage ps`; stop that one first."),
