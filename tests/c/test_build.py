@@ -37,8 +37,8 @@ def test_a_file_is_compiled_once_for_each_set_of_flags(
     with ThreadPoolExecutor(3) as three:
         assert list(three.map(made, range(3))) == [7, 8, 9]
     assert len(list(cache.glob("shared-*.o"))) == 1
-    source = program(tmp_path / "other", "other", 0)
-    done = build.build_c_test(str(source), [str(shared)], tmp_path, flags=("-DSEVEN=8",))
+    source = program(tmp_path / "other", "main", 0)
+    done = build.build_c_test(str(source), [str(shared)], source.parent, flags=("-DSEVEN=8",))
     assert subprocess.run([done], check=False).returncode == 8
     assert len(list(cache.glob("shared-*.o"))) == 2
     assert not list(cache.glob("*.part"))
