@@ -307,7 +307,9 @@ def test_killed_at_a_random_instant(programs: Path, tmp_path: Path, sync: str, e
         truth = CYCLE.write_truth(tmp_path / "truth", WATCHED, n)
         command = stage.witness(programs / "witness", truth, n, len(WATCHED), 10**12, 600)
         witness = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert witness.stdout is not None
         try:
+            assert witness.stdout.readline() == "ready\n"  # so it hears the SIGTERM below
             for _ in range(KILLS):
                 endless = stage.victim(programs / "victim", script, 0, 10**12, 30)
                 writer = subprocess.Popen(endless, stdout=subprocess.PIPE, text=True)

@@ -63,7 +63,7 @@ def test_a_broken_file_changes_nothing_and_the_log_names_its_errors(built: Rig) 
     with Stream(built.h1, built.h2, "10.0.2.2", flows=FLOWS) as stream:
         hup(built, text, "reload.refused")
         stream.carried(0.2)
-    assert stream.result.lost == 0
+    built.nothing_lost(stream.result)
     said = "\n".join(built.log_lines("reload.invalid"))
     for word in ("203.0.113.0/24", "gateway"):
         assert word in said, said
@@ -93,7 +93,7 @@ def test_a_good_file_changes_routes_and_interfaces_without_loss(built: Rig) -> N
         wait_for("the route is gone", lambda: "203.0.113.0/24" not in routes(built))
         wait_for("eth3 is given back", lambda: "eth3" not in _ports(built))
         stream.carried(0.2)
-    assert stream.result.lost == 0
+    built.nothing_lost(stream.result)
     assert stream.result.duplicates == 0
     assert pids <= {row["pid"] for row in built.router.processes()}
     built.verified()
@@ -113,7 +113,7 @@ def test_the_number_of_workers_can_change_under_traffic(built: Rig) -> None:
             hup(built, config(workers=f"count = {count}"), "reload.done")
             wait_for(f"{count} workers", lambda count=count: _workers(built) == count)
             stream.carried(0.2)
-    assert stream.result.lost == 0, (stream.result.lost, built.stats()["totals"])
+    built.nothing_lost(stream.result)
     built.balanced()
     built.echo()
 
