@@ -80,30 +80,6 @@ AVX512 static void stage(const struct fib_reader *reader, const struct compact_r
         go_below(reader, root, address, groups, below);
 }
 
-/* What is left of a batch, filled up to a whole stage. Apart, so that whole stages pay nothing. */
-AVX512 __attribute__((noinline)) static uint32_t
-compact_rest(const struct fib_reader *reader, const struct compact_root *root,
-             const uint32_t *address, uint32_t *groups, uint32_t n)
-{
-    uint32_t some[STAGE] = {0}, found[STAGE];
-    if (n < FEW)
-        return 0;
-    memcpy(some, address, n * sizeof some[0]);
-    stage(reader, root, some, found);
-    memcpy(groups, found, n * sizeof found[0]);
-    return n;
-}
-
-AVX512 uint32_t compact_lookup4_avx512(const struct fib_reader *reader,
-                                       const struct compact_root *root,
-                                       const uint32_t *addresses, uint32_t *groups, uint32_t n)
-{
-    uint32_t at = 0;
-    for (; n - at >= STAGE; at += STAGE)
-        stage(reader, root, addresses + at, groups + at);
-    return at == n ? n : at + compact_rest(reader, root, addresses + at, groups + at, n - at);
-}
-
 AVX512 static void flat_stage(const struct fib_reader *reader, const struct compact_root *root,
                               const uint16_t *table, const uint32_t *address, uint32_t *groups)
 {
@@ -126,17 +102,32 @@ AVX512 static void flat_stage(const struct fib_reader *reader, const struct comp
         go_below(reader, root, address, groups, below);
 }
 
+/* What is left of a batch, filled up to a whole stage; of the flat engine when there is a table.
+ * Apart, so that whole stages pay nothing for it. */
 AVX512 __attribute__((noinline)) static uint32_t
-flat_rest(const struct fib_reader *reader, const struct compact_root *root, const uint16_t *table,
-          const uint32_t *address, uint32_t *groups, uint32_t n)
+rest_of(const struct fib_reader *reader, const struct compact_root *root, const uint16_t *table,
+        const uint32_t *address, uint32_t *groups, uint32_t n)
 {
     uint32_t some[STAGE] = {0}, found[STAGE];
     if (n < FEW)
         return 0;
     memcpy(some, address, n * sizeof some[0]);
-    flat_stage(reader, root, table, some, found);
+    if (table != NULL)
+        flat_stage(reader, root, table, some, found);
+    else
+        stage(reader, root, some, found);
     memcpy(groups, found, n * sizeof found[0]);
     return n;
+}
+
+AVX512 uint32_t compact_lookup4_avx512(const struct fib_reader *reader,
+                                       const struct compact_root *root,
+                                       const uint32_t *addresses, uint32_t *groups, uint32_t n)
+{
+    uint32_t at = 0;
+    for (; n - at >= STAGE; at += STAGE)
+        stage(reader, root, addresses + at, groups + at);
+    return at == n ? n : at + rest_of(reader, root, NULL, addresses + at, groups + at, n - at);
 }
 
 AVX512 uint32_t flat_lookup4_avx512(const struct fib_reader *reader,
@@ -146,7 +137,6 @@ AVX512 uint32_t flat_lookup4_avx512(const struct fib_reader *reader,
     uint32_t at = 0;
     for (; n - at >= STAGE; at += STAGE)
         flat_stage(reader, root, table, addresses + at, groups + at);
-    return at == n ? n
-                   : at + flat_rest(reader, root, table, addresses + at, groups + at, n - at);
+    return at == n ? n : at + rest_of(reader, root, table, addresses + at, groups + at, n - at);
 }
 #endif
