@@ -1,4 +1,4 @@
-"""The workers as control sees them: a slot that goes leaves nothing behind that could be touched."""
+"""The workers as control sees them: of a slot that went nothing is left to be touched."""
 
 import os
 import subprocess
