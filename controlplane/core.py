@@ -78,6 +78,7 @@ class Core:
             max_batch=plan.fib.max_batch,
             update_id=stamp.update_id if stamp is not None else generation,
             generation=generation,
+            unpublished=fib.writer.unpublished,
             replay=lambda: self.contents.replay(time.monotonic_ns()),
         )
         self.contents = Contents(rib, fib, self.publisher, log)

@@ -251,6 +251,11 @@ class FibWriter:
         return int(self._now().published.generation)
 
     @property
+    def unpublished(self) -> bool:
+        """Something was changed since the last publish, by this writer or by a dead one."""
+        return bool(lib.fib_unpublished(self._writer))
+
+    @property
     def instance_id(self) -> int:
         return int(self._header.identity.instance_id)
 

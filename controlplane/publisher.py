@@ -49,6 +49,8 @@ class _Submission:
 
 class Publisher:
     """See the module's text. `bells` rings the workers that wait; `clock` is monotonic ns;
+    `unpublished`: the control before changed words that no generation names, so that the first
+    flush makes one;
     `replay` forwards what the RIB's journal has open, after a failure between RIB and FIB."""
 
     def __init__(
@@ -62,6 +64,7 @@ class Publisher:
         max_batch: int = 256,
         update_id: int = 0,
         generation: int = 0,
+        unpublished: bool = False,
         replay: Callable[[], object] = lambda: None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -83,8 +86,9 @@ class Publisher:
         self._room = ffi.new("struct route_row[]", CHANGES)
         self._pending: list[_Submission] = []
         self._pending_rows = 0
-        self._open_since: int | None = None  # t0 of words written and not published
-        self._words = False  # FIB words changed since the last publish
+        # t0 of words written and not published
+        self._open_since: int | None = clock() if unpublished else None
+        self._words = unpublished  # FIB words changed since the last publish
         self._decided = 0  # t1: when the RIB last chose
         self._last_ns = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -114,11 +118,13 @@ class Publisher:
         """Applies and publishes at once. Raises as `submit`, after publishing the rest."""
         self.flush()
         error: RibcageError | None = None
-        try:
-            self.apply(rows, count, t0)
-        except RibcageError as refused:
-            error = refused
-        published = self._publish(t0)
+        # One guard: under a lock strategy readers meet all of it or nothing.
+        with self.writer.guard():
+            try:
+                self.apply(rows, count, t0)
+            except RibcageError as refused:
+                error = refused
+            published = self._publish(t0)
         if error is not None:
             raise error
         return published

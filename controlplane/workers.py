@@ -42,6 +42,17 @@ class Worker:
         alive = self.state in ALIVE and life.pid != 0 and life.state != "stopped"
         return Look(self.index, alive, seen.generation, seen.t4_ns, life.state in ASLEEP)
 
+    def close(self) -> None:
+        """The slot is gone. Whoever still waits for it (watches() handed it out) finds no stats
+        object, so nobody alive, and not the memory that was unmapped here."""
+        stats, self.stats = self.stats, None
+        bell, self.bell = self.bell, -1
+        if stats is not None:
+            stats.close()
+        if bell >= 0:
+            with contextlib.suppress(OSError):
+                os.close(bell)
+
 
 class Workers:
     """All slots, by index."""
@@ -90,11 +101,7 @@ class Workers:
             restarts = row.get("restarts")
             slot.restarts = restarts if isinstance(restarts, int) else 0
         for index in self.slots.keys() - named:
-            slot = self.slots.pop(index)
-            if slot.stats is not None:
-                slot.stats.close()
-            if slot.bell >= 0:
-                os.close(slot.bell)
+            self.slots.pop(index).close()
         return not before <= {slot.pid for slot in self.slots.values()}
 
     def watches(self) -> list[Worker]:
@@ -118,9 +125,5 @@ class Workers:
 
     def close(self) -> None:
         for slot in self.slots.values():
-            if slot.stats is not None:
-                slot.stats.close()
-            if slot.bell >= 0:
-                with contextlib.suppress(OSError):
-                    os.close(slot.bell)
+            slot.close()
         self.slots.clear()

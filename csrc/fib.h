@@ -40,6 +40,7 @@ struct fib_reader {
     const struct fib_sync *sync; /* NULL: epoch, which is built in */
     struct fib_locks locks;
     struct fib_replica *replica;
+    uint64_t tired_of;           /* seqlock: the odd number that outlasted the patience */
     /* Under epoch, the engine's batch over bare addresses, where it has one; else NULL. */
     void (*lean4)(const struct fib_reader *reader, uint32_t root, const uint32_t *addresses,
                   uint32_t *groups, uint32_t n);
@@ -164,9 +165,13 @@ int fib_clear_port(struct fib_writer *writer, uint32_t index);
 /* Ends a batch: stamp (t2, t3 filled here), generation, epoch. Returns the new generation. */
 uint64_t fib_publish(struct fib_writer *writer, uint64_t update_id, uint64_t t0, uint64_t t1);
 /* The first change after a publish begins a batch: it takes the lock, where the strategy has one,
- * and fib_publish gives it back. This gives it back without publishing (nothing else happens; a
- * strategy that holds unpublished changes back goes on doing so). */
+ * and fib_publish gives it back. This gives it back without publishing: under rwlock, undo, mutex
+ * readers meet what was changed so far and name the generation before; double and message go on
+ * holding it back, and under seqlock the number stays odd. */
 void fib_batch_end(struct fib_writer *writer);
+/* 1: something was changed since the last publish, or the writer before left it so. An heir that
+ * is told so publishes even when it has nothing to add. */
+int fib_unpublished(struct fib_writer *writer);
 /* rwlock, undo, mutex: gives the lock up that a dead or stopped reader may hold and goes on with
  * a fresh one; whoever was inside looks again. Does nothing under the others. */
 int fib_break_lock(struct fib_writer *writer);

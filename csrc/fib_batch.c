@@ -117,8 +117,14 @@ uint64_t fib_publish(struct fib_writer *writer, uint64_t update_id, uint64_t t0,
     uint64_t generation = bank_publish(bank, update_id, t0, t1);
     if (writer->sync->published != NULL)
         writer->sync->published(writer, generation);
+    writer->unfinished = 0;
     fib_batch_end(writer);
     return generation;
+}
+
+int fib_unpublished(struct fib_writer *writer)
+{
+    return writer->unfinished || fib_working(writer)->changes != 0;
 }
 
 void fib_batch_end(struct fib_writer *writer)

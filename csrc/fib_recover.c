@@ -159,6 +159,8 @@ int bank_take_over(struct fib_writer *writer, struct fib_recovery *found)
     fib_bump(writer);
     if (fib_sweep(writer) != 0)
         return -EBADMSG;
+    if (redone || !fib_accounted(writer))
+        writer->unfinished = 1;
     found->reclaimed = writer->arena.opened - geometry->arena_at - writer->arena.live;
     found->routes = (uint64_t)writer->routes[0] + writer->routes[1];
     fib_account(writer);

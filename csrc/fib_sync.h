@@ -3,19 +3,29 @@
  *
  *   strategy  reader, around a batch                  writer, around a publish batch     atomic
  *   epoch     epoch before; < 2 bumps after           words in place, bump at publish    word
- *   seqlock   sequence even before; the same after    odd .. even                        batch *
+ *   seqlock   sequence even before; the same after    odd .. publish, even               batch *
  *   double    swaps before; the same after            other bank, swap, then this one    batch
  *   rwlock    P/V on three POSIX semaphores           holds the room                     batch *
  *   undo      one semop, SEM_UNDO                     takes all of a SysV semaphore      batch *
  *   mutex     robust mutex                            the same mutex                     batch *
- *   message   applies what is queued to its replica   queues, commits at publish         batch
+ *   message   applies what is queued to its replica   queues, commits at publish         batch *
  *   none      nothing                                 words in place, reuses at once     nothing
  *
  * atomic: "word" means that each answer was right at one moment while it was asked, and that the
  * answers of a batch may come from either side of a change. "batch" means that all answers of
  * one fib_lookup belong to one generation; of a batch that had to be halved, those of each part.
- * (*) not while a writer died inside a batch and no heir has taken over yet: then as epoch. Under
- * seqlock also not while a writer has been inside for longer than a reader cares to wait.
+ * (*) as epoch while words are in force that no publish has named:
+ *     seqlock  for a reader whose patience is over; it counts those batches in `mixed`.
+ *     locks    when the writer let the lock go without a publish (fib_batch_end), or was killed
+ *              inside and the lock was inherited or broken. What is in force then is met as if it
+ *              were the generation before, until the next publish; so the unit is what is
+ *              changed under one hold of the lock. Control publishes a request, or what a tick
+ *              gathered, under one hold. It lets go between the 8,192 prefixes of a step and
+ *              between a step and its publish where it works in slices: loads, sweeps of a source,
+ *              the turn to runners-up, repairs; and where links or neighbours changed.
+ *     message  after a writer was killed with changes that it had not published: the heir's table
+ *              has them, under the number of the generation before, until the heir publishes.
+ * An heir knows that there are such words (fib_unpublished), and control publishes at takeover.
  *
  * What all share: words are stored with release after what they name is complete, blocks come
  * back two epochs later, offsets are checked, loops are bounded. So what a strategy adds is when

@@ -282,6 +282,7 @@ static int message_recover(struct fib_writer *writer)
         struct fib_writer *newest = bank_open(bank[!side], &found); /* redoes, sweeps */
         if (newest == NULL)
             return -EBADMSG;
+        writer->unfinished |= newest->unfinished;
         bank_close(newest);
         side = !side;
         store_relaxed64(&words->position[side], jump);

@@ -1,6 +1,6 @@
-/* `seqlock`: an odd number while the writer is inside, and readers that look again.
+/* `seqlock`: an odd number from the first change to its publish, and readers that look again.
  *
- *     writer   sequence = odd; fence (release); words ..; sequence = even (release)
+ *     writer   sequence = odd; fence (release); words ..; publish; sequence = even (release)
  *     reader   S = sequence (acquire), even; walk; fence (acquire); sequence == S ?
  *
  * Why it is right: a walk that met a word of a batch has, after its fence, the odd number before
@@ -12,7 +12,9 @@
  * microseconds, and looks again three times; then it believes what `epoch` would believe (each
  * answer was right at one moment, the batch may span two generations) and counts it in
  * `mixed`. That is sound because memory comes back under the epoch rule as ever. So neither a
- * dead writer nor a bulk load keeps readers waiting. The heir makes the number even.
+ * dead writer nor a bulk load keeps readers waiting, and a reader waits once for each odd number.
+ * The number is even only while all that is in force has been published: it stays odd when a
+ * batch ends without (fib_batch_end), and when the heir found it odd until the heir publishes.
  */
 #include "fib_sync.h"
 
@@ -31,12 +33,18 @@ static int seqlock_read_begin(struct fib_reader *reader, struct fib_ticket *tick
 {
     const uint64_t *sequence = &fib_reader_words(reader)->sequence;
     if (likely(ticket->outrun < PATIENCE)) {
+        uint64_t first = 0;
         for (uint32_t spins = 0; spins < SPINS; spins++) {
             ticket->mark = load_acquire64(sequence);
             if (likely((ticket->mark & 1) == 0))
                 return 0;
+            if (ticket->mark == reader->tired_of)
+                break;
+            first = first == 0 ? ticket->mark : first;
             pause_a_little();
         }
+        if (ticket->mark == first)
+            reader->tired_of = first;
     }
     ticket->weak = 1;
     ticket->epoch = load_acquire64(&fib_header_of(reader)->published.epoch);
@@ -55,7 +63,6 @@ static int seqlock_read_end(struct fib_reader *reader, struct fib_ticket *ticket
     return load_relaxed64(&fib_reader_words(reader)->sequence) == ticket->mark;
 }
 
-/* Also what an heir does, who may find the number odd. */
 static int seqlock_write_begin(struct fib_writer *writer)
 {
     uint64_t *sequence = &fib_writer_words(writer)->sequence;
@@ -68,9 +75,19 @@ static int seqlock_write_begin(struct fib_writer *writer)
 static void seqlock_write_end(struct fib_writer *writer)
 {
     uint64_t *sequence = &fib_writer_words(writer)->sequence;
+    if (fib_unpublished(writer))
+        return;
     RC_FAULT("sequence-before-even");
     store_release64(sequence, (load_relaxed64(sequence) | 1) + 1);
     RC_FAULT("sequence-even");
+}
+
+/* An odd number says that the dead writer had changed something, if only a record. */
+static int seqlock_recover(struct fib_writer *writer)
+{
+    if ((load_relaxed64(&fib_writer_words(writer)->sequence) & 1) != 0)
+        writer->unfinished = 1;
+    return seqlock_write_begin(writer);
 }
 
 const struct fib_sync fib_sync_seqlock = {
@@ -81,5 +98,5 @@ const struct fib_sync fib_sync_seqlock = {
     .read_end = seqlock_read_end,
     .write_begin = seqlock_write_begin,
     .write_end = seqlock_write_end,
-    .recover = seqlock_write_begin,
+    .recover = seqlock_recover,
 };

@@ -116,6 +116,16 @@ void fib_account(struct fib_writer *writer)
     store_relaxed32(&published->high_water, writer->arena.opened - 1);
 }
 
+int fib_accounted(const struct fib_writer *writer)
+{
+    const struct fib_published *published = &writer->header->published;
+    return load_relaxed64(&published->digest) == writer->digest &&
+           load_relaxed32(&published->routes4) == writer->routes[0] &&
+           load_relaxed32(&published->routes6) == writer->routes[1] &&
+           load_relaxed32(&published->groups) == writer->groups &&
+           load_relaxed32(&published->adjacencies) == writer->adjacencies;
+}
+
 uint64_t bank_publish(struct fib_writer *writer, uint64_t update_id, uint64_t t0, uint64_t t1)
 {
     struct fib_published *published = &writer->header->published;

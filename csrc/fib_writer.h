@@ -46,6 +46,7 @@ struct fib_writer {
     const struct fib_sync *sync;
     uint32_t reuse_at_once; /* `none` */
     uint32_t open;          /* a batch is: the lock is held, where there is one */
+    uint32_t unfinished;    /* taken over: words are in force that no publish has named */
     struct fib_writer *twin; /* the second bank's writer */
     struct fib_locks locks;
     struct fib_log *log;    /* double: what the other bank does not have yet */
@@ -191,6 +192,8 @@ uint32_t fib_record_blocks(const struct fib_writer *writer, uint32_t operation, 
 
 /* (fib_write.c) Stores counts, digest and arena figures into the header. */
 void fib_account(struct fib_writer *writer);
+/* 1: the header's digest and counts of routes and records are the writer's. */
+int fib_accounted(const struct fib_writer *writer);
 /* Marks, counts and rebuilds from what is reachable. 0 or -EBADMSG. */
 int fib_sweep(struct fib_writer *writer);
 

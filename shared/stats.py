@@ -122,9 +122,12 @@ class StatsReader:
     def __init__(self, fd: int) -> None:
         """E_LAYOUT or E_INITIALISING when the object is not a ready one of this build."""
         self._mapped = map_segment(fd, SegmentKind.STATS)
-        self._object = ffi.cast("struct stats_object *", self._mapped.address)
+        self._object: Any = ffi.cast("struct stats_object *", self._mapped.address)
 
     def close(self) -> None:
+        """Unmaps. A look afterwards is an exception; through a stale pointer it would be SIGSEGV,
+        as through a null one (cffi checks neither)."""
+        self._object = None
         self._mapped.close()
 
     def snapshot(self) -> Snapshot:
@@ -139,7 +142,8 @@ class StatsReader:
 
     def life(self) -> Life:
         life = self._object.life
-        state = STATES[life.state] if life.state < len(STATES) else f"unknown-{life.state}"
+        number = life.state  # read once: the worker may store another one between two reads
+        state = STATES[number] if number < len(STATES) else f"unknown-{number}"
         return Life(
             life.pid, life.worker, state, life.heartbeat, bool(life.waiting), life.restarts,
             life.started_ns, life.events_sent, life.events_lost,

@@ -55,6 +55,8 @@ static void write_on(void)
             rows[i].nexthop = truth(published + 1, i);
         }
         CHECK_EQUAL(0, fib_apply(writer, rows, ROUTES, &applied, &changed));
+        /* As control does whose guards end between the words and their publish. */
+        fib_batch_end(writer);
         uint64_t generation = fib_publish(writer, 0, 0, 0);
         CHECK_EQUAL(published + 1, generation);
         published = generation;
@@ -105,7 +107,8 @@ static int try_one(uint64_t newest_at_rest, int whole)
     looking = 0;
     CHECK_EQUAL(0, result);
     CHECK(newest_at_rest <= before); /* what was acknowledged is in force */
-    CHECK(before <= named && named <= after);
+    /* `mixed` says that less was promised: message, overrun, answers from an older table. */
+    CHECK((before <= named || mixed != reader.mixed) && named <= after);
     CHECK(after <= published + 1);
     int exact = whole && mixed == reader.mixed && reader.retries - retries < 3;
     for (uint32_t i = 0; i < ROUTES; i++) {

@@ -113,11 +113,13 @@ class FakeWriter:
         self.max_routes = max_routes
         self.generation = 0
         self.depth = 0
+        self.guards = 0  # taken, those inside another not counted
         self.words = 0
         self.journal: list[str] = []
 
     @contextmanager
     def guard(self) -> Iterator[None]:
+        self.guards += self.depth == 0
         self.depth += 1
         try:
             yield

@@ -217,6 +217,31 @@ def test_an_acknowledged_row_that_was_not_published_is_published_by_the_heir(rou
     assert router.rib.changed() == router.rib.counts().published
 
 
+def test_words_that_were_stored_and_not_published_get_a_generation_from_the_heir(
+    router: Any,
+) -> None:
+    """Death between FIB words and publish: the heir finds nothing to write, and still says that
+    the route is in force now. An heir of a writer that had published says nothing."""
+
+    async def scenario() -> int:
+        router.ports()
+        number = router.core.nexthops.intern(BLACKHOLE)
+        router.core.publisher.flush()
+        return int(number)
+
+    wanted = Wanted(ip_network("203.0.113.0/24"), SOURCE_RUNTIME, BLACKHOLE)
+    rows, count = pack([wanted], [run(scenario)])
+    before = router.reader.generation
+    router.restart()
+    assert router.reader.generation == before
+    router.core.publisher.apply(rows, count, 1)
+    assert router.reader.generation == before
+    router.restart()
+    assert router.core.publisher.counters.changes == 0
+    assert router.reader.generation == before + 1
+    assert router.rib.changed() == router.rib.counts().published
+
+
 def test_a_failure_between_rib_and_fib_is_made_good_by_the_next_publish(router: Any) -> None:
     """The journal stays open, so neither this process nor an heir forgets the change."""
 

@@ -19,6 +19,18 @@ def test_a_committed_route_is_in_the_fib_and_published(bench: Any) -> None:
     assert bench.table.done == bench.table.mark == 1
 
 
+def test_words_and_their_publish_are_under_one_guard(bench: Any) -> None:
+    """Under a lock strategy readers would meet a half between two guards."""
+    bench.publisher.commit(*bench.rows(("10.0.0.0/8", 7), ("11.0.0.0/8", 7)), 5)
+    assert bench.writer.guards == 1
+
+    async def scenario() -> None:
+        await bench.publisher.submit(*bench.rows(("10.0.0.0/8", 8), ("11.0.0.0/8", 8)), 1)
+
+    asyncio.run(scenario())
+    assert bench.writer.guards == 2
+
+
 def test_a_withdrawn_winner_leaves_the_runner_up_without_a_gap(bench: Any) -> None:
     """The prefix is never absent: its word goes from the winner to the runner-up."""
     bench.publisher.commit(*bench.rows(("10.0.0.0/8", 7, 0), ("10.0.0.0/8", 8, 5)), 1)

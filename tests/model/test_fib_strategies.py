@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ribcage.shared._core import ffi, lib
-from ribcage.shared.fib_sync import WITH_LOCK, Locks, create_semaphore, remove_semaphore
+from ribcage.shared.fib_sync import STRATEGIES, WITH_LOCK, Locks, create_semaphore, remove_semaphore
 from ribcage.shared.rows import Route, rows_of
 
 from tests.model.fib_memory import SMALL, FibMemory
@@ -92,6 +92,60 @@ def test_an_odd_number_does_not_stop_readers() -> None:
         assert fib.header.sync.sequence % 2 == 0
         assert fib.lookup(ADDRESSES)[0] == 2
         assert fib.reader.mixed == before + 1
+
+
+def test_an_odd_number_is_waited_for_once() -> None:
+    """`seqlock`: a number that outlasted a reader's patience costs it nothing any more; the next
+    one is given the same patience."""
+    with opened("seqlock") as fib:
+        for group in (2, 3):
+            assert fib.apply(Route(PREFIXES[0], group))[0] == 0
+            assert fib.reader.tired_of != fib.header.sync.sequence
+            assert fib.lookup(ADDRESSES)[0] == group
+            assert fib.reader.tired_of == fib.header.sync.sequence
+            fib.publish()
+            assert fib.lookup(ADDRESSES)[0] == group
+
+
+def test_a_batch_that_ends_without_a_publish_is_not_believed_as_one() -> None:
+    """`seqlock`: between the end of a batch and its publish the number stays odd; a batch that
+    changed nothing leaves it even."""
+    with opened("seqlock") as fib:
+        before = fib.reader.mixed
+        assert fib.apply(Route(PREFIXES[0], 1))[0] == 0  # as it was
+        lib.fib_batch_end(fib.writer)
+        assert fib.lookup(ADDRESSES)[0] == 1
+        assert fib.reader.mixed == before
+        assert fib.apply(Route(PREFIXES[0], 2))[0] == 0
+        lib.fib_batch_end(fib.writer)
+        assert fib.lookup(ADDRESSES)[0] == 2
+        assert fib.reader.mixed == before + 1
+        fib.publish()
+        assert fib.lookup(ADDRESSES)[0] == 2
+        assert fib.reader.mixed == before + 1
+
+
+@pytest.mark.parametrize("sync", STRATEGIES)
+def test_an_heir_knows_of_words_that_no_publish_named(sync: str) -> None:
+    """A writer dies after the first row of three: the heir says so until it publishes, but for
+    `double`, where the row is gone. Under `seqlock` lookups count as mixed for as long."""
+    with opened(sync) as fib:
+        assert not lib.fib_unpublished(fib.writer)
+        assert fib.apply(Route(PREFIXES[0], 2))[0] == 0
+        fib.writer = ffi.NULL  # killed: nobody closes it
+        fib.open()
+        left = sync != "double"
+        assert bool(lib.fib_unpublished(fib.writer)) == left
+        before = fib.reader.mixed
+        assert fib.lookup(ADDRESSES)[0] == (2 if left else 1)
+        assert fib.reader.mixed == before + (sync == "seqlock")
+        generation = fib.publish()
+        assert not lib.fib_unpublished(fib.writer)
+        assert fib.lookup(ADDRESSES)[0] == (2 if left else 1)
+        assert fib.reader.mixed == before + (sync == "seqlock")
+        assert lib.fib_generation(fib.reader) == generation
+        fib.open()
+        assert not lib.fib_unpublished(fib.writer)
 
 
 @pytest.mark.parametrize("sync", WITH_LOCK)

@@ -1,0 +1,47 @@
+"""The workers as control sees them: of a slot that went nothing is left to be touched."""
+
+import os
+import subprocess
+import sys
+
+# In a process of its own: what this guards against is SIGSEGV.
+GONE = """
+import os
+from ribcage.controlplane.workers import Worker, Workers
+from ribcage.shared._core import ffi
+from ribcage.shared.stats import SIZE, StatsReader, format_stats
+
+fd = os.memfd_create("stats", os.MFD_CLOEXEC)
+os.ftruncate(fd, SIZE)
+format_stats(fd, 0, 99)
+workers = Workers()
+workers.slots[0] = Worker(0, StatsReader(fd), state="running")
+waiting = workers.watches()
+reader = waiting[0].stats
+assert waiting[0].look().worker == 0
+{end}
+assert not waiting[0].look().alive
+for use in (reader.life, reader.seen, reader.snapshot, reader.waiting, reader.histogram):
+    try:
+        use()
+    except (AttributeError, TypeError):
+        continue
+    raise SystemExit(f"{{use}} of a closed object gave an answer")
+"""
+
+
+def run(end: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", GONE.format(end=end)],
+        capture_output=True, text=True, timeout=60, check=False, env=dict(os.environ),
+    )  # fmt: skip
+    assert done.returncode == 0, f"exit {done.returncode}: {done.stderr}"
+
+
+def test_a_slot_that_went_while_somebody_waited_is_not_alive() -> None:
+    """The supervisor takes a worker away during a wait_visible(): control once died of SIGSEGV."""
+    run("workers.states([])")
+
+
+def test_closing_all_leaves_no_stale_object() -> None:
+    run("workers.close()")
