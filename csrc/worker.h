@@ -76,8 +76,9 @@ void worker_stop(struct worker *worker);
 uint64_t worker_generation(const struct worker *worker);
 /* Sends one event of a kind Python decides on (ready, fault); urgency as in event_layout.h. */
 int worker_report(struct worker *worker, uint32_t type, uint32_t urgency, int32_t code);
-/* Test faults under `--teach`: 1 writes to the FIB mapping (SIGSEGV), 2 aborts. Returns only for
- * an unknown kind (-EINVAL) or when there is no FIB to write to (-ENODEV). */
+/* Test faults under `--teach`: 1 writes to the FIB mapping (SIGSEGV), 2 aborts, 3 writes where
+ * nothing is mapped (SIGSEGV), 4 hangs: no packet, no message, until killed. Returns only for an
+ * unknown kind (-EINVAL) or when there is no FIB to write to (-ENODEV). */
 int worker_fault(struct worker *worker, uint32_t kind);
 
 #endif

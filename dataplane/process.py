@@ -128,6 +128,7 @@ class Worker:
                 handler(message)
         except (RibcageError, KeyError, TypeError, ValueError, OverflowError) as error:
             log("error", "message.failed", type=message.type, error=str(error)[:200])
+            self.forwarder.report_fault(lib.WORKER_FAULT_MESSAGE)
         finally:
             message.close()
 
