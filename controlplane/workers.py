@@ -2,6 +2,7 @@
 
     workers.attach(message)              # attach and `workers` messages bring descriptors
     workers.watches()                    # who to wait for, see visible.py
+    workers.counted()                    # whose counters make the totals: those gone, too
     workers.ring()                       # bells of those that hold packets; after each publish
 
 Reads only: a stats object is mapped O_RDONLY, a bell is written to and never read. Control only.
@@ -48,19 +49,21 @@ class Workers:
 
     def __init__(self) -> None:
         self.slots: dict[int, Worker] = {}
+        self.resting: dict[int, Worker] = {}  # given up by a reload; their counters still count
         self.lost_bells = 0
 
     def attach(self, message: Message) -> None:
-        """Takes the descriptors bell:N and stats:N of a message. A stats object that is not of
-        this build is left out: its worker is not waited for and not rung."""
+        """Takes the descriptors bell:N, stats:N and resting:N of a message. A stats object that
+        is not of this build is left out: its worker is not waited for and not rung."""
         for name in list(message.fds):
             kind, _, number = name.partition(":")
-            if kind not in ("bell", "stats") or not number.isdigit():
+            if kind not in ("bell", "stats", "resting") or not number.isdigit():
                 continue
             fd = message.take(name)
             if fd is None:
                 continue
-            slot = self.slots.setdefault(int(number), Worker(int(number)))
+            slots = self.resting if kind == "resting" else self.slots
+            slot = slots.setdefault(int(number), Worker(int(number)))
             if kind == "bell":
                 if slot.bell >= 0:
                     os.close(slot.bell)
@@ -91,14 +94,26 @@ class Workers:
             slot.restarts = restarts if isinstance(restarts, int) else 0
         for index in self.slots.keys() - named:
             slot = self.slots.pop(index)
-            if slot.stats is not None:
-                slot.stats.close()
             if slot.bell >= 0:
                 os.close(slot.bell)
+            slot.bell, slot.pid, slot.state = -1, 0, "gone"
+            self._forget_resting(index)
+            self.resting[index] = slot
+        for index in named & self.resting.keys():
+            self._forget_resting(index)  # the same object is counted as the slot's again
         return not before <= {slot.pid for slot in self.slots.values()}
 
     def watches(self) -> list[Worker]:
         return [self.slots[index] for index in sorted(self.slots)]
+
+    def counted(self) -> list[Worker]:
+        """All whose counters belong to the totals: `watches`, then those a reload gave up."""
+        return [*self.watches(), *(self.resting[index] for index in sorted(self.resting))]
+
+    def _forget_resting(self, index: int) -> None:
+        slot = self.resting.pop(index, None)
+        if slot is not None and slot.stats is not None:
+            slot.stats.close()
 
     def ring(self) -> int:
         """Rings the workers that hold packets for a neighbour; how many."""
@@ -124,3 +139,5 @@ class Workers:
                 with contextlib.suppress(OSError):
                     os.close(slot.bell)
         self.slots.clear()
+        for index in list(self.resting):
+            self._forget_resting(index)

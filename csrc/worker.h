@@ -70,6 +70,9 @@ void worker_set_channel(struct worker *worker, int fd);
 uint32_t worker_run(struct worker *worker, uint64_t deadline_ns);
 /* 1: take no more frames (they wait in the rings) until 0. Held packets stay held. */
 void worker_quiesce(struct worker *worker, int on);
+/* 1 when nothing is left to do: no frame in a ring and none since quiet_ns, no packet held. What
+ * a worker that was steered away waits for before it may end. */
+int worker_drained(const struct worker *worker, uint64_t quiet_ns);
 /* An orderly end: held packets are given up, the state says so. worker_free() follows. */
 void worker_stop(struct worker *worker);
 

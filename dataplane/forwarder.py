@@ -102,6 +102,10 @@ class Forwarder:
     def quiesce(self, on: bool) -> None:
         lib.worker_quiesce(self._worker, on)
 
+    def drained(self, quiet: float) -> bool:
+        """No frame in a ring, none for `quiet` seconds, and no packet held."""
+        return bool(lib.worker_drained(self._worker, int(quiet * NS)))
+
     def stop(self) -> None:
         lib.worker_stop(self._worker)
 
