@@ -54,6 +54,7 @@ class Snapshot:
     to_host: int = 0
     icmp_sent: int = 0
     icmp_limited: int = 0
+    icmp_lost: int = 0
     batches: int = 0
     gso: int = 0
     drops: dict[str, int] = field(default_factory=dict)  # every known reason, also at 0
@@ -76,7 +77,7 @@ class Snapshot:
 
 TOTALS = (
     "rx", "forwarded", "delivered", "held", "from_host", "to_host", "icmp_sent", "icmp_limited",
-    "batches", "gso",
+    "icmp_lost", "batches", "gso",
 )  # fmt: skip
 
 

@@ -71,6 +71,7 @@ LIMITS = {
     "E_FIB_FULL": ("The memory of the FIB segment is used up.", "Raise fib.max_routes4 or 6 and start again."),
     "E_LIMIT": ("As many routes of this source as it may have, or a table larger than can be made.", "Delete some, or lower the sizes."),
     "E_MEMORY": ("The packet rings would be larger than rings.max_memory.", "Raise it, or lower rings.slots."),
+    "E_NOFILE": ("The hard limit of open files is below what workers and clients may need.", "ulimit -Hn, LimitNOFILE, or fewer of them; the message has the numbers."),
     "E_SHM_FULL": ("/dev/shm is too small for a segment.", "mount -o remount,size=... /dev/shm, or lower fib.max_routes4/6."),
     "E_SLOW": ("A client did not finish its request in time.", "management.request_timeout."),
     "E_TABLE_FULL": ("The routing or forwarding table is full; what was there is still in force.", "Raise fib.max_routes4 or 6 and start again."),
