@@ -289,7 +289,10 @@ class FibWriter:
         return fields(self._now().published)
 
     def _now(self) -> Any:
-        return lib.fib_header_now(self.mapped.address)
+        """The newest publish's header; readers of `message` come to it through their queue."""
+        if self._writer == ffi.NULL:
+            raise RuntimeError("this writer is closed")
+        return lib.fib_header_newest(self._writer)
 
     def sync_words(self) -> dict[str, int]:
         """What the strategy counts: batches (seqlock), locks broken, banks swapped, ring bytes."""
