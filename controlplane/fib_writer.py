@@ -259,6 +259,11 @@ class FibWriter:
     def instance_id(self) -> int:
         return int(self._header.identity.instance_id)
 
+    @property
+    def born(self) -> int:
+        """Tells this segment from one that it replaced, whose instance is the same."""
+        return int(self._header.born)
+
     def walk_rows(self) -> Iterator[tuple[Any, int]]:
         """Every route in order, as (C array, rows in it); the array is used again."""
         cursor = ffi.new("struct route_row *")

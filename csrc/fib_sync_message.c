@@ -15,7 +15,9 @@
  * The ring is one queue for all readers, each with a place of its own in it that only it knows. The
  * writer never looks at readers: a reader that was stopped so long that the ring went round finds
  * its queue overrun, copies the snapshot (read-only, checked by `swaps`) and goes on from there.
- * The snapshot is renewed when half the ring is behind it, so it can always be caught up from.
+ * The snapshot is renewed when half the ring is behind it, so a copy of it can be caught up from
+ * unless half a ring is written meanwhile. A reader that is outrun SNAPSHOT_TRIES * CATCH_UP_TRIES
+ * times on end has no table to answer from: -EAGAIN, and the next batch tries again.
  *
  * While a batch larger than the ring is being written, a reader that lags goes on with the table
  * it has: whole, but older than the newest publish.

@@ -97,11 +97,16 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The newest generation a batch began with, and when (t4)."""
+    """The newest generation a batch began with (`message`: that its lookups used), and when (t4).
+
+    `table` says of which FIB (`born` in its header); it and `generation` belong together. A worker
+    at work may have stored a newer t4 already: then t4 is that of a later generation.
+    """
 
     generation: int
     t4_ns: int
     read_retries: int
+    table: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +159,9 @@ class StatsReader:
         return bool(self._object.life.waiting)
 
     def seen(self) -> Seen:
-        seen = self._object.seen
-        return Seen(seen.generation, seen.t4_ns, seen.read_retries)
+        seen = ffi.new("struct stats_seen *")
+        lib.stats_read_seen(self._object, seen)
+        return Seen(seen.generation, seen.t4_ns, seen.read_retries, seen.table)
 
     def histogram(self) -> list[int]:
         """t4 - t0 of generations this worker was first to see: bucket i is [2^i, 2^(i+1)) ns."""

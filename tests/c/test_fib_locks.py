@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tests.c.build import build_c_test
 from tests.c.test_fib_moments import SOURCES
 

@@ -14,7 +14,8 @@ from tests.model.fib_memory import ENGINES
 FORWARD = int(FibKind.FORWARD)
 SECONDS = 1.0 * TORTURE
 LOCKED_OUT = 0.05  # of a lock's lookups, at most: a box under load may keep a writer off the CPU
-
+# Lookups that may be refused: `message`, whose copies were outrun 32 times on end.
+OUTRUN = {"message": 1e-4}
 
 WATCHED = [
     *("10.0.0.1", "10.1.0.0", "10.1.1.255", "10.1.2.0", "10.1.2.3", "10.1.2.4", "10.1.3.0"),
@@ -80,7 +81,7 @@ def test_every_answer_was_valid_while_it_was_asked(
         if sync in WITH_LOCK:
             assert figures["busy"] < LOCKED_OUT * figures["lookups"], figures
         else:
-            assert figures["busy"] == 0, figures
+            assert figures["busy"] <= OUTRUN.get(sync, 0) * figures["lookups"], figures
 
 
 @pytest.mark.slow
