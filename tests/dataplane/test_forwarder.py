@@ -48,6 +48,15 @@ def test_foreign_stats_object_is_refused() -> None:
     os.close(fd)
 
 
+def test_an_object_that_does_not_balance_is_named(stats: int) -> None:
+    """E_STATS: the supervisor makes another one for a worker that ends with that."""
+    with mmap.mmap(stats, SIZE) as memory, ffi.from_buffer(memory) as base:
+        ffi.cast("struct stats_object *", base).block[0].rx = 1
+    with pytest.raises(RibcageError, match="Bad message") as caught:
+        Forwarder(PLAN, 0, 1, stats, Descriptors())
+    assert caught.value.code == "E_STATS"
+
+
 def test_writable_fib_is_refused(stats: int) -> None:
     """A FIB descriptor that could write is not taken: a bug here must not reach the FIB."""
     forwarder = Forwarder(PLAN, 0, 1, stats, Descriptors())
