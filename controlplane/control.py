@@ -211,6 +211,7 @@ class ControlProcess:
             self.names, plan, self.instance_id, self.log, body.get("sync_key")
         )
         fresh = self.segments.fresh
+        self.workers.use(self.segments.fib.writer.born)
         self.core = Core(
             plan,
             self.segments.rib,

@@ -259,6 +259,11 @@ class FibWriter:
     def instance_id(self) -> int:
         return int(self._header.identity.instance_id)
 
+    @property
+    def born(self) -> int:
+        """Tells this segment from one that it replaced, whose instance is the same."""
+        return int(self._header.born)
+
     def walk_rows(self) -> Iterator[tuple[Any, int]]:
         """Every route in order, as (C array, rows in it); the array is used again."""
         cursor = ffi.new("struct route_row *")
@@ -289,7 +294,10 @@ class FibWriter:
         return fields(self._now().published)
 
     def _now(self) -> Any:
-        return lib.fib_header_now(self.mapped.address)
+        """The newest publish's header; readers of `message` come to it through their queue."""
+        if self._writer == ffi.NULL:
+            raise RuntimeError("this writer is closed")
+        return lib.fib_header_newest(self._writer)
 
     def sync_words(self) -> dict[str, int]:
         """What the strategy counts: batches (seqlock), locks broken, banks swapped, ring bytes."""

@@ -34,13 +34,17 @@ class Worker:
     pid: int = 0
     state: str = "unknown"
     restarts: int = 0
+    table: int = 0
+    """The FIB that counts, by its `born`; 0: any."""
 
     def look(self) -> Look:
-        """One look for visible.py. A worker that is not ready yet begins with the newest."""
+        """One look for visible.py. A worker that is not ready yet begins with the newest; so does
+        one that was not told yet of a FIB that replaced its own."""
         if self.stats is None:
             return Look(self.index, False, 0, 0, False)
         life, seen = self.stats.life(), self.stats.seen()
         alive = self.state in ALIVE and life.pid != 0 and life.state != "stopped"
+        alive = alive and self.table in (0, seen.table)
         return Look(self.index, alive, seen.generation, seen.t4_ns, life.state in ASLEEP)
 
     def close(self) -> None:
@@ -65,6 +69,17 @@ class Workers:
         self.slots: dict[int, Worker] = {}
         self.resting: dict[int, Worker] = {}  # given up by a reload; their counters still count
         self.lost_bells = 0
+        self.table = 0
+
+    def use(self, table: int) -> None:
+        """From now on generations are those of this FIB."""
+        self.table = table
+        for slot in self.slots.values():
+            slot.table = table
+
+    def _slot(self, index: int, resting: bool = False) -> Worker:
+        slots = self.resting if resting else self.slots
+        return slots.setdefault(index, Worker(index, table=self.table))
 
     def attach(self, message: Message) -> None:
         """Takes the descriptors bell:N, stats:N and resting:N of a message. A stats object that
@@ -76,8 +91,7 @@ class Workers:
             fd = message.take(name)
             if fd is None:
                 continue
-            slots = self.resting if kind == "resting" else self.slots
-            slot = slots.setdefault(int(number), Worker(int(number)))
+            slot = self._slot(int(number), resting=kind == "resting")
             if kind == "bell":
                 if slot.bell >= 0:
                     os.close(slot.bell)
@@ -100,7 +114,7 @@ class Workers:
         for row in rows:
             if not isinstance(row, dict) or not isinstance(row.get("index"), int):
                 continue
-            slot = self.slots.setdefault(row["index"], Worker(row["index"]))
+            slot = self._slot(row["index"])
             named.add(slot.index)
             slot.pid = row["pid"] if isinstance(row.get("pid"), int) else 0
             slot.state = str(row.get("state"))

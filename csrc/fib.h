@@ -17,6 +17,7 @@
 enum { FIB_RETRIES = 1000, FIB_RETRIES_BEFORE_HALVING = 3 };
 
 struct fib_sync;    /* a strategy, see fib_sync.h */
+struct lpm_engine;  /* a lookup engine, see fib_lpm.h */
 struct fib_replica; /* `message`: this reader's own table */
 
 /* What the strategies with a lock need beside the FIB; zeros where there is none. */
@@ -46,6 +47,7 @@ struct fib_reader {
                   uint32_t *groups, uint32_t n);
     void (*lean6)(const struct fib_reader *reader, uint32_t root, const uint8_t (*addresses)[16],
                   uint32_t *groups, uint32_t n);
+    const struct lpm_engine *engine[2]; /* IPv4, IPv6; kept: the segment is not asked again */
 };
 
 struct fib_key {
@@ -106,7 +108,10 @@ uint32_t fib_group_room(void);
 uint64_t fib_generation(const struct fib_reader *reader);
 /* The header readers are to use now: the segment's, or that of the bank in force. */
 const struct fib_header *fib_header_now(const void *segment);
-/* The stamp of `generation`, or -ENOENT when the ring has moved on. */
+/* The counts readers are to believe, each number whole; under `message` the snapshot's. 0, or
+ * -EAGAIN when two tables changed places FIB_RETRIES times. */
+int fib_read_published(const struct fib_reader *reader, struct fib_published *out);
+/* The stamp of `generation`; -ENOENT: not published yet, or the ring has moved on. */
 int fib_read_stamp(const struct fib_reader *reader, uint64_t generation, struct fib_stamp *out);
 
 /* ---- writer: control only ---- */
@@ -169,6 +174,8 @@ uint64_t fib_publish(struct fib_writer *writer, uint64_t update_id, uint64_t t0,
  * readers meet what was changed so far and name the generation before; double and message go on
  * holding it back, and under seqlock the number stays odd. */
 void fib_batch_end(struct fib_writer *writer);
+/* The header of the newest publish, which under `message` is ahead of fib_header_now(). */
+const struct fib_header *fib_header_newest(struct fib_writer *writer);
 /* 1: something was changed since the last publish, or the writer before left it so. An heir that
  * is told so publishes even when it has nothing to add. */
 int fib_unpublished(struct fib_writer *writer);

@@ -73,6 +73,14 @@ uint64_t fib_generation(const struct fib_reader *reader)
     return load_acquire64(&fib_header_of(reader)->published.generation);
 }
 
+/* Under `message` the bank in force is a snapshot for those who lag, up to half a ring old. */
+const struct fib_header *fib_header_newest(struct fib_writer *writer)
+{
+    if (writer->sync->id == FIB_STRATEGY_MESSAGE)
+        return fib_working(writer)->header;
+    return fib_header_now(writer->segment);
+}
+
 struct fib_writer *fib_working(struct fib_writer *writer)
 {
     if (writer->twin == NULL)
@@ -90,19 +98,39 @@ static void copy_words(uint8_t *to, const uint8_t *from, uint64_t bytes)
         store_relaxed64(&target[i], load_relaxed64(&source[i]));
 }
 
-void bank_copy(uint8_t *to, const uint8_t *from)
+/* As bank_publish does with one: nobody may take half of two stamps for one. */
+static void copy_stamps(struct fib_stamp *to, const struct fib_stamp *from)
+{
+    enum { REST = offsetof(struct fib_stamp, update_id) };
+    for (uint32_t i = 0; i < FIB_STAMPS; i++)
+        store_relaxed64(&to[i].generation, 0);
+    atomic_thread_fence(memory_order_release);
+    for (uint32_t i = 0; i < FIB_STAMPS; i++) {
+        copy_words((uint8_t *)&to[i] + REST, (const uint8_t *)&from[i] + REST, sizeof *to - REST);
+        if ((i & (i + 1)) == 0) /* a point after 1, 2, 4, 8 .. stamps */
+            RC_FAULT("bank-stamp-copied");
+        store_release64(&to[i].generation, load_relaxed64(&from[i].generation));
+    }
+}
+
+void bank_copy(uint8_t *to, const uint8_t *from, uint64_t size)
 {
     const struct fib_header *header = (const void *)from;
     uint64_t used = ((uint64_t)load_relaxed32(&header->published.high_water) + 1) * FIB_BLOCK;
-    uint64_t least = (uint64_t)header->geometry.arena_at * FIB_BLOCK;
-    uint64_t most = (uint64_t)header->geometry.blocks * FIB_BLOCK;
+    uint64_t least = (uint64_t)load_relaxed32(&header->geometry.arena_at) * FIB_BLOCK;
+    uint64_t stamps = (uint64_t)load_relaxed32(&header->geometry.stamps_at) * FIB_BLOCK;
+    uint64_t behind = stamps + FIB_STAMPS * sizeof(struct fib_stamp);
     uint64_t lines[2] = {offsetof(struct fib_header, geometry), offsetof(struct fib_header, sync)};
     if (used < least)
         used = least;
-    if (used > most)
-        used = most;
+    if (used > size)
+        used = size;
     copy_words(to + lines[0], from + lines[0], lines[1] - lines[0]);
     RC_FAULT("bank-header-copied");
-    copy_words(to + FIB_HEADER_SIZE, from + FIB_HEADER_SIZE, used - FIB_HEADER_SIZE);
+    if (stamps < FIB_HEADER_SIZE || behind > used)
+        return; /* not what was attached: whoever opens the copy refuses it */
+    copy_stamps((void *)(to + stamps), (const void *)(from + stamps));
+    copy_words(to + FIB_HEADER_SIZE, from + FIB_HEADER_SIZE, stamps - FIB_HEADER_SIZE);
+    copy_words(to + behind, from + behind, used - behind);
     RC_FAULT("bank-copied");
 }

@@ -155,7 +155,12 @@ uint32_t compact_match(const struct fib_reader *reader, uint32_t root, const str
     *length = 16 + bits;
     if (group != 0)
         return group;
+    /* As in compact_fallback(): what is shorter is read after what was not found, which no address
+     * ties it to. arm64 may load it first, and then the two words are of two moments. */
+    atomic_thread_fence(memory_order_acquire);
     group = match_short(reader, load_relaxed32(&at->short_at[half >> 8]), half, length);
-    return group != 0 ? group
-                      : match_short(reader, load_relaxed32(&at->top_at), half, length);
+    if (group != 0)
+        return group;
+    atomic_thread_fence(memory_order_acquire);
+    return match_short(reader, load_relaxed32(&at->top_at), half, length);
 }

@@ -108,10 +108,11 @@ int fib_create(void *base, uint64_t size, const struct fib_params *params)
     if (blocks > blocks_limit(geometry))
         return -EINVAL;
     geometry->blocks = (uint32_t)blocks;
+    header->born = fib_now();
     header->published.epoch = 2; /* so that "two epochs ago" is never below 0 */
     header->published.free_blocks = geometry->blocks - geometry->arena_at - FIB_GUARD;
     if (geometry->banks == 2)
-        bank_copy((uint8_t *)base + blocks * FIB_BLOCK, base);
+        bank_copy((uint8_t *)base + blocks * FIB_BLOCK, base, blocks * FIB_BLOCK);
     RC_FAULT("header-written");
     return segment_identify(base, size, SEGMENT_FIB, params->instance_id);
 }

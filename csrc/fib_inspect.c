@@ -95,9 +95,7 @@ static uint32_t match_once(const struct fib_reader *reader, const struct fib_key
     const struct fib_header *header = fib_header_of(reader);
     int v4 = key->family == 4;
     uint32_t root = load_relaxed32(v4 ? &header->roots.root4 : &header->roots.root6);
-    const struct lpm_engine *engine =
-        lpm_engine(v4 ? header->geometry.engine4 : header->geometry.engine6);
-    return root == 0 ? 0 : engine->match(reader, root, key, length);
+    return root == 0 ? 0 : reader->engine[v4 ? 0 : 1]->match(reader, root, key, length);
 }
 
 int fib_lookup_match(struct fib_reader *reader, const struct fib_key *key, struct route_row *row)
@@ -128,14 +126,35 @@ int fib_lookup_match(struct fib_reader *reader, const struct fib_key *key, struc
     return -EAGAIN;
 }
 
-int fib_read_stamp(const struct fib_reader *reader, uint64_t generation, struct fib_stamp *out)
+int fib_read_published(const struct fib_reader *reader, struct fib_published *out)
 {
-    /* Of the bank in force, which under `message` is not where this reader looks routes up. */
-    const struct fib_header *header = fib_header_now(reader->segment);
+    const uint64_t *swaps = &fib_reader_words(reader)->swaps;
+    uint64_t two = reader->sync != NULL && reader->sync->banks == 2;
+    for (uint32_t tries = 0; tries < FIB_RETRIES; tries++) {
+        uint64_t chosen = two ? load_acquire64(swaps) : 0;
+        const struct fib_header *header =
+            (const void *)(reader->segment + (chosen & 1) * reader->size);
+        const uint64_t *from = (const void *)&header->published;
+        for (uint32_t i = 0; i < sizeof *out / sizeof *from; i++) {
+            uint64_t word = load_relaxed64(from + i);
+            memcpy((uint8_t *)out + i * sizeof word, &word, sizeof word);
+        }
+        atomic_thread_fence(memory_order_acquire);
+        if (!two || load_relaxed64(swaps) == chosen)
+            return 0;
+    }
+    return -EAGAIN;
+}
+
+static int stamp_of(const struct fib_reader *reader, uint64_t bank, uint64_t generation,
+                    struct fib_stamp *out)
+{
+    const uint8_t *base = reader->segment + bank * reader->size;
+    const struct fib_header *header = (const void *)base;
     uint64_t at = (uint64_t)header->geometry.stamps_at * FIB_BLOCK;
-    if (at + FIB_STAMPS * sizeof(struct fib_stamp) > reader->size || generation == 0)
+    if (at + FIB_STAMPS * sizeof(struct fib_stamp) > reader->size)
         return -ENOENT;
-    const struct fib_stamp *ring = (const void *)((const uint8_t *)header + at);
+    const struct fib_stamp *ring = (const void *)(base + at);
     const struct fib_stamp *stamp = ring + (generation & (FIB_STAMPS - 1));
     if (load_acquire64(&stamp->generation) != generation)
         return -ENOENT;
@@ -143,6 +162,21 @@ int fib_read_stamp(const struct fib_reader *reader, uint64_t generation, struct 
         uint64_t word = load_relaxed64((const uint64_t *)(const void *)stamp + i);
         memcpy((uint8_t *)out + i * sizeof word, &word, sizeof word);
     }
+    /* Whoever changes a stamp empties it first, also one who copies the whole bank. */
     atomic_thread_fence(memory_order_acquire);
     return load_relaxed64(&stamp->generation) == generation ? 0 : -ENOENT;
+}
+
+/* In the bank in force, which under `message` may be half a ring old: then in the other one. */
+int fib_read_stamp(const struct fib_reader *reader, uint64_t generation, struct fib_stamp *out)
+{
+    uint64_t bank = 0;
+    if (generation == 0 || generation > fib_generation(reader))
+        return -ENOENT;
+    if (reader->sync != NULL && reader->sync->banks == 2)
+        bank = load_acquire64(&fib_reader_words(reader)->swaps) & 1;
+    int result = stamp_of(reader, bank, generation, out);
+    if (result != 0 && reader->strategy == FIB_STRATEGY_MESSAGE)
+        result = stamp_of(reader, !bank, generation, out);
+    return result;
 }

@@ -150,7 +150,8 @@ static void redo_settle(struct fib_writer *writer, const struct fib_intent *inte
         row.length = 16;
         memset(row.prefix + 2, 0, sizeof row.prefix - 2);
     }
-    if (intent->operation == FIB_OP_ROUTE)
+    /* Nothing found here is trusted: an engine that paints a range would paint beyond its table. */
+    if (intent->operation == FIB_OP_ROUTE && row_valid(&row) == 0)
         settle(writer, &change);
 }
 

@@ -213,7 +213,7 @@ struct fib_header {
     struct segment_identity identity;
     struct fib_geometry geometry;
     struct fib_published published;
-    uint64_t unused0;
+    uint64_t born; /* CLOCK_MONOTONIC ns of its making: tells a rebuilt FIB from the one before */
     struct fib_roots roots;
     struct fib_intent intent;
     struct fib_sync_words sync;

@@ -28,16 +28,21 @@ int fib_reader_attach(struct fib_reader *reader, const void *base, uint64_t size
         lpm_engine_for(header->geometry.engine6, 6) == NULL ||
         !fib_banks_valid(base, header->identity.segment_size))
         return -EINVAL;
+    /* A reader that makes a table of its own is its writer, and believes what a writer believes. */
+    if (header->geometry.banks == 2 && !fib_tables_valid(base))
+        return -EINVAL;
     reader->segment = reader->base = base;
     reader->size = (uint64_t)header->geometry.blocks * FIB_BLOCK;
     reader->block_mask_limit = header->geometry.blocks;
     reader->strategy = header->geometry.strategy;
     reader->locks.semaphore = -1;
+    reader->engine[0] = lpm_engine(header->geometry.engine4);
+    reader->engine[1] = lpm_engine(header->geometry.engine6);
     if (reader->strategy != FIB_STRATEGY_EPOCH) {
         reader->sync = fib_sync_of(reader->strategy);
     } else {
-        reader->lean4 = lpm_engine(header->geometry.engine4)->lookup4;
-        reader->lean6 = lpm_engine(header->geometry.engine6)->lookup6;
+        reader->lean4 = reader->engine[0]->lookup4;
+        reader->lean6 = reader->engine[1]->lookup6;
     }
     return 0;
 }
@@ -48,10 +53,8 @@ static void groups_of_family(const struct fib_reader *reader, const struct fib_k
     const struct fib_header *header = fib_header_of(reader);
     int v4 = keys[0].family == 4;
     uint32_t root = load_relaxed32(v4 ? &header->roots.root4 : &header->roots.root6);
-    const struct lpm_engine *engine =
-        lpm_engine(v4 ? header->geometry.engine4 : header->geometry.engine6);
     if (root != 0)
-        engine->lookup(reader, root, keys, groups, n);
+        reader->engine[v4 ? 0 : 1]->lookup(reader, root, keys, groups, n);
     else
         memset(groups, 0, n * sizeof groups[0]);
 }
@@ -176,7 +179,7 @@ static void groups_of_addresses(const struct fib_reader *reader, const uint32_t 
                                 uint32_t *groups, uint32_t n)
 {
     const struct fib_header *header = fib_header_of(reader);
-    const struct lpm_engine *engine = lpm_engine(header->geometry.engine4);
+    const struct lpm_engine *engine = reader->engine[0];
     uint32_t root = load_relaxed32(&header->roots.root4);
     struct fib_key keys[CHUNK];
     if (root == 0) {
@@ -203,7 +206,7 @@ static void groups_of_addresses6(const struct fib_reader *reader, const uint8_t 
                                  uint32_t *groups, uint32_t n)
 {
     const struct fib_header *header = fib_header_of(reader);
-    const struct lpm_engine *engine = lpm_engine(header->geometry.engine6);
+    const struct lpm_engine *engine = reader->engine[1];
     uint32_t root = load_relaxed32(&header->roots.root6);
     struct fib_key keys[CHUNK];
     if (root == 0) {
@@ -299,6 +302,7 @@ int fib_lookup4(struct fib_reader *reader, const uint32_t *addresses, uint32_t *
         reader->lean4(reader, root, addresses, groups, n);
         if (likely(fib_epoch_stands(reader, &ticket)))
             return 0;
+        reader->retries++;
     }
     const struct ask ask = {.addresses = addresses, .groups = groups};
     uint64_t generation;
@@ -315,6 +319,7 @@ int fib_lookup6(struct fib_reader *reader, const uint8_t (*addresses)[16], uint3
         reader->lean6(reader, root, addresses, groups, n);
         if (likely(fib_epoch_stands(reader, &ticket)))
             return 0;
+        reader->retries++;
     }
     const struct ask ask = {.addresses6 = addresses, .groups = groups};
     uint64_t generation;

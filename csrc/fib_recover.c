@@ -119,9 +119,8 @@ static int places_valid(const struct fib_geometry *geometry)
     return 1;
 }
 
-static int geometry_valid(const struct fib_header *header)
+int fib_geometry_valid(const struct fib_geometry *geometry, uint64_t size)
 {
-    const struct fib_geometry *geometry = &header->geometry;
     const struct fib_params params = {
         .max_routes4 = 1,
         .max_routes6 = 1,
@@ -130,12 +129,20 @@ static int geometry_valid(const struct fib_header *header)
         .engine4 = geometry->engine4,
         .engine6 = geometry->engine6,
     };
-    return fib_banks_valid(header, header->identity.segment_size) &&
-           geometry->max_ports == FIB_MAX_PORTS && geometry->arena_at < geometry->blocks &&
+    return (uint64_t)geometry->blocks * FIB_BLOCK == size && geometry->max_ports == FIB_MAX_PORTS && geometry->arena_at < geometry->blocks &&
            places_valid(geometry) &&
            fib_segment_size(&params) != 0 && lpm_engine_for(geometry->engine4, 4) != NULL &&
            lpm_engine_for(geometry->engine6, 6) != NULL &&
+           fib_sync_of(geometry->strategy) != NULL &&
            geometry->blocks - geometry->arena_at > FIB_GUARD;
+}
+
+int fib_tables_valid(const void *segment)
+{
+    const struct fib_header *header = segment;
+    const struct fib_geometry *geometry = &header->geometry;
+    return fib_banks_valid(segment, header->identity.segment_size) &&
+           fib_geometry_valid(geometry, (uint64_t)geometry->blocks * FIB_BLOCK);
 }
 
 int bank_take_over(struct fib_writer *writer, struct fib_recovery *found)
@@ -239,7 +246,7 @@ struct fib_writer *fib_writer_open_locked(void *base, uint64_t size, const struc
 {
     struct fib_recovery found = {0};
     uint64_t began = fib_now();
-    if (segment_check(base, size, SEGMENT_FIB) != SEGMENT_READY || !geometry_valid(base))
+    if (segment_check(base, size, SEGMENT_FIB) != SEGMENT_READY || !fib_tables_valid(base))
         return NULL;
     struct fib_writer *writer = bank_begin(base, base);
     if (writer == NULL)

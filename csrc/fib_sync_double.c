@@ -58,7 +58,7 @@ static int catch_up(struct fib_writer *writer)
     int error = 0;
     if (log->lost || replay_log(to, log) != 0) {
         log->lost = 1;
-        bank_copy(to->base, from->base);
+        bank_copy(to->base, from->base, to->size);
         error = bank_reset(to);
     } else {
         uint64_t generation = load_relaxed64(&from->header->published.generation);
@@ -106,7 +106,7 @@ static int double_recover(struct fib_writer *writer)
 {
     uint64_t side = load_relaxed64(&fib_writer_words(writer)->swaps) & 1;
     uint8_t *bank[2] = {writer->segment, writer->segment + writer->size};
-    bank_copy(bank[!side], bank[side]);
+    bank_copy(bank[!side], bank[side], writer->size);
     return 0;
 }
 

@@ -5,6 +5,21 @@
 #include "fib_sync_lock.h"
 
 #include <errno.h>
+#include <time.h>
+
+int64_t lock_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int64_t lock_deadline(struct lock_wait *wait)
+{
+    if (wait->until_ns == 0)
+        wait->until_ns = lock_now_ns() + wait->patience_ns;
+    return wait->until_ns;
+}
 
 static const struct lock_kind *kind_of(const struct fib_sync *sync)
 {
@@ -32,12 +47,13 @@ int lock_read_begin(struct fib_reader *reader, struct fib_ticket *ticket)
 {
     const uint64_t *breaks = &fib_reader_words(reader)->breaks;
     const struct lock_kind *kind = kind_of(reader->sync);
+    struct lock_wait wait = {.patience_ns = SYNC_READ_WAIT_NS};
     if (unlikely(reader->locks.memory == NULL && reader->locks.semaphore < 0))
         return -ENOLCK;
     for (uint32_t tries = 0; tries < 4; tries++) { /* more only if as many locks break meanwhile */
         ticket->mark = load_acquire64(breaks);
         struct lock_place place = place_of(reader->sync, &reader->locks, ticket->mark);
-        int error = kind->enter(&place, SYNC_READ_WAIT_NS);
+        int error = kind->enter(&place, &wait);
         if (likely(error == 0 && load_acquire64(breaks) == ticket->mark))
             return 0;
         if (error == 0)
@@ -84,7 +100,8 @@ int lock_write_begin(struct fib_writer *writer)
 {
     uint64_t breaks = load_relaxed64(&fib_writer_words(writer)->breaks);
     struct lock_place place = place_of(writer->sync, &writer->locks, breaks);
-    int error = kind_of(writer->sync)->enter_write(&place, SYNC_WRITE_WAIT_NS);
+    struct lock_wait wait = {.patience_ns = SYNC_WRITE_WAIT_NS};
+    int error = kind_of(writer->sync)->enter_write(&place, &wait);
     if (error != 0)
         error = lock_break(writer);
     RC_FAULT("lock-held");

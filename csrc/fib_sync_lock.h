@@ -22,11 +22,20 @@ struct lock_place {
     unsigned short at;
 };
 
+/* How long somebody may still wait, over all the steps of getting in and over all the locks tried:
+ * the first step that has to wait sets the deadline. Who meets nobody never asks for the time. */
+struct lock_wait {
+    int64_t patience_ns;
+    int64_t until_ns; /* CLOCK_MONOTONIC; 0: nobody had to wait yet */
+};
+int64_t lock_now_ns(void);
+int64_t lock_deadline(struct lock_wait *wait);
+
 struct lock_kind {
     uint32_t places;
-    int (*enter)(const struct lock_place *place, int64_t wait_ns); /* 0 or -EAGAIN */
+    int (*enter)(const struct lock_place *place, struct lock_wait *wait); /* 0 or -EAGAIN */
     void (*leave)(const struct lock_place *place);
-    int (*enter_write)(const struct lock_place *place, int64_t wait_ns);
+    int (*enter_write)(const struct lock_place *place, struct lock_wait *wait);
     void (*leave_write)(const struct lock_place *place);
     /* Makes an unused lock one that the writer holds; -EBUSY: this one will not do. */
     int (*take_fresh)(const struct lock_place *place);

@@ -15,7 +15,9 @@
  * The ring is one queue for all readers, each with a place of its own in it that only it knows. The
  * writer never looks at readers: a reader that was stopped so long that the ring went round finds
  * its queue overrun, copies the snapshot (read-only, checked by `swaps`) and goes on from there.
- * The snapshot is renewed when half the ring is behind it, so it can always be caught up from.
+ * The snapshot is renewed when half the ring is behind it, so a copy of it can be caught up from
+ * unless half a ring is written meanwhile. A reader that is outrun SNAPSHOT_TRIES * CATCH_UP_TRIES
+ * times on end has no table to answer from: -EAGAIN, and the next batch tries again.
  *
  * While a batch larger than the ring is being written, a reader that lags goes on with the table
  * it has: whole, but older than the newest publish.
@@ -32,7 +34,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { RING = MESSAGE_RING_BLOCKS * FIB_BLOCK, SNAPSHOT_TRIES = 8, ENTRY_MOST = 1 << 15, CATCH_UP_TRIES = 4 };
+enum { RING = MESSAGE_RING_BLOCKS * FIB_BLOCK, SNAPSHOT_TRIES = 8, CATCH_UP_TRIES = 4 };
+enum { ENTRY_MOST = 1 << 15, ENTRY_ALIGN = 16 };
 RC_STATIC_ASSERT(512 * sizeof(struct route_row) + sizeof(struct fib_entry) <= ENTRY_MOST, "rows");
 
 struct fib_replica {
@@ -66,16 +69,24 @@ static struct fib_replica *replica_new(uint64_t size)
     return replica;
 }
 
+/* The replica is no table any more, so it is not looked at: neither for routes nor for the
+ * generation in its header, which may be half of two. */
+static void forget_table(struct fib_reader *reader)
+{
+    reader->base = reader->segment;
+    bank_close(reader->replica->bank);
+    reader->replica->bank = NULL;
+}
+
 void fib_reader_detach(struct fib_reader *reader)
 {
     struct fib_replica *replica = reader->replica;
-    reader->replica = NULL;
     if (replica == NULL)
         return;
-    reader->base = reader->segment;
-    bank_close(replica->bank);
+    forget_table(reader);
     munmap(replica->memory, replica->size);
     free(replica);
+    reader->replica = NULL;
 }
 
 /* The snapshot, whole: it was in force before and after it was copied. */
@@ -90,13 +101,15 @@ static int resync(struct fib_reader *reader)
         if (replica->bank != NULL && position <= replica->cursor)
             return 0; /* older than what is here: never backwards */
         reader->retries++;
-        bank_close(replica->bank);
-        replica->bank = NULL;
-        bank_copy(replica->memory, reader->segment + (swaps & 1) * reader->size);
+        forget_table(reader);
+        bank_copy(replica->memory, reader->segment + (swaps & 1) * reader->size, replica->size);
         atomic_thread_fence(memory_order_acquire);
         if (load_relaxed64(&words->swaps) != swaps ||
             load_relaxed64(&words->position[swaps & 1]) != position)
             continue;
+        const struct fib_header *copy = (const void *)replica->memory;
+        if (position % ENTRY_ALIGN != 0 || !fib_geometry_valid(&copy->geometry, replica->size))
+            return -EBADMSG; /* checked in the copy, where nobody changes it any more */
         replica->bank = bank_open(replica->memory, &found);
         if (replica->bank == NULL)
             return -ENOMEM;
@@ -135,8 +148,7 @@ static int drain(struct fib_reader *reader, uint64_t commit)
             if (room > ENTRY_MOST || !ring_read(reader, from, room, entry))
                 return -ESTALE;
             if (fib_replay(replica->bank, entry, entry + 1) != 0) {
-                bank_close(replica->bank); /* not what the writer has: begin anew */
-                replica->bank = NULL;
+                forget_table(reader); /* not what the writer has: begin anew */
                 return -EBADMSG;
             }
         }
@@ -244,7 +256,7 @@ static void renew_snapshot(struct fib_writer *writer)
     RC_FAULT("snapshot-renewed");
     struct fib_writer *stale = fib_working(writer);
     if (head - old > RING || ring_replay(writer, stale, old) != 0) {
-        bank_copy(stale->base, fresh->base);
+        bank_copy(stale->base, fresh->base, stale->size);
         writer->log->behind = bank_reset(stale) != 0;
     }
     RC_FAULT("snapshot-followed");
@@ -297,7 +309,7 @@ static int message_recover(struct fib_writer *writer)
     store_release64(&words->commit, jump);
     store_release64(&words->generation, load_relaxed64(&header->published.generation));
     store_release64(&words->reserve, jump); /* last: until here readers could still drain */
-    bank_copy(bank[!side], bank[side]);
+    bank_copy(bank[!side], bank[side], writer->size);
     store_release64(&words->position[!side], jump);
     return 0;
 }

@@ -21,14 +21,10 @@
 RC_STATIC_ASSERT(sizeof(sem_t) <= sizeof(((struct sync_lock *)0)->room), "room for a semaphore");
 RC_STATIC_ASSERT(sizeof(pthread_mutex_t) <= sizeof(((struct sync_lock *)0)->mutex), "for a mutex");
 
-static struct timespec after(int64_t wait_ns)
+static struct timespec deadline(struct lock_wait *wait)
 {
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    int64_t ns = at.tv_nsec + wait_ns;
-    at.tv_sec += ns / 1000000000;
-    at.tv_nsec = ns % 1000000000;
-    return at;
+    int64_t ns = lock_deadline(wait);
+    return (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
 }
 
 static sem_t *as_sem(uint64_t *words)
@@ -36,12 +32,12 @@ static sem_t *as_sem(uint64_t *words)
     return (sem_t *)(void *)words;
 }
 
-/* P, waiting `wait_ns` at most: 0 or -EAGAIN. */
-static int take(uint64_t *words, int64_t wait_ns)
+/* P, waiting until the deadline at most: 0 or -EAGAIN. */
+static int take(uint64_t *words, struct lock_wait *wait)
 {
     if (likely(sem_trywait(as_sem(words)) == 0))
         return 0;
-    struct timespec until = after(wait_ns);
+    struct timespec until = deadline(wait);
     while (sem_clockwait(as_sem(words), CLOCK_MONOTONIC, &until) != 0)
         if (errno != EINTR)
             return -EAGAIN;
@@ -53,18 +49,18 @@ static void give(uint64_t *words)
     (void)sem_post(as_sem(words));
 }
 
-static int rwlock_enter(const struct lock_place *place, int64_t wait_ns)
+static int rwlock_enter(const struct lock_place *place, struct lock_wait *wait)
 {
     struct sync_lock *lock = place->words;
-    if (take(lock->turnstile, wait_ns) != 0)
+    if (take(lock->turnstile, wait) != 0)
         return -EAGAIN;
     give(lock->turnstile);
-    if (take(lock->entry, wait_ns) != 0)
+    if (take(lock->entry, wait) != 0)
         return -EAGAIN;
     int error = 0;
     uint32_t before = load_relaxed32(&lock->readers);
     if (before == 0)
-        error = take(lock->room, wait_ns);
+        error = take(lock->room, wait);
     if (error == 0)
         store_relaxed32(&lock->readers, before + 1);
     give(lock->entry);
@@ -74,7 +70,8 @@ static int rwlock_enter(const struct lock_place *place, int64_t wait_ns)
 static void rwlock_leave(const struct lock_place *place)
 {
     struct sync_lock *lock = place->words;
-    if (take(lock->entry, SYNC_READ_WAIT_NS) != 0)
+    struct lock_wait wait = {.patience_ns = SYNC_READ_WAIT_NS};
+    if (take(lock->entry, &wait) != 0)
         return; /* somebody died at the entry: the writer will break this lock */
     uint32_t left = load_relaxed32(&lock->readers) - 1;
     store_relaxed32(&lock->readers, left);
@@ -83,12 +80,12 @@ static void rwlock_leave(const struct lock_place *place)
     give(lock->entry);
 }
 
-static int rwlock_enter_write(const struct lock_place *place, int64_t wait_ns)
+static int rwlock_enter_write(const struct lock_place *place, struct lock_wait *wait)
 {
-    if (take(place->words->turnstile, wait_ns) != 0)
+    if (take(place->words->turnstile, wait) != 0)
         return -EAGAIN;
     /* In vain: the turnstile stays shut, this lock is about to be left behind. */
-    return take(place->words->room, wait_ns);
+    return take(place->words->room, wait);
 }
 
 static void rwlock_leave_write(const struct lock_place *place)
@@ -132,12 +129,12 @@ static int inherited(pthread_mutex_t *mutex, int error)
     return error == 0 ? 0 : -EAGAIN;
 }
 
-static int mutex_enter(const struct lock_place *place, int64_t wait_ns)
+static int mutex_enter(const struct lock_place *place, struct lock_wait *wait)
 {
     pthread_mutex_t *mutex = as_mutex(place);
     int error = pthread_mutex_trylock(mutex);
     if (unlikely(error == EBUSY)) {
-        struct timespec until = after(wait_ns);
+        struct timespec until = deadline(wait);
         error = pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, &until);
     }
     return inherited(mutex, error);

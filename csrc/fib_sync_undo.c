@@ -21,14 +21,31 @@
 
 enum { ROOM = 32000 }; /* below SEMVMX, and more readers than there will ever be */
 
-static int operate(const struct lock_place *place, struct sembuf *operations, size_t n,
-                   int64_t wait_ns)
+static int operate_at_once(const struct lock_place *place, struct sembuf *operations, size_t n)
 {
-    struct timespec wait = {.tv_sec = wait_ns / 1000000000, .tv_nsec = wait_ns % 1000000000};
-    while (semtimedop(place->set, operations, n, &wait) != 0)
+    const struct timespec none = {0};
+    while (semtimedop(place->set, operations, n, &none) != 0)
         if (errno != EINTR)
             return -EAGAIN;
     return 0;
+}
+
+/* semtimedop(2) takes a length of time and a signal ends it: what is left is counted anew each
+ * time, or a signal a millisecond would make the wait last for ever. */
+static int operate(const struct lock_place *place, struct sembuf *operations, size_t n,
+                   struct lock_wait *wait)
+{
+    if (likely(operate_at_once(place, operations, n) == 0))
+        return 0;
+    for (;;) {
+        int64_t left = lock_deadline(wait) - lock_now_ns();
+        left = left > 0 ? left : 0;
+        struct timespec for_ns = {.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
+        if (semtimedop(place->set, operations, n, &for_ns) == 0)
+            return 0;
+        if (errno != EINTR)
+            return -EAGAIN;
+    }
 }
 
 static unsigned short gate(const struct lock_place *place)
@@ -41,30 +58,30 @@ static unsigned short room(const struct lock_place *place)
     return (unsigned short)(place->at + 1);
 }
 
-static int undo_enter(const struct lock_place *place, int64_t wait_ns)
+static int undo_enter(const struct lock_place *place, struct lock_wait *wait)
 {
     struct sembuf in[2] = {{gate(place), 0, 0}, {room(place), -1, SEM_UNDO}};
-    return operate(place, in, 2, wait_ns);
+    return operate(place, in, 2, wait);
 }
 
 static void undo_leave(const struct lock_place *place)
 {
     struct sembuf out = {room(place), 1, SEM_UNDO};
-    (void)operate(place, &out, 1, 0);
+    (void)operate_at_once(place, &out, 1);
 }
 
-static int undo_enter_write(const struct lock_place *place, int64_t wait_ns)
+static int undo_enter_write(const struct lock_place *place, struct lock_wait *wait)
 {
     struct sembuf shut = {gate(place), 1, SEM_UNDO};
     struct sembuf in = {room(place), -ROOM, SEM_UNDO};
-    int error = operate(place, &shut, 1, wait_ns);
-    return error != 0 ? error : operate(place, &in, 1, wait_ns);
+    int error = operate(place, &shut, 1, wait);
+    return error != 0 ? error : operate(place, &in, 1, wait);
 }
 
 static void undo_leave_write(const struct lock_place *place)
 {
     struct sembuf out[2] = {{room(place), ROOM, SEM_UNDO}, {gate(place), -1, SEM_UNDO}};
-    (void)operate(place, out, 2, 0);
+    (void)operate_at_once(place, out, 2);
 }
 
 /* SETVAL forgets what the kernel would have undone for those who were left behind. */
@@ -79,7 +96,7 @@ static int undo_take_fresh(const struct lock_place *place)
 {
     struct sembuf in[2] = {{gate(place), 1, SEM_UNDO}, {room(place), -ROOM, SEM_UNDO}};
     int error = set_values(place->set, place->at);
-    return error != 0 ? error : operate(place, in, 2, 0);
+    return error != 0 ? error : operate_at_once(place, in, 2);
 }
 
 const struct lock_kind lock_undo = {

@@ -163,8 +163,9 @@ int bank_take_over(struct fib_writer *bank, struct fib_recovery *found);
 void bank_close(struct fib_writer *bank);
 /* Forgets what it knew and takes its bank over again: it was copied. */
 int bank_reset(struct fib_writer *bank);
-/* (fib_banks.c) Makes the bank at `to` equal to that at `from`: all but identity and sync. */
-void bank_copy(uint8_t *to, const uint8_t *from);
+/* (fib_banks.c) Makes the bank of `size` bytes at `to` equal to that at `from`: all but identity
+ * and sync. Stamps may be read on either side meanwhile. */
+void bank_copy(uint8_t *to, const uint8_t *from, uint64_t size);
 
 /* The functions of fib.h, on one bank. */
 int bank_apply(struct fib_writer *writer, const struct route_row *rows, uint64_t n,

@@ -9,13 +9,10 @@
 
 static const uint64_t HELD_EVERY_NS = 100 * NS_PER_MS; /* what a lost bell costs at most */
 
-/* The generation this batch begins with, and how long it took from the update's source to here. */
-static void see_generation(struct forwarder *f)
+/* The generation this batch uses, and how long it took from the update's source to here. */
+static void see_generation(struct forwarder *f, uint64_t generation)
 {
-    if (f->fib == NULL)
-        return;
-    uint64_t generation = fib_generation(f->fib);
-    if (generation == f->generation)
+    if (generation <= f->generation)
         return;
     struct stats_object *object = f->stats.object;
     struct fib_stamp stamp;
@@ -33,13 +30,20 @@ static void batch_begin(struct forwarder *f)
     f->now_ns = monotonic_ns();
     f->errors = 0;
     f->examples = 0;
-    see_generation(f);
+    f->named = f->lookups = 0;
+    /* Every lookup that begins now answers from this generation or a later one, but under
+     * `message`, where a reader that is outrun goes on with the table it has. */
+    if (f->fib != NULL && f->fib->strategy != FIB_STRATEGY_MESSAGE)
+        see_generation(f, fib_generation(f->fib));
 }
 
 static void batch_end(struct forwarder *f)
 {
     if (f->errors != 0)
         forward_errors(f);
+    /* What the lookups named; a batch that asked nothing was wrong about nothing. */
+    if (f->fib != NULL && f->fib->strategy == FIB_STRATEGY_MESSAGE)
+        see_generation(f, f->lookups != 0 ? f->named : fib_generation(f->fib));
     if (f->fib != NULL)
         store_relaxed64(&f->stats.object->seen.read_retries, f->fib->retries);
     stats_commit(&f->stats);
@@ -140,7 +144,7 @@ static void give_up_late(struct forwarder *f)
 void forward_held(struct forwarder *f)
 {
     batch_begin(f);
-    f->held_generation = f->generation;
+    f->held_generation = f->fib == NULL ? 0 : fib_generation(f->fib);
     f->held_ns = f->now_ns;
     look_up_held(f);
     give_up_late(f);

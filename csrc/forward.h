@@ -69,7 +69,9 @@ struct forwarder {
     uint64_t now_ns;            /* read once a batch */
     uint64_t hold_timeout_ns;
     uint64_t generation;        /* newest seen, private copy of seen.generation */
-    uint64_t held_generation;   /* the held packets were looked up at */
+    uint64_t named;             /* by this batch's last lookup that was answered, 0: none */
+    uint64_t lookups;           /* of this batch, answered or not */
+    uint64_t held_generation;   /* newest when the held packets were looked up */
     uint64_t held_ns;           /* and when */
     uint64_t examples;          /* drop reasons that have an example in this batch */
     struct work work[BATCH_MAX];

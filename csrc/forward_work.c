@@ -72,6 +72,9 @@ void forward_work(struct forwarder *f, uint32_t n)
         return;
     int error = f->fib == NULL ? -ENODEV
                                : fib_lookup(f->fib, f->key, f->answer, asked, &generation);
+    f->lookups++;
+    if (error == 0)
+        f->named = generation;
     for (uint32_t i = 0; i < asked; i++) {
         if (error == 0)
             forward_decide(f, &f->work[f->asked[i]], &f->answer[i]);

@@ -57,7 +57,7 @@ static uint64_t fib_layout_id(void)
                      sizeof(struct compact_root), offsetof(struct compact_root, short_at),
                      COMPACT_LEAVES_AT, offsetof(struct compact_tail, entry), FIB_GUARD,
                      sizeof(struct fib_word), offsetof(struct binary_node, child),
-                     offsetof(struct binary_node, turned));
+                     offsetof(struct binary_node, turned), offsetof(struct fib_header, born));
 }
 
 static uint64_t sync_layout_id(void)
@@ -88,7 +88,8 @@ static uint64_t stats_layout_id(void)
                      offsetof(struct stats_object, block), offsetof(struct stats_object, visible),
                      offsetof(struct stats_object, example), sizeof(struct stats_block),
                      offsetof(struct stats_block, drops), offsetof(struct stats_block, port),
-                     sizeof(struct port_counters), DROP_REASONS, FIB_MAX_PORTS);
+                     sizeof(struct port_counters), DROP_REASONS, FIB_MAX_PORTS,
+                     offsetof(struct stats_seen, table));
 }
 
 int segment_expected(uint32_t kind, struct segment_expect *out)

@@ -65,6 +65,16 @@ int stats_read(const struct stats_object *object, struct stats_block *out)
     return -EAGAIN;
 }
 
+void stats_read_seen(const struct stats_object *object, struct stats_seen *out)
+{
+    const struct stats_seen *seen = &object->seen;
+    memset(out, 0, sizeof *out);
+    out->table = load_acquire64(&seen->table);
+    out->generation = load_acquire64(&seen->generation);
+    out->t4_ns = load_relaxed64(&seen->t4_ns);
+    out->read_retries = load_relaxed64(&seen->read_retries);
+}
+
 int stats_balanced(const struct stats_block *block)
 {
     uint64_t sum = block->forwarded + block->delivered + block->held;

@@ -89,7 +89,9 @@ struct stats_seen {
     uint64_t generation; /* newest FIB generation a batch began with; release after t4 */
     uint64_t t4_ns;      /* when that batch began */
     uint64_t read_retries;
-    uint64_t unused[5];
+    uint64_t table;      /* fib_header.born of the FIB these belong to, 0 = none yet; release, after
+                            generation was set back to 0 */
+    uint64_t unused[4];
 };
 RC_STATIC_ASSERT(sizeof(struct stats_seen) == 64, "one line");
 
@@ -157,6 +159,9 @@ RC_STATIC_ASSERT(offsetof(struct stats_object, block) % 64 == 0, "blocks on line
 const char *drop_reason_name(uint32_t reason);
 /* Copies the committed block whole. 0, or -EAGAIN when the writer outran 1000 copies. */
 int stats_read(const struct stats_object *object, struct stats_block *out);
+/* What the worker has seen, in the order that makes it true: `table` first, so that the generation is
+ * one of that table; t4 last, so that it is of that generation or of a later one. */
+void stats_read_seen(const struct stats_object *object, struct stats_seen *out);
 /* 1 when rx = forwarded + delivered + sum(drops) + held. */
 int stats_balanced(const struct stats_block *block);
 

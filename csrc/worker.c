@@ -143,7 +143,13 @@ int worker_set_fib(struct worker *w, int fd, int sync_fd, int semaphore)
     w->fib_size = size;
     w->reader = reader;
     w->f.fib = &w->reader;
-    w->f.generation = UINT64_MAX; /* whatever the new one says is news */
+    /* Another FIB counts from its own beginning. The number goes back before the name changes: who
+     * reads the name first never takes the old FIB's number for the new one's. */
+    struct stats_seen *seen = &w->f.stats.object->seen;
+    w->f.generation = 0;
+    w->f.held_generation = UINT64_MAX;
+    store_relaxed64(&seen->generation, 0);
+    store_release64(&seen->table, ((const struct fib_header *)base)->born);
     return 0;
 }
 

@@ -5,6 +5,7 @@ loop. Belongs to a worker process; tests may hold one too. Every method that can
 RibcageError with the errno's text; `run` never does.
 """
 
+import errno
 import os
 from dataclasses import dataclass
 
@@ -63,7 +64,8 @@ class Forwarder:
         error = ffi.new("int32_t *")
         self._worker = lib.worker_new(config, stats_fd, error)
         if self._worker == ffi.NULL:
-            raise _failed("worker", error[0])
+            what = "E_STATS" if error[0] in (-errno.EBADMSG, -errno.EINVAL) else "E_WORKER"
+            raise RibcageError(what, f"worker: {os.strerror(-error[0])}")
 
     def close(self) -> None:
         if self._worker != ffi.NULL:

@@ -21,6 +21,8 @@ from ribcage.dataplane.process import Worker
 from ribcage.shared._core import ffi, lib
 from ribcage.shared.channel import Channel, ChannelClosed, Message
 from ribcage.shared.errors import RibcageError
+from ribcage.shared.log import log
+from ribcage.shared.stats import UNUSABLE
 
 ATTACH_SECONDS = 10.0  # the supervisor sends `attach` right after the fork
 
@@ -35,7 +37,14 @@ def run_worker(channel_fd: int) -> None:
     message = _await_attach(channel, signals)
     if message is None:
         return
-    worker = Worker(channel, signals, message)
+    try:
+        worker = Worker(channel, signals, message)
+    except RibcageError as error:
+        if error.code != "E_STATS":
+            raise
+        # It would end likewise each time. The supervisor, who makes these objects, makes another.
+        log("error", "stats.unusable", error=str(error))
+        raise SystemExit(UNUSABLE) from error
     worker.loop()
 
 

@@ -147,8 +147,11 @@ class FibReader:
         return fields(self._header.geometry)
 
     def published(self) -> dict[str, int]:
-        """Epoch, generation, digest, counts, arena; each number alone is whole."""
-        return fields(lib.fib_header_now(self.mapped.address).published)
+        """Epoch, generation, digest, counts, arena, each number alone whole; under `message`
+        those of the snapshot, which may be older than `generation`. E_FIB_BUSY as for lookups."""
+        found = ffi.new("struct fib_published *")
+        _ready(lib.fib_read_published(self.handle, found))
+        return fields(found[0])
 
     @property
     def strategy(self) -> str:

@@ -21,6 +21,8 @@ from ribcage.shared.segment import SegmentKind, create_segment, map_segment, rem
 
 STATES = ("starting", "busy", "polling", "quiesced", "stopped")
 SIZE = ffi.sizeof("struct stats_object")
+UNUSABLE = 74
+"""Exit status of a worker that cannot go on counting in its object: it needs a new one."""
 
 
 def _reasons() -> dict[int, str]:
@@ -98,11 +100,16 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The newest generation a batch began with, and when (t4)."""
+    """The newest generation a batch began with (`message`: that its lookups used), and when (t4).
+
+    `table` says of which FIB (`born` in its header); it and `generation` belong together. A worker
+    at work may have stored a newer t4 already: then t4 is that of a later generation.
+    """
 
     generation: int
     t4_ns: int
     read_retries: int
+    table: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +162,9 @@ class StatsReader:
         return bool(self._object.life.waiting)
 
     def seen(self) -> Seen:
-        seen = self._object.seen
-        return Seen(seen.generation, seen.t4_ns, seen.read_retries)
+        seen = ffi.new("struct stats_seen *")
+        lib.stats_read_seen(self._object, seen)
+        return Seen(seen.generation, seen.t4_ns, seen.read_retries, seen.table)
 
     def histogram(self) -> list[int]:
         """t4 - t0 of generations this worker was first to see: bucket i is [2^i, 2^(i+1)) ns."""
@@ -196,6 +204,21 @@ def format_stats(fd: int, index: int, instance_id: int) -> None:
     """Writes the identity of a fresh, zeroed object of SIZE bytes behind any descriptor."""
     with mmap.mmap(fd, SIZE) as memory, ffi.from_buffer(memory, require_writable=True) as base:
         _format(base, index, instance_id)
+
+
+def keep_rings(old: int, new: int) -> None:
+    """Tells a fresh object where the rings of the one it replaces stand: the sockets live on, and
+    the kernel goes on filling them there. Descriptors; nothing else of `old` is believed."""
+    with (
+        mmap.mmap(old, SIZE) as was,
+        mmap.mmap(new, SIZE) as made,
+        ffi.from_buffer("struct stats_object[]", was) as before,
+        ffi.from_buffer("struct stats_object[]", made, require_writable=True) as after,
+    ):
+        known = before[0].block[before[0].sequence & 1].port
+        for port, row in zip(after[0].block[0].port, known, strict=True):
+            for name in ("ring_next", "ring_first", "ring_mark", "ring_identity"):
+                setattr(port, name, getattr(row, name))
 
 
 def _format(base: Any, index: int, instance_id: int) -> None:

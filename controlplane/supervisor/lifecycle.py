@@ -17,6 +17,9 @@ from ribcage.controlplane.supervisor.table import Child
 from ribcage.shared.channel import pair
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.log import log
+from ribcage.shared.stats import UNUSABLE
+
+CANNOT_COUNT = f"exited {UNUSABLE}"  # as exits.py says it
 
 
 class Lifecycle:
@@ -169,13 +172,25 @@ class Lifecycle:
         log("info" if wanted else "warning", "child.exit", child=child.name, child_pid=pid,
             cause=f"{child.name} {cause}")  # fmt: skip
         child.state = "absent"
+        renewed = False
         if child in context.table.leaving:
             self._retire(child)
         elif context.phase == "running":  # while adopting, begin() fills the slot
+            renewed = child.role == "worker" and cause == CANNOT_COUNT and self._renew(child)
             self._succeed(child, ready_for)
         context.save()
-        self.handover.tell_workers()
+        self.handover.tell_workers((child.index,) if renewed else ())
         self.on_gone()
+
+    def _renew(self, child: Child) -> bool:
+        """Another stats object for the slot; False when there is no room for one now."""
+        try:
+            self.context.objects.renew_stats(child.index)
+        except (OSError, RibcageError) as error:
+            log("error", "stats.failed", child=child.name, error=str(error))
+            return False  # start() makes it, or waits until it can
+        log("warning", "stats.renewed", child=child.name)
+        return True
 
     def _succeed(self, child: Child, ready_for: float) -> None:
         if child.role == "control" and self.take_standby():

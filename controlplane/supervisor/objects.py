@@ -28,6 +28,7 @@ from ribcage.shared.fib_sync import (
 from ribcage.shared.log import log
 from ribcage.shared.names import Names
 from ribcage.shared.segment import SegmentKind, open_segment
+from ribcage.shared.stats import keep_rings
 
 SHM = Path("/dev/shm")
 CreateStats = Callable[[Names, int, int], int]  # (names, worker slot, instance id) -> fd
@@ -143,6 +144,19 @@ class Objects:
         if self.names.stats(worker) not in self.state.shm:
             self.stats_fd(worker)
         return open_shm(self.names.stats(worker))
+
+    def renew_stats(self, worker: int) -> None:
+        """The slot's worker cannot use its object: a new one, with counters at zero. What its
+        rings are at is kept, or frames would wait until the kernel has been round once."""
+        old = self.stats_fd(worker)
+        try:
+            _shm_path(self.names.stats(worker)).unlink(missing_ok=True)
+            del self.stats[worker]
+            new = self.stats_fd(worker)
+            with contextlib.suppress(OSError, ValueError):  # the old one is of another size
+                keep_rings(old, new)
+        finally:
+            os.close(old)
 
     def rest_stats(self, worker: int) -> None:
         """The slot is given up. The object stays, so that totals never go backwards: control

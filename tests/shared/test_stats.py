@@ -19,6 +19,7 @@ from ribcage.shared.stats import (
     StatsReader,
     create_stats,
     format_stats,
+    keep_rings,
     total,
 )
 
@@ -174,3 +175,21 @@ def test_reasons_are_a_closed_list() -> None:
     """Names users see are unique; numbers are the enum's and never reused."""
     assert len(set(REASONS.values())) == len(REASONS) == 29
     assert REASONS[1] == "no-route" and REASONS[20] == "rx-ring-full" and REASONS[29] == "quiesced"
+
+
+def test_a_new_object_knows_where_the_rings_stand(fd: int) -> None:
+    """A worker whose object was replaced goes on at the slots the kernel fills next; counters
+    begin at zero, whatever the old object said."""
+    old = Writer(fd)
+    old.writer.ports = 3
+    old.now.port[2].ring_next, old.now.port[2].ring_identity = 77, 4711
+    old.now.port[2].rx = old.now.rx = 5
+    old.commit()
+    fresh = os.memfd_create("stats", os.MFD_CLOEXEC)
+    os.ftruncate(fresh, SIZE)
+    format_stats(fresh, 3, 99)
+    keep_rings(fd, fresh)
+    new = Writer(fresh)
+    port = new.now.port[2]
+    assert (port.ring_next, port.ring_identity, port.rx, new.now.rx) == (77, 4711, 0, 0)
+    os.close(fresh)

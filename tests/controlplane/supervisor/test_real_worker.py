@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ribcage.shared.stats import UNUSABLE
 
 pytestmark = pytest.mark.netns
 MakeRouter = Callable[..., Any]
@@ -65,6 +66,27 @@ def test_a_killed_real_worker_is_replaced_on_the_same_sockets(real: Any) -> None
     new = real.until("another", lambda: next((p for p in real.worker_pids()[:1] if p != old), 0))
     real.until("sockets", lambda: packet_sockets(new) == had)
     real.until("ready", lambda: real.child("worker")["state"] == "ready")
+
+
+def test_a_worker_whose_object_is_damaged_gets_another(real: Any) -> None:
+    """The successor of a worker that spoilt its stats object could only end, and end again: it
+    says so by its exit status and is given a new object, on the same sockets."""
+    old = real.worker_pids()[0]
+    had = packet_sockets(old)
+    path = Path("/dev/shm") / real.names.stats(0)[1:]
+    inode = path.stat().st_ino
+    with path.open("r+b") as file:
+        file.seek(16)  # the layout id, which nobody stores again
+        file.write(b"spoilt!!")
+    os.kill(old, signal.SIGKILL)
+    real.logged("stats.renewed")
+    real.until("ready", lambda: real.child("worker")["state"] == "ready")
+    new = real.worker_pids()[0]
+    assert path.stat().st_ino != inode
+    real.until("sockets", lambda: packet_sockets(new) == had)
+    assert f"exited {UNUSABLE}" in real.log_text()
+    assert real.stop() == 0
+    assert real.leftovers() == []
 
 
 def test_real_workers_survive_their_supervisor(real: Any) -> None:
