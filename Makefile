@@ -23,7 +23,7 @@ help:
 	@sed -n '3,11p' Makefile | cut -c3-
 
 # The stamp is newer than everything the installed package was built from.
-$(VENV)/.built: pyproject.toml setup.py lab/setup.sh $(C_FILES)
+$(VENV)/.built: pyproject.toml setup.py lab/setup.sh lab/constraints.txt $(C_FILES)
 	@sh lab/setup.sh "$(PYTHON)" "$(VENV)"
 	@touch $@
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import re
 import subprocess
 import sys
 import time
@@ -31,6 +32,7 @@ FLOWS = 16  # of a paced stream: enough that each worker gets some
 # one of them has room for half a second of the stream, should a CPU stand still that long, even
 # with every flow on one worker.
 RATE = 500
+SETTING = re.compile("forward|redirects|rp_filter|accept_ra|autoconf|gc_")
 AROUND = 0.3  # seconds of the stream before and after what is done under it
 
 
@@ -247,7 +249,10 @@ def balance(demo: Demo) -> Outcome:
 
 
 def leftovers(router: Router) -> str:
-    """What a router may leave behind in its namespaces, as text to compare."""
+    """What a router may leave behind in its namespaces, as text to compare.
+
+    A command that fails is a LabError: two times nothing would be equal, too.
+    """
     commands = (
         ["nft", "list", "ruleset"],
         ["tc", "qdisc"],
@@ -255,12 +260,32 @@ def leftovers(router: Router) -> str:
         ["ip", "address"],
         ["ip", "route", "show", "table", "all"],
         ["ip", "-6", "route", "show", "table", "all"],
-        ["ipcs", "-q", "-s", "-m"],
         ["ls", "/dev/shm"],
-        ["sysctl", "-a", "-r", "net.ipv[46].*(forward|redirects|rp_filter|accept_ra|autoconf|gc_)"],
     )
-    text = "".join(router.node.run(command).stdout for command in commands)
+    text = "".join(router.node.run(command, check=True).stdout for command in commands)
+    text += router.node.call(settings) + router.node.call(ipc_objects)
     return text + str(sorted(router.names.run_dir.glob("*")))
+
+
+def settings() -> str:
+    """Inside a node: the kernel settings of the kinds a router changes, a line each."""
+    found = [
+        f"{path} = {path.read_text().strip()}"
+        for version in ("ipv4", "ipv6")
+        for path in sorted(Path("/proc/sys/net", version).rglob("*"))
+        if SETTING.search(path.name) and path.is_file()
+    ]
+    assert found, "no settings in /proc/sys/net"
+    return "\n".join(found) + "\n"
+
+
+def ipc_objects() -> str:
+    """Inside a node: kind, key and id of each System V object."""
+    found = []
+    for kind in ("msg", "sem", "shm"):
+        rows = Path("/proc/sysvipc", kind).read_text().splitlines()[1:]
+        found += [" ".join([kind, *row.split()[:2]]) for row in rows]
+    return "\n".join(found) + "\n"
 
 
 def stop(demo: Demo) -> Outcome:

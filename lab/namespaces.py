@@ -26,6 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, ParamSpec, Self, TypeVar
 
+from ribcage.lab.carrier import wait_until_ready
 from ribcage.lab.inside import LabError, call_inside
 
 __all__ = ["Lab", "LabError", "Node", "available"]
@@ -207,7 +208,7 @@ class Lab:
         return node
 
     def link(self, node1: str, name1: str, node2: str, name2: str, *words: str) -> None:
-        """A veth pair between two nodes, default offloads, both ends up.
+        """A veth pair between two nodes, default offloads, both ends up and ready (carrier.py).
 
         `words` are further words of `ip link` for both ends: `"mtu", "9000"`.
         """
@@ -222,6 +223,8 @@ class Lab:
             f"link set {name1} up",
         )
         two.ip(f"link set {name2} up")
+        one.call(wait_until_ready, name1)
+        two.call(wait_until_ready, name2)
 
     def _outside(self) -> bool:
         """Whether the caller has to enter the lab's user namespace; a process inside (a child

@@ -42,4 +42,5 @@ if [ ! -x "$venv/bin/python" ]; then
     "$python" -m venv "$venv"
 fi
 echo "setup: building the package" >&2
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e '.[dev]' >&2
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    -c lab/constraints.txt -e '.[dev]' >&2

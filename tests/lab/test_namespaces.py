@@ -2,6 +2,7 @@
 
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import pytest
 from ribcage.lab import topologies
-from ribcage.lab.namespaces import Lab, LabError, Node, available
+from ribcage.lab.demo_steps import leftovers
+from ribcage.lab.namespaces import PATH, Lab, LabError, Node, available
+from ribcage.lab.router import Router
 
 pytestmark = [
     pytest.mark.netns,
@@ -205,3 +208,37 @@ def test_a_failed_command_says_what_it_said() -> None:
     """`check` turns a failure into a LabError with node, command and the command's own words."""
     with Lab() as lab, pytest.raises(LabError, match=r"a: ip -batch -: exit 1: .*nothere"):
         lab.node("a").ip("link set nothere up")
+
+
+def test_a_link_is_ready_when_it_is_made() -> None:
+    """At once both ends are up and have their link-local address: nothing about them is still to
+    change. An MTU too small for IPv6 is no hindrance."""
+    with Lab() as lab:
+        nodes = [lab.node("a"), lab.node("b")]
+        for number in range(10):
+            lab.link("a", f"eth{number}", "b", f"eth{number}")
+            for node in nodes:
+                text = node.run(["ip", "address", "show", f"eth{number}"], check=True).stdout
+                assert "LOWER_UP" in text and "state UP" in text, text
+                assert "inet6 fe80::" in text and "tentative" not in text, text
+        lab.link("a", "small", "b", "small", "mtu", "576")
+        assert "state UP" in nodes[1].run(["ip", "link", "show", "small"], check=True).stdout
+
+
+def test_leftovers_tell_settings_and_refuse_to_tell_nothing(tmp_path: Path) -> None:
+    """A setting that was changed differs, without a `sysctl` command; a command that is missing is
+    an error, not an empty answer."""
+    with Lab() as lab:
+        node = lab.node("a")
+        router = Router(node, "", "rt", tmp_path, tmp_path / "run")
+        before = leftovers(router)
+        node.sysctl(1, "net/ipv4/ip_forward")
+        changed = set(leftovers(router).splitlines()) - set(before.splitlines())
+        assert "/proc/sys/net/ipv4/ip_forward = 1" in changed
+        (tmp_path / "bin").mkdir()
+        for name in ("nsenter", "env", "ip", "tc", "ls"):
+            (tmp_path / "bin" / name).symlink_to(str(shutil.which(name, path=PATH)))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("ribcage.lab.namespaces.PATH", str(tmp_path / "bin"))
+            with pytest.raises(LabError, match="nft"):
+                leftovers(router)

@@ -18,7 +18,7 @@ from tests.netns.worker_frames import udp_frame
 POSSIBLE, REASON = available()
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(not POSSIBLE, reason=REASON)]
 
-QUEUE = "[events]\nqueue_bytes = 1024\n[hold]\ntimeout = '500ms'\n"  # 16 events, 12 of misses
+QUEUE = "[events]\nqueue_bytes = 1024\n[hold]\ntimeout = '2s'\n"  # 16 events, 12 of misses
 UNKNOWN = range(100, 220)  # hosts of eth2's network that nobody is
 
 

@@ -57,7 +57,7 @@ def start_again_over(built: Rig) -> None:
 def test_orphans_forward_then_stop_in_order(tmp_path: Path) -> None:
     """No supervisor comes back: packets cross until orphan_timeout, then all end in order, the
     kernel is as before; the next start cleans up the objects."""
-    with rig(tmp_path, config(router='orphan_timeout = "2s"'), stop=False) as built:
+    with rig(tmp_path, config(router='orphan_timeout = "4s"'), stop=False) as built:
         built.standby_ready()
         pids = everybody(built)
         assert built.router.process is not None

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from ribcage.shared.stats import UNUSABLE
 
+from tests.controlplane.supervisor.memory import private_kb
+
 pytestmark = pytest.mark.netns
 MakeRouter = Callable[..., Any]
 
@@ -51,7 +53,7 @@ def test_real_workers_become_ready_and_leave_nothing(real: Any) -> None:
     """Attached, forwarding, no capability; a stop ends them in order."""
     for pid in real.worker_pids():
         assert "CapEff:\t0000000000000000" in Path(f"/proc/{pid}/status").read_text()
-    assert real.child("supervisor")["rss_kb"] <= 20 * 1024
+    assert private_kb(real.child("supervisor")["pid"]) <= 20 * 1024
     assert real.stop() == 0
     assert "stop.slow" not in real.log_text()
     assert real.leftovers() == []
