@@ -143,6 +143,7 @@ int worker_set_fib(struct worker *w, int fd, int sync_fd, int semaphore)
     w->fib_size = size;
     w->reader = reader;
     w->f.fib = &w->reader;
+    w->f.own_generation = 0;
     w->f.generation = UINT64_MAX; /* whatever the new one says is news */
     return 0;
 }
