@@ -288,10 +288,9 @@ class ControlProcess:
         answer: dict[str, Any] = {"type": "done", "id": body.get("id")}
         try:
             plan = Plan.from_json(body["plan"])
-            before, self.core.plan = self.core.plan, plan
-            for name in ("max_routes4", "max_routes6", "lookup4", "lookup6", "sync"):
-                if getattr(before.fib, name) != getattr(plan.fib, name):
-                    self.log("warning", "reload.needs_restart", key=f"fib.{name}")
+            self.core.plan = plan  # settled: the supervisor kept what cannot change
+            self.server.limit(plan.management)
+            self.edge.limit(plan.neighbours.max)
             self.core.publisher.max_delay_ns = int(plan.fib.max_delay * 1e9)
             self.core.publisher.max_batch = plan.fib.max_batch
             self.segments.rib.limit(4, plan.neighbours.max)
