@@ -20,6 +20,7 @@ import time
 from typing import Any
 
 from ribcage.controlplane.core import Core
+from ribcage.controlplane.dump import Dumps
 from ribcage.controlplane.handlers import Handlers
 from ribcage.controlplane.kernel.edge import KernelEdge
 from ribcage.controlplane.links import Links
@@ -57,6 +58,7 @@ class ControlProcess:
     links: Links
     server: ManagementServer
     upkeep: Upkeep
+    dumps: Dumps
     link: SupervisorLink
 
     def __init__(self, channel_fd: int, standby: bool) -> None:
@@ -155,6 +157,8 @@ class ControlProcess:
                              why=str(body.get("error"))[:200])  # fmt: skip
             case "reload":
                 self._spawn(self._reload(body), "reload")
+            case "dump" if hasattr(self, "dumps"):
+                self._spawn(self.dumps.write(), "dump")
             case "log-level":
                 lines.set_level(str(body.get("level")))
             case "stop":
@@ -226,10 +230,12 @@ class ControlProcess:
         self.say({"type": "fib-ready", "name": self.names.fib,
                   "size": self.segments.fib.writer.mapped.size,
                   "instance_id": self.instance_id})  # fmt: skip
+        handlers = Handlers(self)
+        self.dumps = Dumps(self.names.control_dump, handlers.dumped(), self.core, self.log)
         self.server = ManagementServer(
             self.names.control_socket,
             plan.management,
-            Handlers(self).methods(),
+            handlers.methods(),
             log=self.log,
         )
         await self.server.start()
@@ -289,10 +295,9 @@ class ControlProcess:
         answer: dict[str, Any] = {"type": "done", "id": body.get("id")}
         try:
             plan = Plan.from_json(body["plan"])
-            before, self.core.plan = self.core.plan, plan
-            for name in ("max_routes4", "max_routes6", "lookup4", "lookup6", "sync"):
-                if getattr(before.fib, name) != getattr(plan.fib, name):
-                    self.log("warning", "reload.needs_restart", key=f"fib.{name}")
+            self.core.plan = plan  # settled: the supervisor kept what cannot change
+            self.server.limit(plan.management)
+            self.edge.limit(plan.neighbours.max)
             self.core.publisher.max_delay_ns = int(plan.fib.max_delay * 1e9)
             self.core.publisher.max_batch = plan.fib.max_batch
             self.segments.rib.limit(4, plan.neighbours.max)

@@ -165,6 +165,9 @@ def explain(view: View, question: Question) -> dict[str, Any]:
     if verdict == lib.PACKET_DROP:
         reason = _reason(packet.drop)
         return story.drop("parse", reason, _parse_text(question, reason), question)
+    if not host and verdict != lib.PACKET_DELIVER and view.topology.sends_from(question.source):
+        text = f"{question.source} is this router's own address"
+        return story.drop("parse", "bad-source", text, question)
     family = question.dst.version
     size = len(frame) - ETHERNET
     story.step("parse", "ok", f"IPv{family}, {size} bytes, ICMP echo")

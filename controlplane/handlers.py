@@ -7,10 +7,11 @@ whether a caller has the right is checked by the server, not here. Control only.
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from ribcage.controlplane.loads import Loads
-from ribcage.controlplane.management.peer import Role
+from ribcage.controlplane.management.peer import Peer, Role
 from ribcage.controlplane.management.server import Call, Method
 from ribcage.controlplane.methods_route import RouteMethods
 from ribcage.controlplane.methods_show import ShowMethods
@@ -27,6 +28,21 @@ class Handlers:
         self.system = SystemMethods(control)
         self.route = RouteMethods(control, self.routes, self.loads)
         self.show = ShowMethods(control)
+
+    def dumped(self) -> dict[str, Callable[[], Any]]:
+        """What a dump shows beside the routes: the answers of methods that need no caller."""
+        show, core = self.show, self.system.core
+        nobody = Call(Peer(0, 0, 0, Role.VIEWER), 0, lambda hook: None)
+        return {
+            "version": lambda: self.system.version(nobody, {}),
+            "rib": lambda: asdict(core.rib.counts()),
+            "fib": lambda: show.fib_show(nobody, {}),
+            "neighbours": lambda: show.neighbour_list(nobody, {"limit": 65536}),
+            "stats": lambda: show.stats_show(nobody, {}),
+            "drops": lambda: show.drops_show(nobody, {}),
+            "ipc": lambda: show.ipc_show(nobody, {}),
+            "rejected": self.routes.rejected,
+        }
 
     def methods(self) -> dict[str, Method]:
         system, route, show = self.system, self.route, self.show

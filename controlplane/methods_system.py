@@ -21,6 +21,7 @@ from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.events import EventQueue
 from ribcage.shared.names import Names
 from ribcage.shared.plan import Plan, PlanError
+from ribcage.shared.plan_changes import needs_restart
 
 FAULTS = ("fib-write", "abort", "exit42", "segv", "hang")
 
@@ -75,7 +76,12 @@ class SystemMethods:
                 "E_PLAN", str(error), "`ribcage config check FILE` says where", Exit.CONFIG
             ) from error
         self.control.say({"type": "reload-request", "plan": plan.to_json()})
-        return {"accepted": True, "routes": len(plan.routes), "interfaces": len(plan.interfaces)}
+        return {
+            "accepted": True,
+            "routes": len(plan.routes),
+            "interfaces": len(plan.interfaces),
+            "needs_restart": needs_restart(plan, self.control.plan),
+        }
 
     async def process_list(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         answer = await self.control.ask({"type": "ps-request"})

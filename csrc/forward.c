@@ -9,6 +9,8 @@
 
 static const uint64_t HELD_EVERY_NS = 100 * NS_PER_MS; /* what a lost bell costs at most */
 
+static const uint64_t OWN_EVERY_NS = 10 * NS_PER_MS;
+
 /* The generation this batch uses, and how long it took from the update's source to here. */
 static void see_generation(struct forwarder *f, uint64_t generation)
 {
@@ -25,6 +27,18 @@ static void see_generation(struct forwarder *f, uint64_t generation)
     store_relaxed64(bucket, load_relaxed64(bucket) + 1);
 }
 
+/* Addresses change with a generation, but most generations are routes: under a storm of updates
+ * the port table (about 2 us) is read a hundred times a second and not more often. */
+static void see_addresses(struct forwarder *f)
+{
+    if (f->fib == NULL || f->own_generation == f->generation ||
+        (f->own_generation != 0 && f->now_ns - f->own_read_ns < OWN_EVERY_NS))
+        return;
+    f->own_read_ns = f->now_ns;
+    if (own_addresses_read(&f->own, f->fib) == 0)
+        f->own_generation = f->generation;
+}
+
 static void batch_begin(struct forwarder *f)
 {
     f->now_ns = monotonic_ns();
@@ -35,6 +49,7 @@ static void batch_begin(struct forwarder *f)
      * `message`, where a reader that is outrun goes on with the table it has. */
     if (f->fib != NULL && f->fib->strategy != FIB_STRATEGY_MESSAGE)
         see_generation(f, fib_generation(f->fib));
+    see_addresses(f);
 }
 
 static void batch_end(struct forwarder *f)
@@ -47,6 +62,17 @@ static void batch_end(struct forwarder *f)
     if (f->fib != NULL)
         store_relaxed64(&f->stats.object->seen.read_retries, f->fib->retries);
     stats_commit(&f->stats);
+}
+
+/* Nobody else may send from an address of ours (RFC 1812 5.3.8): forged, or a loop. What the host
+ * stack may want (link scope) is its to judge; over a host port these addresses are its own. */
+static void judge_source(const struct forwarder *f, struct packet *packet)
+{
+    if ((packet->verdict == PACKET_FORWARD || packet->verdict == PACKET_LOCAL) &&
+        own_addresses_has(&f->own, packet->family, packet->source)) {
+        packet->verdict = PACKET_DROP;
+        packet->drop = DROP_BAD_SOURCE;
+    }
 }
 
 static uint32_t take_frames(struct forwarder *f, uint32_t index, uint32_t budget)
@@ -63,6 +89,8 @@ static uint32_t take_frames(struct forwarder *f, uint32_t index, uint32_t budget
         work->ingress = (uint16_t)index;
         packet_parse(&work->packet, frame.frame, frame.captured, frame.wire_length, frame.vnet,
                      frame.station, f->seed, is_host);
+        if (!is_host)
+            judge_source(f, &work->packet);
         bytes += frame.wire_length;
         now->gso += work->packet.vnet.gso_type != VNET_GSO_NONE;
     }

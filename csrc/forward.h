@@ -19,6 +19,7 @@
 #include "fib.h"
 #include "hold.h"
 #include "limiter.h"
+#include "own_addresses.h"
 #include "packet.h"
 #include "port_socket.h"
 #include "ring.h"
@@ -65,6 +66,9 @@ struct forwarder {
     struct token_bucket misses; /* neighbour events a second, whatever the number of hosts */
     struct forward_port port[FIB_MAX_PORTS];
     int32_t fd[FIB_MAX_PORTS];  /* -1: none */
+    struct own_addresses own;   /* as of some generation not long ago */
+    uint64_t own_read_ns;       /* when */
+    uint64_t own_generation;    /* it was read at, or is to be read again after; 0: never read */
     uint64_t seed;
     uint64_t now_ns;            /* read once a batch */
     uint64_t hold_timeout_ns;

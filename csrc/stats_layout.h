@@ -41,7 +41,7 @@ enum drop_reason {
     DROP_BAD_VERSION = 9,
     DROP_BAD_LENGTH = 10,
     DROP_BAD_CHECKSUM = 11,
-    DROP_BAD_SOURCE = 12,          /* martian source, RFC 1812 5.3.7 */
+    DROP_BAD_SOURCE = 12,          /* martian source, RFC 1812 5.3.7, or our own */
     DROP_NOT_FOR_US = 13,          /* frame addressed to another station */
     DROP_UNKNOWN_ETHERTYPE = 14,
     DROP_FRAGMENT_NEEDED = 15,     /* IPv4 without DF and larger than the egress MTU */

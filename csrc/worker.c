@@ -34,6 +34,28 @@ static void *map_object(int fd, int writable, uint64_t *size, int32_t *error)
     return segment_map(fd, *size, writable, error);
 }
 
+static void limit_errors(struct worker *w)
+{
+    const struct worker_config *config = &w->config;
+    limiter_init(&w->f.limiter, config->icmp_rate, config->icmp_burst, config->icmp_per_source,
+                 config->icmp_per_source, config->seed, monotonic_ns());
+}
+
+void worker_configure(struct worker *w, const struct worker_config *config)
+{
+    struct worker_config *own = &w->config;
+    if (config->batch != 0 && config->batch <= BATCH_MAX)
+        own->batch = config->batch;
+    own->hold_timeout_ns = w->f.hold_timeout_ns = config->hold_timeout_ns;
+    if (own->icmp_rate == config->icmp_rate && own->icmp_burst == config->icmp_burst &&
+        own->icmp_per_source == config->icmp_per_source)
+        return;
+    own->icmp_rate = config->icmp_rate;
+    own->icmp_burst = config->icmp_burst;
+    own->icmp_per_source = config->icmp_per_source;
+    limit_errors(w);
+}
+
 static int open_parts(struct worker *w, const struct worker_config *config, int stats_fd)
 {
     struct forwarder *f = &w->f;
@@ -53,8 +75,7 @@ static int open_parts(struct worker *w, const struct worker_config *config, int 
         return error;
     }
     event_open(&f->events, &object->life, config->queue, config->bell_control, config->index);
-    limiter_init(&f->limiter, config->icmp_rate, config->icmp_burst, config->icmp_per_source,
-                 config->icmp_per_source, config->seed, now);
+    limit_errors(w);
     bucket_init(&f->misses, MISSES_A_SECOND, MISSES_BURST, now);
     return 0;
 }
@@ -150,6 +171,7 @@ int worker_set_fib(struct worker *w, int fd, int sync_fd, int semaphore)
     w->f.held_generation = UINT64_MAX;
     store_relaxed64(&seen->generation, 0);
     store_release64(&seen->table, ((const struct fib_header *)base)->born);
+    w->f.own_generation = 0;
     return 0;
 }
 

@@ -68,6 +68,9 @@ void worker_set_channel(struct worker *worker, int fd);
 
 /* Runs; returns a set of enum worker_wake. deadline_ns: CLOCK_MONOTONIC, 0 = none. */
 uint32_t worker_run(struct worker *worker, uint64_t deadline_ns);
+/* Takes batch (1..WORKER_BATCH_MAX), hold_timeout_ns and the icmp_ words of another
+ * configuration; its other words are ignored. A changed ICMP rate starts with full buckets. */
+void worker_configure(struct worker *worker, const struct worker_config *config);
 /* 1: take no more frames (they wait in the rings) until 0. Held packets stay held. */
 void worker_quiesce(struct worker *worker, int on);
 /* 1 when nothing is left to do: no frame in a ring and none since quiet_ns, no packet held. What

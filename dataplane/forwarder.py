@@ -8,6 +8,7 @@ RibcageError with the errno's text; `run` never does.
 import errno
 import os
 from dataclasses import dataclass
+from typing import Any
 
 from ribcage.shared._core import ffi, lib
 from ribcage.shared.errors import RibcageError
@@ -45,17 +46,10 @@ class Forwarder:
     def __init__(
         self, plan: Plan, index: int, seed: int, stats_fd: int, descriptors: Descriptors
     ) -> None:
-        config = ffi.new("struct worker_config *")
+        config = _configuration(plan)
         config.index = index
-        config.batch = max(1, min(plan.workers.batch, lib.WORKER_BATCH_MAX))
         config.seed = seed & 0xFFFFFFFFFFFFFFFF
         config.spin_ns = int(SPIN_SECONDS * NS)
-        config.hold_timeout_ns = int(plan.hold.timeout * NS)
-        config.hold_packets = plan.hold.packets
-        config.hold_per_neighbour = plan.hold.per_neighbour
-        config.icmp_rate = plan.icmp.rate
-        config.icmp_burst = plan.icmp.burst
-        config.icmp_per_source = plan.icmp.per_source
         config.queue = descriptors.queue
         config.bell = descriptors.bell
         config.bell_control = descriptors.bell_control
@@ -71,6 +65,10 @@ class Forwarder:
         if self._worker != ffi.NULL:
             lib.worker_free(self._worker)
             self._worker = ffi.NULL
+
+    def reconfigure(self, plan: Plan) -> None:
+        """Batch, ICMP rates and hold time of another plan; the rest is as it was made."""
+        lib.worker_configure(self._worker, _configuration(plan))
 
     def set_fib(self, fd: int, sync: int = -1, semaphore: int = -1) -> None:
         """Maps a FIB from a descriptor opened O_RDONLY, and the lock words of strategies that
@@ -132,6 +130,19 @@ class Forwarder:
         if leaves:
             os._exit(int(status) & 0xFF)
         raise _failed(f"fault {kind}", lib.worker_fault(self._worker, FAULTS[kind]))
+
+
+def _configuration(plan: Plan) -> Any:
+    """A struct worker_config with what a plan says; descriptors and seed are the caller's."""
+    config = ffi.new("struct worker_config *")
+    config.batch = max(1, min(plan.workers.batch, lib.WORKER_BATCH_MAX))
+    config.hold_timeout_ns = int(plan.hold.timeout * NS)
+    config.hold_packets = plan.hold.packets
+    config.hold_per_neighbour = plan.hold.per_neighbour
+    config.icmp_rate = plan.icmp.rate
+    config.icmp_burst = plan.icmp.burst
+    config.icmp_per_source = plan.icmp.per_source
+    return config
 
 
 def _failed(what: str, error: int) -> RibcageError:

@@ -51,6 +51,7 @@ class Worker:
             "quiesce": lambda message: self._quiesce(message, True),
             "resume": lambda message: self._quiesce(message, False),
             "drain": self._drain,
+            "plan": self._plan,
             "log-level": lambda message: lines.set_level(str(message.body.get("level"))),
             "stop": lambda message: self._stop("channel"),
             "fault": self._fault,
@@ -62,11 +63,13 @@ class Worker:
     def _pin(self) -> None:
         cpus = self.plan.workers.cpus
         if cpus:
-            cpu = cpus[self.index % len(cpus)]
-            try:
-                os.sched_setaffinity(0, {cpu})
-            except OSError as error:
-                log("warning", "worker.pin", cpu=cpu, error=error.strerror)
+            self._run_on({cpus[self.index % len(cpus)]})
+
+    def _run_on(self, cpus: set[int]) -> None:
+        try:
+            os.sched_setaffinity(0, cpus)
+        except OSError as error:
+            log("warning", "worker.pin", cpu=min(cpus), error=error.strerror)
 
     def _begin(self, attach: Message, signals: int) -> None:
         for name in ("stats", "bell", "bell-control"):
@@ -246,6 +249,15 @@ class Worker:
     def _quiesce(self, message: Message, on: bool) -> None:
         self.forwarder.quiesce(on)
         self._send({"type": "done", "id": message.body.get("id")})
+
+    def _plan(self, message: Message) -> None:
+        """A reload: the limits that can change while packets flow, as a successor would have."""
+        before, self.plan = self.plan, Plan.from_json(message.body["plan"])
+        self.forwarder.reconfigure(self.plan)
+        if before.workers.cpus != self.plan.workers.cpus:
+            self._run_on(set(range(os.cpu_count() or 1)))
+            self._pin()
+        log("info", "worker.plan", batch=self.plan.workers.batch, icmp=self.plan.icmp.rate)
 
     def _drain(self, message: Message) -> None:
         """Senders were steered away: `done` is said once rings and hold queue are empty."""

@@ -63,6 +63,11 @@ class Names:
         return self.run_dir / "state.json"
 
     @property
+    def control_dump(self) -> Path:
+        """Control's view at the last SIGUSR1; the supervisor's is dump.json beside it."""
+        return self.run_dir / "dump-control.json"
+
+    @property
     def undo_file(self) -> Path:
         return self.run_dir / "undo.json"
 

@@ -87,7 +87,7 @@ class KernelEdge:
         state that a killed control left behind, adopts it: the pair keeps its ifindex.
         """
         journal = Journal.open(self._undo_file, self._instance)
-        settings = Settings(journal, self._log)
+        settings = self._settings = Settings(journal, self._log)
         problems = settings.apply(namespace_settings())
         settings.raise_to(table_sizes(self._max_neighbours))
         self._keeper.begin(journal, settings)
@@ -217,6 +217,12 @@ class KernelEdge:
             and link.name in self._keeper.wanted
             and self._asker.resolve(link, address)
         )
+
+    def limit(self, max_neighbours: int) -> None:
+        """Another bound on the neighbours kept; those known above a lower one stay until they
+        go. The kernel's own table is never made smaller while it is in use."""
+        self._neighbours.limit = max_neighbours
+        self._settings.raise_to(table_sizes(max_neighbours))
 
     def manage(self, ifindex: int, address: str) -> bool:
         """Keep a gateway resolved, also over link flaps and when the port comes back under

@@ -63,13 +63,23 @@ class ManagementServer:
             max_reply=max_backlog,
         )
         self._peer_of = peer_of
-        self._limits = Limits(
-            plan.max_line, plan.request_timeout, plan.idle_timeout, stall_timeout, max_backlog
-        )
+        self._stall_timeout, self._max_backlog = stall_timeout, max_backlog
+        self.limit(plan)
         self._connections: dict[int, Connection] = {}
         self._listener: socket.socket | None = None
         self._reserve = -1
         self._number = 0
+
+    def limit(self, plan: ManagementPlan) -> None:
+        """Other limits for the clients that come from now on. The socket's mode and group stay."""
+        self.plan = plan
+        self._limits = Limits(
+            plan.max_line,
+            plan.request_timeout,
+            plan.idle_timeout,
+            self._stall_timeout,
+            self._max_backlog,
+        )
 
     # -- life
 

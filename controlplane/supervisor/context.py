@@ -20,6 +20,7 @@ from ribcage.controlplane.supervisor.table import Child, Table
 from ribcage.shared.log import log
 from ribcage.shared.names import Names
 from ribcage.shared.plan import Plan
+from ribcage.shared.plan_changes import settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,13 @@ class Settings:
             body.pop("routes", None)
             return cls(Plan.from_json(body), text)
         return cls(Plan.from_json(text), text)  # says what is wrong
+
+    def settled(self, running: "Settings") -> tuple["Settings", list[str]]:
+        """These settings as far as a reload can change the running ones, and the names of those
+        it cannot: plan_changes.py."""
+        body = json.loads(self.text)
+        names = settle(body, self.plan, running.plan)
+        return (Settings.parse(json.dumps(body)), names) if names else (self, names)
 
     @property
     def digest(self) -> int:

@@ -91,6 +91,9 @@ class Reloading:
 
     def apply(self, settings: Settings) -> None:
         context = self.context
+        settings, kept = settings.settled(context.settings)
+        if kept:
+            log("warning", "reload.needs_restart", keys=" ".join(kept))
         context.settings = settings
         plan = settings.plan
         context.table.set_limits(plan.workers.restart_max, plan.workers.restart_window)
@@ -98,6 +101,8 @@ class Reloading:
         lines.set_level(log_level(plan.log.level))
         for child in context.table.running():
             self.handover.post(child, {"type": "log-level", "level": log_level(plan.log.level)})
+        for worker in context.workers:
+            self.handover.post(worker, {"type": "plan", "plan": settings.for_worker()})
         self._resize(plan.workers.count)
         self.lifecycle.forgive()
         context.save()

@@ -205,8 +205,10 @@ class Supervisor:
             self.on_ready()
 
     def dump(self) -> None:
-        """SIGUSR1: what the supervisor knows, for a person to read."""
+        """SIGUSR1: what the supervisor knows, for a person to read, and control likewise."""
         context = self.context
+        control = context.table.control
+        self.handover.post(control, {"type": "dump"})
         state = context.objects.state
         body = {
             "processes": [self.messages.supervisor_row(), *context.table.rows()],
@@ -225,7 +227,8 @@ class Supervisor:
         except OSError as error:
             log("error", "dump", error=str(error))
             return
-        log("info", "dump", file=str(path))
+        also = str(context.names.control_dump) if control.channel is not None else "no control"
+        log("info", "dump", file=str(path), control=also)
 
     def cycle_level(self) -> None:
         level = lines.current().level
@@ -241,7 +244,8 @@ class Supervisor:
         context.objects.remove()
         names = context.names
         for path in (names.state_file, names.control_socket, names.control_lock,
-                     names.run_dir / DUMP):  # fmt: skip
+                     names.run_dir / DUMP, names.control_dump,
+                     names.control_dump.with_suffix(".tmp")):  # fmt: skip
             path.unlink(missing_ok=True)
 
 

@@ -27,7 +27,7 @@ REASONS = {
     "bad-version": Reason("The IP version is not what the Ethernet type says.", "RFC 1812 5.2.2.", "Capture at the sender: it is broken."),
     "bad-length": Reason("The lengths in the headers do not fit the frame.", "RFC 1812 5.2.2.", "Capture at the sender, or at what cuts frames between."),
     "bad-checksum": Reason("The IPv4 header checksum is wrong.", "RFC 1812 5.2.2.", "A bad cable, memory or driver on the way."),
-    "bad-source": Reason("A source address no host may have: loopback, multicast, broadcast, 0/8.", "RFC 1812 5.3.7, RFC 4291 2.7.", "Find the sender by its MAC: it is misconfigured or forging."),
+    "bad-source": Reason("A source address no host may have: loopback, multicast, broadcast, 0/8, or the router's own.", "RFC 1812 5.3.7 and 5.3.8, RFC 4291 2.7.", "Find the sender by its MAC: it is misconfigured or forging."),
     "not-for-us": Reason("The frame was addressed to another station.", "RFC 1812 5.2.1: only frames for our MAC are forwarded. A switch floods, or the port is promiscuous.", "Nothing."),
     "unknown-ethertype": Reason("Neither IPv4 nor IPv6, and nothing the host stack takes.", "A router forwards IP.", "Nothing, unless it is VLAN-tagged: give the VLAN its own interface."),
     "fragment-needed": Reason("IPv4 without DF, larger than the egress MTU.", "This version does not fragment (RFC 791 allows it).", "Equal MTUs, or senders that set DF."),

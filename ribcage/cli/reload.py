@@ -41,6 +41,8 @@ def reload(
             Exit.USAGE,
         )
     answer = session.call("system.reload", session.patience(30.0), plan=plan.to_json())
-    session.output.answer(
-        answer, f'router "{session.names.instance}" takes the new configuration: {report.summary()}'
-    )
+    text = f'router "{session.names.instance}" takes the new configuration: {report.summary()}'
+    kept = answer.get("needs_restart")
+    if kept:
+        text += f"\nunchanged until the router is started again: {', '.join(map(str, kept))}"
+    session.output.answer(answer, text)

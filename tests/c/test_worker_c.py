@@ -13,10 +13,11 @@ PACKET = ("packet_parse.c", "packet_judge.c", "rewrite.c", "icmp.c", "finish.c",
           "flow_hash.c", "address_class.c", "limiter.c")  # fmt: skip
 FORWARD = ("forward.c", "forward_work.c", "forward_decide.c", "forward_error.c",
            "forward_account.c", "ring.c", "port_socket.c", "port_filter.c", "hold.c",
-           "transmit.c", "event.c", "stats.c", "segment.c", *PACKET)  # fmt: skip
+           "transmit.c", "own_addresses.c", "event.c", "stats.c", "segment.c", *PACKET)  # fmt: skip
 TESTS = {
     "test_stats.c": ("stats.c", "segment.c"),
     "test_ring.c": ("ring.c", "port_socket.c", "port_filter.c"),
+    "test_own_addresses.c": ("own_addresses.c", "address_class.c"),
     "test_hold.c": ("hold.c",),
     "test_forward.c": FORWARD,
     "test_forward_error.c": ("forward_error.c", *PACKET),

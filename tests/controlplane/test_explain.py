@@ -45,6 +45,8 @@ def view(router: Any) -> View:
         ("203.0.113.7", {"length": 1501, "df": False}, "drop", "fragment-needed"),
         ("203.0.113.7", {"length": 1500}, "forward", None),
         ("203.0.113.7", {"source": "127.0.0.1"}, "drop", "bad-source"),
+        ("203.0.113.7", {"source": "10.0.2.1"}, "drop", "bad-source"),
+        ("10.0.2.1", {"source": "10.0.1.1"}, "drop", "bad-source"),
         ("192.0.2.77", {}, "drop", "no-route"),
         ("198.51.1.1", {}, "drop", "blackhole"),
         ("198.51.2.1", {}, "drop", "unreachable"),

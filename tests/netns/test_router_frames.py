@@ -90,6 +90,11 @@ FRAMES: dict[str, list[Make]] = {
         lambda w: w.v6(source="::1"),
         lambda w: w.v6(source="ff02::1"),
         lambda w: w.v6(source="::"),
+        lambda w: w.v4(source="10.0.1.1"),  # the router's own, of this port and of another
+        lambda w: w.v4(source="10.0.2.1"),
+        lambda w: w.v4(source="10.0.2.1", target="10.0.1.1"),
+        lambda w: w.v6(source="2001:db8:1::1"),
+        lambda w: w.v6(source="2001:db8:2::1"),
     ],
     "bad-destination": [
         lambda w: w.v4(target="127.0.0.1"),

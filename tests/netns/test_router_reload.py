@@ -26,6 +26,7 @@ THIRD = """
 name = "eth3"
 address = ["10.0.8.1/24"]
 """
+WORKERS = 2
 ROOMY = "[rings]\nslots = 1024\n"  # a stopped worker's packets of a second
 BROKEN = """
 [[route]]
@@ -184,6 +185,58 @@ def test_a_worker_that_leaves_forwards_what_it_has_first(tmp_path: Path) -> None
             stream.carried(0.2)
         assert stream.result.lost == 0, (stream.result.lost, built.stats()["totals"])
         built.balanced()
+
+
+LIMITS = """
+[icmp]
+rate = 1000
+burst = 1000
+per_source = 1000
+
+[management]
+max_clients = 9
+
+[rings]
+slots = 128
+"""
+
+
+def test_limits_change_while_packets_flow_or_are_named(built: Rig) -> None:
+    """ICMP rates and client limits act at once, in each worker and in those that come later; what
+    a running router cannot change is named, stays as it was, and is as it was in new workers."""
+    mine, theirs = built.mac("h1", "eth0"), built.mac("r1", "eth1")
+    expired = [
+        udp_frame(mine, theirs, "10.0.1.2", "10.0.2.2", b"?", 1, port=port)
+        for port in range(4000, 4060)
+    ]
+
+    def all_answered() -> None:
+        before = built.stats()["totals"]
+        for first in range(0, len(expired), 20):  # one batch raises 32 errors at most
+            built.send(expired[first : first + 20])
+            wanted = before["icmp_sent"] + first + 20
+            built.counted("errors", lambda wanted=wanted: built.stats()["totals"]["icmp_sent"]
+                          >= wanted)  # fmt: skip
+        assert built.stats()["totals"]["icmp_limited"] == before["icmp_limited"]
+
+    with Stream(built.h1, built.h2, "10.0.2.2", flows=FLOWS) as stream:
+        hup(built, config(LIMITS), "reload.done")
+        assert "keys=rings.slots" in built.log_lines("reload.needs_restart")[-1]
+        assert built.router.call("system.clients")["max_clients"] == 9
+        wait_for("both told", lambda: len(built.log_lines("worker.plan")) >= WORKERS)
+        all_answered()
+    assert stream.result.lost == 0
+    old = built.router.pid("worker", 0)
+    built.router.kill("worker", 0)
+    built.successor("worker", 0, old)
+    all_answered()
+    third = config(LIMITS, workers="count = 3")
+    hup(built, third, "reload.done")
+    wait_for("3 workers", lambda: _workers(built) == 3)
+    all_answered()
+    hup(built, config(), "reload.done")
+    wait_for("2 workers", lambda: _workers(built) == 2)
+    assert built.router.call("system.clients")["max_clients"] == 32
 
 
 def _workers(built: Rig) -> int:
