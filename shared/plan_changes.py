@@ -29,6 +29,7 @@ LIVE = frozenset(
 RESTART = (
     "workers.users",  # a worker cannot change its user any more
     "fib.lookup4", "fib.lookup6", "fib.sync", "fib.max_routes4", "fib.max_routes6",  # the segment
+    "fib.huge_pages",
     "events.queue_bytes",  # made with the queue
     "hold.packets", "hold.per_neighbour",  # memory taken before the first packet
     "rings.slots", "rings.slot_bytes",  # a ring is replaced only with the loss of what is in it
