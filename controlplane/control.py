@@ -266,6 +266,8 @@ class ControlProcess:
         self.links = Links(self.core, self.edge, self.say, self.log)
         self.events.on_miss = self.links.neighbours.miss
         self.upkeep.manage_gateways = self._gateways
+        self.upkeep.probe_hosts = self.links.neighbours.probe_hosts
+        self.upkeep.published()  # a takeover may find everything published
         for problem in await self.edge.start():
             self.log("warning", "kernel.problem", what=problem)
         await self._configure(plan)

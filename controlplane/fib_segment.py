@@ -11,7 +11,7 @@ from typing import Any
 from ribcage.shared._core import ffi, lib
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.fib_sync import STRATEGIES
-from ribcage.shared.segment import Mapped, SegmentState, create_segment, remove_segment
+from ribcage.shared.segment import HugePages, Mapped, SegmentState, create_segment, remove_segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class FibParams:
     """The strategy, for as long as the segment lives; see csrc/fib_sync.h."""
     engine4: int = lib.FIB_ENGINE_COMPACT
     engine6: int = lib.FIB_ENGINE_INTERVAL
+    huge_pages: HugePages = HugePages.TRY
 
     def to_c(self, instance_id: int = 0) -> Any:
         return ffi.new(
@@ -57,8 +58,8 @@ class FibParams:
 
 
 def make_segment(name: str, params: FibParams, instance_id: int) -> Mapped:
-    """A ready, empty FIB mapped for writing. E_EXISTS, E_SHM_FULL, E_FIB_PARAMS."""
-    mapped = create_segment(name, params.segment_size())
+    """A ready, empty FIB mapped for writing. E_EXISTS, E_SHM_FULL, E_HUGE_PAGES, E_FIB_PARAMS."""
+    mapped = create_segment(name, params.segment_size(), huge=params.huge_pages)
     if lib.fib_create(mapped.address, mapped.size, params.to_c(instance_id)) != 0:
         mapped.close()
         remove_segment(name)

@@ -17,7 +17,7 @@ Control alone, from one thread. Not for the packet path: one call costs about a 
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ from ribcage.shared.segment import (
     Mapped,
     SegmentKind,
     SegmentState,
+    huge_bytes,
     open_segment,
     remove_segment,
     segment_state,
@@ -75,6 +76,7 @@ class FibWriter:
         """Opens the writer on a mapped, ready segment; E_FIB_CORRUPT when it is no tree."""
         recovery = ffi.new("struct fib_recovery *")
         handle = ffi.NULL if locks is None else locks.handle
+        self._done = ffi.new("uint64_t[2]")
         self._writer = lib.fib_writer_open_locked(mapped.address, mapped.size, handle, recovery)
         self.locks = locks
         """What readers need under rwlock, undo and mutex; None under the others."""
@@ -146,16 +148,14 @@ class FibWriter:
             mapped.close()
             return None
 
-    @contextmanager
-    def batch(self) -> Iterator[None]:
+    def batch(self) -> AbstractContextManager[None]:
         """The writer's semaphore; every change is made inside. The strategy's own lock is taken
         with the first change and given back with the publish, or here at the latest."""
-        with self.guard.batch():
-            try:
-                yield
-            finally:
-                if self._writer != ffi.NULL:
-                    lib.fib_batch_end(self._writer)
+        return self.guard.batch(self._end_batch)
+
+    def _end_batch(self) -> None:
+        if self._writer != ffi.NULL:
+            lib.fib_batch_end(self._writer)
 
     def break_lock(self) -> None:
         """rwlock, undo, mutex: a reader died; whatever it held is left behind. Nothing under the
@@ -193,7 +193,7 @@ class FibWriter:
         if not isinstance(rows, ffi.CData):
             rows = rows_of(rows)
         count = len(rows) if n is None else n
-        done = ffi.new("uint64_t[2]")
+        done = self._done
         result = lib.fib_apply(self._writer, rows, count, done, done + 1)
         if result != 0:
             raise self._apply_error(result, rows, done[0])
@@ -308,7 +308,8 @@ class FibWriter:
 
     def memory(self) -> dict[str, int]:
         """Bytes: the segment, and the arena's live, retired and free blocks, as of the last
-        publish; `retired_most` is what retired can never pass, whatever readers do."""
+        publish; `retired_most` is what retired can never pass, whatever readers do;
+        `huge_pages` what this process has of it in pages of 2 MiB."""
         block = int(lib.FIB_BLOCK)
         published = self.published()
         figures = {
@@ -321,6 +322,7 @@ class FibWriter:
             **figures,
             "retired_most": most,
             "high_water": high * block,
+            "huge_pages": huge_bytes(self.mapped),
         }
 
     # ---- errors ----

@@ -4,6 +4,7 @@
     neighbours.hear(event, t0)          # the kernel's word: an adjacency's MAC, a host route
     neighbours.miss(port, address)      # a worker's word: a packet waits for this address
     neighbours.manage_gateways()        # the next hops of routes are kept resolved
+    neighbours.probe_hosts()            # each second: are the hosts with a route still there?
 
 Part of links.py, which tells it in which order. `miss` only asks: whether anybody answers is the
 kernel's to say, through `hear`. Control only.
@@ -15,9 +16,11 @@ from ipaddress import ip_address
 from typing import Any, Protocol
 
 from ribcage.controlplane.core import Core
-from ribcage.controlplane.kernel.events import NeighbourEvent
+from ribcage.controlplane.kernel.events import STALE, NeighbourEvent
 from ribcage.controlplane.nexthop import Hop
 from ribcage.controlplane.sources.neighbour import Neighbour, is_host, neighbour_route
+
+PROBE_PASS = 30  # calls of probe_hosts() that ask about all hosts: the kernel's own REACHABLE time
 
 
 class HostPort(Protocol):
@@ -47,6 +50,7 @@ class LinkNeighbours:
         self.edge = edge
         self.counters = counters
         self._managed: set[Hop] = set()
+        self._to_probe: list[Hop] = []  # whose turn is still to come in this pass
 
     def lose_port(self, index: int, t0: int) -> None:
         """The port is gone, or another link has its name: nobody is known there any more.
@@ -117,6 +121,27 @@ class LinkNeighbours:
             if port is not None:
                 self.edge.unmanage(port.ifindex, str(hop.gateway))
             self._managed.discard(hop)
+
+    def probe_hosts(self) -> bool:
+        """Asks about the next hosts that the kernel is not sure of; False when there is none.
+
+        The kernel never sees transit packets confirm a host, and our raised thresholds keep its
+        entry for ever: without this, packets would go to a MAC whose owner left or changed his
+        card. An entry that is used (NTF_USE) is probed by unicast and fails when nobody answers,
+        which withdraws the host route. Bounded by the plan's number of neighbours over a pass,
+        on the wire by the kernel, which asks about a host that answers once in half a minute.
+        """
+        core = self.core
+        share = -(-len(core.hosts) // PROBE_PASS)
+        if not self._to_probe:
+            self._to_probe = list(core.hosts)
+        due, self._to_probe = self._to_probe[:share], self._to_probe[share:]
+        for hop in due:
+            known = core.neighbours.get(hop)
+            port = core.topology.ports.get(hop.port)
+            if port is not None and known is not None and known.state == STALE:
+                self.counters["probed"] += self.edge.resolve(port.ifindex, str(hop.gateway))
+        return bool(core.hosts)
 
     def forget_silent(self, told: Iterable[NeighbourEvent], t0: int) -> None:
         """What the FIB still knew of a predecessor's and the kernel did not tell: gone."""

@@ -47,7 +47,7 @@ class Links:
         self.tell = tell
         self.log = log
         self.settled = False
-        self.counters = {"events": 0, "failed": 0, "misses": 0, "refused": 0}
+        self.counters = {"events": 0, "failed": 0, "misses": 0, "refused": 0, "probed": 0}
         self._queue: deque[tuple[int, Event]] = deque()
         self._links: dict[int, LinkEvent] = {}
         self._addresses: dict[int, dict[Interface, None]] = {}

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
+from ribcage.controlplane.config.addresses import edge_of
 from ribcage.controlplane.nexthop import (
     KINDS,
     MAX_PATHS,
@@ -197,14 +198,27 @@ def _egress(topology: Topology, gateway: Address, port: Port | None) -> Port:
             )
         return port
     found = topology.egress(gateway) if port is None else port
-    if found is None or found.host or found.covers(gateway) is None:
+    covering = None if found is None or found.host else found.covers(gateway)
+    if found is None or covering is None:
         where = f" on {port.name}" if port is not None else ""
         raise usage(
             "E_NEXTHOP",
             f"next hop {gateway} is on no connected network{where}",
             f"connected: {networks_text(topology, gateway.version)}",
         )
+    _check_edge(gateway, covering.network)
     return found
+
+
+def _check_edge(gateway: Address, network: Network) -> None:
+    """IPv4: a frame to these two would be a broadcast, or go to nobody."""
+    edge = edge_of(gateway, network) if gateway.version == 4 else None
+    if edge is not None:
+        raise usage(
+            "E_NEXTHOP",
+            f"next hop {gateway} is the {edge} of {network}, not one neighbour",
+            f"neighbours there are {network[1]} to {network[-2]}",
+        )
 
 
 def _shown(value: object) -> str:

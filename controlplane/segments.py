@@ -26,6 +26,7 @@ from ribcage.shared.fib_engines import engine_id
 from ribcage.shared.fib_sync import open_semaphore, refuse_untaught
 from ribcage.shared.names import Names
 from ribcage.shared.plan import Plan
+from ribcage.shared.segment import HugePages
 
 LOCK_WAIT = 2.0
 LOCK_RETRY = 0.005
@@ -73,6 +74,7 @@ async def open_segments(
                 engine4=engine_id(4, plan.fib.lookup4),
                 engine6=engine_id(6, plan.fib.lookup6),
                 sync=plan.fib.sync,
+                huge_pages=HugePages(plan.fib.huge_pages),
             )
             writer = FibWriter.create_or_attach(
                 names,

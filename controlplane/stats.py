@@ -12,9 +12,10 @@ PORT = ("rx", "rx_bytes", "tx", "tx_bytes", "ring_drops")
 
 
 def snapshots(workers: Workers) -> list[tuple[Worker, Snapshot]]:
-    """One committed state a worker; a worker that cannot be read is left out."""
+    """One committed state a worker, those that a reload gave up last; who cannot be read is left
+    out. A total is the sum of all, so that it never goes backwards."""
     found = []
-    for worker in workers.watches():
+    for worker in workers.counted():
         if worker.stats is None:
             continue
         try:
@@ -29,7 +30,8 @@ def stats_report(workers: Workers, topology: Topology) -> dict[str, Any]:
     taken = snapshots(workers)
     rows = []
     for worker, snapshot in taken:
-        assert worker.stats is not None
+        if worker.stats is None or worker.index in workers.resting:
+            continue
         life, seen = worker.stats.life(), worker.stats.seen()
         rows.append(
             {
@@ -83,14 +85,16 @@ def _ports(taken: list[tuple[Worker, Snapshot]], topology: Topology) -> list[dic
 def drops_report(workers: Workers, topology: Topology) -> dict[str, Any]:
     """{reasons: [{reason, total, per_worker, example}], balance}; reasons that happened."""
     taken = snapshots(workers)
+    gone = sum(worker.index in workers.resting for worker, _ in taken)
     reasons: list[dict[str, Any]] = []
     for reason in REASONS.values():
-        per_worker = [snapshot.drops.get(reason, 0) for _, snapshot in taken]
-        if sum(per_worker):
+        counts = [snapshot.drops.get(reason, 0) for _, snapshot in taken]
+        per_worker = counts[: len(counts) - gone]
+        if sum(counts):
             reasons.append(
                 {
                     "reason": reason,
-                    "total": sum(per_worker),
+                    "total": sum(counts),
                     "per_worker": per_worker,
                     "example": _example(taken, reason, topology),
                 }

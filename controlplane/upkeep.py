@@ -1,11 +1,12 @@
-"""What control looks after by itself: gateways, next-hop sets without use, the two tables' peace.
+"""What control looks after by itself: gateways, hosts, unused next-hop sets, the tables' peace.
 
     upkeep = Upkeep(core, log);  core.publisher.on_publish = upkeep.published
     upkeep.manage_gateways = ...        # whose it is to do nothing before links have settled
+    upkeep.probe_hosts = ...            # asks about some hosts; False when there are none
     await upkeep.check()                # after a takeover
 
-A publish is what makes any of it necessary, so it alone starts the timers: a router at rest does
-nothing here. Control only.
+A publish is what makes any of it necessary, so it alone starts the timers: a router that knows no
+host on its links does nothing here. Control only.
 """
 
 import asyncio
@@ -17,16 +18,18 @@ from ribcage.controlplane.verify import verify
 
 GATEWAYS_AFTER = 0.25  # after a publish: which gateways should be kept resolved
 RECLAIM_AFTER = 1.0  # after a publish: which next-hop sets are used no more
+PROBE_EVERY = 1.0  # as long as there are hosts: whether they are still there
 VERIFY_LOOKUPS = 10_000  # of the check after a takeover
 
 
 class Upkeep:
-    """See the module's text. `manage_gateways` does nothing until it is set."""
+    """See the module's text. `manage_gateways` and `probe_hosts` do nothing until they are set."""
 
     def __init__(self, core: Core, log: Callable[..., None]) -> None:
         self.core = core
         self.log = log
         self.manage_gateways: Callable[[], None] = lambda: None
+        self.probe_hosts: Callable[[], bool] = lambda: False
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     def published(self) -> None:
@@ -35,6 +38,7 @@ class Upkeep:
         for name, delay, work in (
             ("gateways", GATEWAYS_AFTER, self._gateways),
             ("reclaim", RECLAIM_AFTER, self._reclaim),
+            ("probe", PROBE_EVERY, self._probe),
         ):
             if name not in self._timers:
                 self._timers[name] = loop.call_later(delay, work)
@@ -59,6 +63,12 @@ class Upkeep:
     def _gateways(self) -> None:
         del self._timers["gateways"]
         self.manage_gateways()
+
+    def _probe(self) -> None:
+        del self._timers["probe"]
+        if self.probe_hosts():
+            loop = asyncio.get_running_loop()
+            self._timers["probe"] = loop.call_later(PROBE_EVERY, self._probe)
 
     def _reclaim(self) -> None:
         del self._timers["reclaim"]

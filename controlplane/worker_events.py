@@ -13,10 +13,12 @@ import contextlib
 import os
 from collections.abc import Callable
 
+from ribcage.shared._core import lib
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.events import Event, EventQueue
 
 EVENTS = 64  # taken from the queue before others have their turn
+FAULTS = {lib.WORKER_FAULT_MESSAGE: "message", lib.WORKER_FAULT_INJECTED: "injected"}
 SLOW_BELL = 0.1  # seconds: the most a lost bell may cost (design)
 
 
@@ -88,7 +90,10 @@ class WorkerEvents:
             case "neighbour-miss":
                 self.on_miss(event.port, event.address)
             case "worker-fault":
-                self.log("error", "worker.fault", worker=event.worker, code=event.code)
+                self.log("error", "worker.fault", worker=event.worker, code=event.code,
+                         what=FAULTS.get(event.code) or os.strerror(event.code))  # fmt: skip
+            case "worker-ready":
+                self.log("debug", "worker.ready", worker=event.worker, generation=event.generation)
             case "port-error":
                 self.log("warning", "port.error", worker=event.worker, port=event.port,
                          code=event.code)  # fmt: skip

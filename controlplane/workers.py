@@ -2,6 +2,7 @@
 
     workers.attach(message)              # attach and `workers` messages bring descriptors
     workers.watches()                    # who to wait for, see visible.py
+    workers.counted()                    # whose counters make the totals: those gone, too
     workers.ring()                       # bells of those that hold packets; after each publish
 
 Reads only: a stats object is mapped O_RDONLY, a bell is written to and never read. Control only.
@@ -50,9 +51,12 @@ class Worker:
         """The slot is gone. Whoever still waits for it (watches() handed it out) finds no stats
         object, so nobody alive, and not the memory that was unmapped here."""
         stats, self.stats = self.stats, None
-        bell, self.bell = self.bell, -1
         if stats is not None:
             stats.close()
+        self.close_bell()
+
+    def close_bell(self) -> None:
+        bell, self.bell = self.bell, -1
         if bell >= 0:
             with contextlib.suppress(OSError):
                 os.close(bell)
@@ -63,6 +67,7 @@ class Workers:
 
     def __init__(self) -> None:
         self.slots: dict[int, Worker] = {}
+        self.resting: dict[int, Worker] = {}  # given up by a reload; their counters still count
         self.lost_bells = 0
         self.table = 0
 
@@ -76,16 +81,19 @@ class Workers:
         return self.slots.setdefault(index, Worker(index, table=self.table))
 
     def attach(self, message: Message) -> None:
-        """Takes the descriptors bell:N and stats:N of a message. A stats object that is not of
-        this build is left out: its worker is not waited for and not rung."""
+        """Takes the descriptors bell:N, stats:N and resting:N of a message. A stats object that
+        is not of this build is left out: its worker is not waited for and not rung."""
         for name in list(message.fds):
             kind, _, number = name.partition(":")
-            if kind not in ("bell", "stats") or not number.isdigit():
+            if kind not in ("bell", "stats", "resting") or not number.isdigit():
                 continue
             fd = message.take(name)
             if fd is None:
                 continue
-            slot = self._slot(int(number))
+            if kind == "resting":
+                slot = self.resting.setdefault(int(number), Worker(int(number)))
+            else:
+                slot = self._slot(int(number))
             if kind == "bell":
                 if slot.bell >= 0:
                     os.close(slot.bell)
@@ -115,11 +123,26 @@ class Workers:
             restarts = row.get("restarts")
             slot.restarts = restarts if isinstance(restarts, int) else 0
         for index in self.slots.keys() - named:
-            self.slots.pop(index).close()
+            slot = self.slots.pop(index)
+            slot.close_bell()
+            slot.pid, slot.state = 0, "gone"
+            self._forget_resting(index)
+            self.resting[index] = slot
+        for index in named & self.resting.keys():
+            self._forget_resting(index)  # the same object is counted as the slot's again
         return not before <= {slot.pid for slot in self.slots.values()}
 
     def watches(self) -> list[Worker]:
         return [self.slots[index] for index in sorted(self.slots)]
+
+    def counted(self) -> list[Worker]:
+        """All whose counters belong to the totals: `watches`, then those a reload gave up."""
+        return [*self.watches(), *(self.resting[index] for index in sorted(self.resting))]
+
+    def _forget_resting(self, index: int) -> None:
+        slot = self.resting.pop(index, None)
+        if slot is not None:
+            slot.close()
 
     def ring(self) -> int:
         """Rings the workers that hold packets for a neighbour; how many."""
@@ -141,3 +164,5 @@ class Workers:
         for slot in self.slots.values():
             slot.close()
         self.slots.clear()
+        for index in list(self.resting):
+            self._forget_resting(index)

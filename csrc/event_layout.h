@@ -27,10 +27,16 @@ enum event_urgency {
 
 enum event_type {
     EVENT_WORKER_READY = 1,    /* STATE: attached to the FIB, payload.generation */
-    EVENT_WORKER_FAULT = 2,    /* FAULT: payload.code, an errno or a named fault */
+    EVENT_WORKER_FAULT = 2,    /* FAULT: payload.code, an errno or an enum worker_fault */
     EVENT_PORT_ERROR = 3,      /* LINK: payload.port, payload.code = errno of the socket */
     EVENT_NEIGHBOUR_MISS = 4,  /* NEIGHBOUR: payload.port, family, address */
     EVENT_LOST = 5,            /* INFO: payload.count events were dropped, queue full */
+};
+
+/* payload.code of EVENT_WORKER_FAULT, beyond every errno. */
+enum worker_fault {
+    WORKER_FAULT_MESSAGE = 10001,  /* what the supervisor said could not be done; the log has it */
+    WORKER_FAULT_INJECTED = 10002, /* asked for under `--teach`: it follows at once */
 };
 
 struct event_payload {

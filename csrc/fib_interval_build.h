@@ -52,7 +52,8 @@ struct interval_place {
 
 struct interval_painted {
     uint32_t n;
-    uint32_t top; /* all values or'ed: how wide a line must be */
+    uint32_t top;  /* all values or'ed: how wide a line must be */
+    uint32_t deep; /* an escape is in it, or a prefix that ends below 32 bits */
     uint64_t end[INTERVAL_PAINTED + 1];
     uint16_t value[INTERVAL_PAINTED + 1];
 };
@@ -83,6 +84,21 @@ static inline struct interval_place interval_child(const struct interval_place *
  * in each escape what is around it. */
 uint32_t interval_paint(const struct interval_set *set, const struct interval_place *place,
                         struct interval_painted *painted);
+/* One route of a set: where it stands, or stood, and its group; 0 when it is gone. */
+struct interval_stroke {
+    uint64_t key;
+    uint32_t length, at, group;
+};
+/* The same after one route changed, from the intervals as they were; no escapes, nothing deep. */
+uint32_t interval_repaint(const struct interval_set *set, const struct interval_place *place,
+                          const struct interval_stroke *stroke,
+                          const struct interval_painted *before, struct interval_painted *painted);
+
+/* fib_interval_lines.c: how many lines these make; 0 when they are too many for one chunk. */
+uint32_t interval_lines(const struct interval_painted *painted);
+/* The intervals of a chunk of narrow or wide lines; `top` and `deep` are not looked for. */
+void interval_read_lines(const struct fib_writer *writer, uint32_t word,
+                         const struct interval_place *place, struct interval_painted *painted);
 /* The chunk that was painted, as a word. 0: arena full. */
 uint32_t interval_chunk(struct interval_job *job, const struct interval_set *set,
                         const struct interval_place *place,
@@ -98,7 +114,9 @@ uint32_t interval_put_directory(struct interval_job *job, const uint32_t *slot,
 /* Group of the longest own prefix that covers `byte`, else `inherited`. */
 uint32_t interval_covering(const struct interval_directory *directory, uint32_t byte,
                            uint32_t inherited);
-void interval_paint_own(const uint32_t *own, uint32_t count, uint32_t inherited, uint16_t *slot);
+/* What slots [from, to) inherit from the own prefixes, else from above. */
+void interval_paint_own(const uint32_t *own, uint32_t count, uint32_t inherited, uint32_t from,
+                        uint32_t to, uint16_t *slot);
 /* 1 when `slot` and `count` own prefixes are better one chunk; then interval_collapse makes it. */
 int interval_collapsible(const struct fib_writer *writer, const uint32_t *slot, uint32_t count);
 int interval_collapse(struct interval_job *job, const struct interval_place *place,

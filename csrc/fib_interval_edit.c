@@ -96,8 +96,34 @@ static int merge_escapes(struct interval_job *job, const struct interval_entry *
     return 0;
 }
 
+/* Whether only what the edit covers has to be painted. */
+static int one_stroke(const struct interval_rows *rows, uint32_t old,
+                      const struct interval_place *place, const struct interval_edit *edit)
+{
+    return interval_kind(old) >= INTERVAL_NARROW_LINE && interval_kind(old) < INTERVAL_DEEP_LINE &&
+           rows->escapes == 0 && place->depth < 64 && rows->routes <= INTERVAL_ENTRIES - 1 &&
+           length_of(edit, place->half) <= place->depth + 32 && length_of(edit, place->half) <= 64;
+}
+
+static int repaint_chunk(struct interval_job *job, const struct interval_place *place,
+                         uint32_t old, const struct interval_edit *edit,
+                         const struct interval_set *set, uint32_t *word)
+{
+    struct interval_painted before, painted;
+    struct interval_stroke stroke = {.key = edit->half[place->half],
+                                     .length = length_of(edit, place->half),
+                                     .group = edit->group};
+    stroke.at = not_before(set->routes, 0, set->n_routes, stroke.key, stroke.length);
+    interval_read_lines(job->writer, old, place, &before);
+    if (interval_repaint(set, place, &stroke, &before, &painted) == 0)
+        return interval_build(job, set, place, word);
+    *word = interval_chunk(job, set, place, &painted);
+    return *word == 0 ? -ENOSPC : 0;
+}
+
 static int rebuild_chunk(struct interval_job *job, const struct interval_place *place,
-                         uint32_t old, struct interval_edit *edits, uint32_t n, uint32_t *word)
+                         uint32_t old, uint32_t inherited, struct interval_edit *edits,
+                         uint32_t n, uint32_t *word)
 {
     struct interval_entry routes[INTERVAL_MERGED], escapes[INTERVAL_MERGED];
     struct interval_set set = {routes, escapes, 0, 0};
@@ -112,6 +138,9 @@ static int rebuild_chunk(struct interval_job *job, const struct interval_place *
         return -ENOSPC;
     if (rows != &nothing && interval_replace(job, interval_block(old), rows->blocks) != 0)
         return -ENOSPC;
+    if (n == 1 && inherited == place->inherited && set.n_routes > 0 &&
+        one_stroke(rows, old, place, edits))
+        return repaint_chunk(job, place, old, edits, &set, word);
     return interval_build(job, &set, place, word);
 }
 
@@ -141,9 +170,31 @@ static uint32_t merge_own(const struct interval_directory *old, const struct int
     return made + old->count - at;
 }
 
+/* What slots inherit, as far as that may differ now: all of them when the directory itself does,
+ * otherwise those below the edits that end here. */
 struct covered {
+    uint32_t from, to;
     uint16_t before[INTERVAL_SLOTS], after[INTERVAL_SLOTS];
 };
+
+static void cover(const struct interval_place *place, uint32_t inherited,
+                  const struct interval_edit *edits, uint32_t n, struct covered *covered)
+{
+    covered->from = covered->to = 0;
+    if (inherited != place->inherited)
+        covered->to = INTERVAL_SLOTS;
+    for (uint32_t i = 0; i < n && covered->to < INTERVAL_SLOTS; i++) {
+        uint32_t length = length_of(&edits[i], place->half);
+        uint32_t byte = interval_byte(edits[i].half[place->half], place->depth);
+        uint32_t end = byte + 1;
+        if (length <= place->depth + 8)
+            end = byte + (1u << (place->depth + 8 - length));
+        if (covered->from == covered->to)
+            covered->from = byte;
+        if (covered->to < end)
+            covered->to = end;
+    }
+}
 
 /* The first slot from `s` on that inherits another answer than before, or `edited`. */
 static uint32_t next_slot(const struct covered *covered, uint32_t s, uint32_t edited)
@@ -165,13 +216,13 @@ static int rebuild_slots(struct interval_job *job, const struct interval_place *
     uint32_t at = 0, next;
     for (uint32_t s = 0; s < INTERVAL_SLOTS; s++)
         slot[s] = load_relaxed32(&old[s]);
-    for (uint32_t s = 0; s < INTERVAL_SLOTS; s++) {
+    for (uint32_t s = covered->from; s < covered->to; s++) {
         while (at < n && length_of(&edits[at], place->half) <= place->depth + 8)
             at++; /* its own: in the list already */
-        next = at == n ? INTERVAL_SLOTS
+        next = at == n ? covered->to
                        : interval_byte(edits[at].half[place->half], place->depth);
         s = next_slot(covered, s, next);
-        if (s == INTERVAL_SLOTS)
+        if (s == covered->to)
             break;
         uint32_t end = at;
         while (end < n && length_of(&edits[end], place->half) > place->depth + 8 &&
@@ -196,8 +247,10 @@ static int rebuild_directory(struct interval_job *job, const struct interval_pla
     uint32_t slot[INTERVAL_SLOTS], own[INTERVAL_OWN_MAX], count;
     struct covered covered;
     count = merge_own(directory, place, edits, n, own);
-    interval_paint_own(directory->own, directory->count, inherited, covered.before);
-    interval_paint_own(own, count, place->inherited, covered.after);
+    cover(place, inherited, edits, n, &covered);
+    interval_paint_own(directory->own, directory->count, inherited, covered.from, covered.to,
+                       covered.before);
+    interval_paint_own(own, count, place->inherited, covered.from, covered.to, covered.after);
     if (rebuild_slots(job, place, directory->slot, &covered, edits, n, slot) != 0 ||
         interval_replace(job, interval_block(old),
                          interval_directory_blocks(directory->count)) != 0)
@@ -213,5 +266,5 @@ int interval_rebuild(struct interval_job *job, const struct interval_place *plac
 {
     if (interval_kind(old) == INTERVAL_DIRECTORY)
         return rebuild_directory(job, place, old, inherited, edits, n, word);
-    return rebuild_chunk(job, place, old, edits, n, word);
+    return rebuild_chunk(job, place, old, inherited, edits, n, word);
 }

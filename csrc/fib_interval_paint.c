@@ -1,12 +1,13 @@
-/* Painting: a sorted set of nested prefixes becomes intervals, and those become lines.
+/* Painting: a sorted set of nested prefixes becomes intervals.
  *
  *     /32  |------------------- 3 -------------------|       stack of what is open, widest first;
  *     /40       |---- 5 ----|                                an interval ends where a prefix
  *     /48         |7|                                        begins or ends
  *          |-3--|5|7|---5---|----------- 3 ----------|       neighbours alike are one
  *
- * A chunk is laid out in private memory and copied out as whole words, since a stale reader may
- * still be looking at the block it gets. Control alone.
+ * One prefix of a chunk that changes covers a few intervals of many: the others are taken from
+ * the lines as they are (fib_interval_lines.c), and only the ones it covers are painted again.
+ * Control alone.
  */
 #include "fib_interval_build.h"
 
@@ -23,14 +24,19 @@ struct brush {
     uint16_t value[OPEN];
 };
 
-static void end_interval(struct brush *brush, uint64_t end, uint16_t value)
+/* Neighbours alike are one. */
+static void add(struct interval_painted *out, uint64_t end, uint16_t value)
 {
-    struct interval_painted *out = brush->out;
     if (out->n == 0 || out->value[out->n - 1] != value) {
         out->value[out->n++] = value;
         out->top |= value;
     }
     out->end[out->n - 1] = end;
+}
+
+static void end_interval(struct brush *brush, uint64_t end, uint16_t value)
+{
+    add(brush->out, end, value);
     brush->at = end + 1;
     brush->done = end == UINT64_MAX;
 }
@@ -39,6 +45,15 @@ static void close_one(struct brush *brush)
 {
     if (!brush->done && brush->at <= brush->last[brush->top])
         end_interval(brush, brush->last[brush->top], brush->value[brush->top]);
+}
+
+static void close_all(struct brush *brush)
+{
+    for (;; brush->top--) {
+        close_one(brush);
+        if (brush->top == 0)
+            return;
+    }
 }
 
 static void open_one(struct brush *brush, uint64_t first, uint64_t last, uint16_t value)
@@ -54,48 +69,13 @@ static void open_one(struct brush *brush, uint64_t first, uint64_t last, uint16_
     brush->value[brush->top] = value;
 }
 
-static uint32_t lines_of(uint32_t n, uint32_t room, uint32_t most)
-{
-    uint32_t lines = (n + room - 1) / room;
-    return lines > most ? 0 : lines;
-}
-
-static int is_deep(const struct interval_set *set, const struct interval_place *place)
-{
-    if (set->n_escapes > 0)
-        return 1;
-    for (uint32_t i = 0; i < set->n_routes; i++)
-        if (set->routes[i].length > place->depth + 32)
-            return 1;
-    return 0;
-}
-
-static uint32_t kind_of(const struct interval_set *set, const struct interval_place *place,
-                        const struct interval_painted *painted)
-{
-    if (is_deep(set, place))
-        return INTERVAL_DEEP_LINE;
-    return painted->top < 256 ? INTERVAL_NARROW_LINE : INTERVAL_WIDE_LINE;
-}
-
-static uint32_t lines_for(uint32_t kind, uint32_t n)
-{
-    switch (kind) {
-    case INTERVAL_NARROW_LINE:
-        return lines_of(n, INTERVAL_NARROW, INTERVAL_SEPARATORS + 1);
-    case INTERVAL_WIDE_LINE:
-        return lines_of(n, INTERVAL_WIDE, INTERVAL_SEPARATORS + 1);
-    default:
-        return lines_of(n, INTERVAL_DEEP, INTERVAL_SEPARATORS_DEEP + 1);
-    }
-}
-
 uint32_t interval_paint(const struct interval_set *set, const struct interval_place *place,
                         struct interval_painted *painted)
 {
     struct brush brush = {.out = painted, .at = place->first};
     uint32_t i = 0, j = 0;
     painted->n = painted->top = 0;
+    painted->deep = set->n_escapes > 0;
     if (set->n_routes + set->n_escapes > INTERVAL_ENTRIES)
         return 0;
     brush.last[0] = place->first | interval_open(place->depth);
@@ -109,128 +89,74 @@ uint32_t interval_paint(const struct interval_set *set, const struct interval_pl
         } else {
             open_one(&brush, route->key, route->key | interval_open(route->length),
                      (uint16_t)route->value);
+            painted->deep |= route->length > place->depth + 32;
             i++;
         }
     }
-    for (;; brush.top--) {
-        close_one(&brush);
-        if (brush.top == 0)
-            break;
-    }
-    return lines_for(kind_of(set, place, painted), painted->n) == 0 ? 0 : painted->n;
+    close_all(&brush);
+    return interval_lines(painted) == 0 ? 0 : painted->n;
 }
 
-struct lines {
-    uint32_t kind; /* of one line; | 1 when separators come first */
-    uint32_t n, blocks; /* lines, and lines with separators */
-    uint32_t rows;      /* block of the header */
-};
-
-static void fill_narrow(const struct interval_painted *painted, uint32_t depth, uint32_t from,
-                        struct interval_narrow *line)
+/* The answer around route `at` of the set: prefixes nest, so the nearest before it that reaches
+ * its end is the longest that covers it. */
+static uint32_t around(const struct interval_set *set, const struct interval_place *place,
+                       uint32_t at, uint64_t last)
 {
-    for (uint32_t k = 0; k < INTERVAL_NARROW; k++) {
-        uint32_t i = from + k < painted->n ? from + k : painted->n - 1;
-        line->end[k] = from + k < painted->n
-                           ? (uint32_t)(interval_below(painted->end[i], depth) >> 32)
-                           : UINT32_MAX;
-        line->group[k] = (uint8_t)painted->value[i];
-    }
+    while (at-- > 0)
+        if ((set->routes[at].key | interval_open(set->routes[at].length)) >= last)
+            return set->routes[at].value;
+    return place->inherited;
 }
 
-static void fill_wide(const struct interval_painted *painted, uint32_t depth, uint32_t from,
-                      struct interval_wide *line)
+static uint32_t first_to_reach(const struct interval_painted *painted, uint32_t from, uint64_t key)
 {
-    for (uint32_t k = 0; k < INTERVAL_WIDE; k++) {
-        uint32_t i = from + k < painted->n ? from + k : painted->n - 1;
-        line->end[k] = from + k < painted->n
-                           ? (uint32_t)(interval_below(painted->end[i], depth) >> 32)
-                           : UINT32_MAX;
-        line->group[k] = painted->value[i];
-    }
-}
-
-static void fill_deep(const struct interval_painted *painted, uint32_t depth, uint32_t from,
-                      struct interval_deep *line)
-{
-    for (uint32_t k = 0; k < INTERVAL_DEEP; k++) {
-        uint32_t i = from + k < painted->n ? from + k : painted->n - 1;
-        line->end[k] =
-            from + k < painted->n ? interval_below(painted->end[i], depth) : UINT64_MAX;
-        line->group[k] = painted->value[i];
-    }
-}
-
-static void fill_separators(const struct interval_painted *painted, uint32_t depth,
-                            const struct lines *lines, void *line)
-{
-    uint32_t *narrow = line;
-    uint64_t *deep = line;
-    uint32_t room = lines->kind == INTERVAL_NARROW_LINE ? INTERVAL_NARROW
-                    : lines->kind == INTERVAL_WIDE_LINE ? INTERVAL_WIDE
-                                                        : INTERVAL_DEEP;
-    memset(line, 0xff, FIB_BLOCK);
-    for (uint32_t k = 0; k + 1 < lines->n; k++) {
-        uint64_t end = interval_below(painted->end[(k + 1) * room - 1], depth);
-        if (lines->kind == INTERVAL_DEEP_LINE)
-            deep[k] = end;
+    uint32_t end = painted->n - 1;
+    while (from < end) {
+        uint32_t middle = (from + end) / 2;
+        if (painted->end[middle] < key)
+            from = middle + 1;
         else
-            narrow[k] = (uint32_t)(end >> 32);
+            end = middle;
     }
+    return from;
 }
 
-static void fill_lines(const struct interval_painted *painted, uint32_t depth,
-                       const struct lines *lines, uint8_t *out)
+uint32_t interval_repaint(const struct interval_set *set, const struct interval_place *place,
+                          const struct interval_stroke *stroke,
+                          const struct interval_painted *before, struct interval_painted *painted)
 {
-    if (lines->n > 1) {
-        fill_separators(painted, depth, lines, out);
-        out += FIB_BLOCK;
+    uint64_t first = stroke->key, last = first | interval_open(stroke->length);
+    uint32_t a = first_to_reach(before, 0, first), b = first_to_reach(before, a, last);
+    uint32_t i = stroke->at + (stroke->group != 0);
+    struct brush brush = {.out = painted, .at = first};
+    brush.last[0] = last;
+    brush.value[0] = (uint16_t)(stroke->group != 0 ? stroke->group
+                                                   : around(set, place, stroke->at, last));
+    painted->n = a;
+    painted->deep = 0;
+    memcpy(painted->end, before->end, a * sizeof before->end[0]);
+    memcpy(painted->value, before->value, a * sizeof before->value[0]);
+    if ((a == 0 ? place->first : before->end[a - 1] + 1) < first)
+        add(painted, first - 1, before->value[a]);
+    for (; i < set->n_routes && set->routes[i].key <= last; i++)
+        open_one(&brush, set->routes[i].key,
+                 set->routes[i].key | interval_open(set->routes[i].length),
+                 (uint16_t)set->routes[i].value);
+    close_all(&brush);
+    b += before->end[b] == last;
+    if (b < before->n) {
+        add(painted, before->end[b], before->value[b]);
+        b++;
     }
-    for (uint32_t k = 0; k < lines->n; k++) {
-        void *line = out + k * FIB_BLOCK;
-        if (lines->kind == INTERVAL_NARROW_LINE)
-            fill_narrow(painted, depth, k * INTERVAL_NARROW, line);
-        else if (lines->kind == INTERVAL_WIDE_LINE)
-            fill_wide(painted, depth, k * INTERVAL_WIDE, line);
-        else
-            fill_deep(painted, depth, k * INTERVAL_DEEP, line);
-        ((struct interval_narrow *)line)->rows = lines->rows; /* the same place in all three */
-    }
-}
-RC_STATIC_ASSERT(offsetof(struct interval_narrow, rows) == offsetof(struct interval_wide, rows) &&
-                     offsetof(struct interval_narrow, rows) == offsetof(struct interval_deep, rows),
-                 "whoever looks for the rows need not know the kind");
-
-/* Few sizes, so that a freed chunk fits the next one. */
-static uint32_t round_up(uint32_t blocks)
-{
-    uint32_t step = blocks <= 8 ? 1 : blocks <= 16 ? 2 : 4;
-    return (blocks + step - 1) / step * step;
-}
-
-uint32_t interval_chunk(struct interval_job *job, const struct interval_set *set,
-                        const struct interval_place *place,
-                        const struct interval_painted *painted)
-{
-    uint64_t memory[INTERVAL_PIECE * FIB_BLOCK / sizeof(uint64_t)];
-    uint32_t kind = kind_of(set, place, painted), n = lines_for(kind, painted->n);
-    uint32_t entries = set->n_routes + set->n_escapes, before = n > 1 ? n + 1 : 1;
-    const struct lines lines = {.kind = kind, .n = n, .blocks = before, .rows = before};
-    uint64_t bytes = (uint64_t)before * FIB_BLOCK + offsetof(struct interval_rows, entry) +
-                     entries * sizeof(struct interval_entry);
-    uint32_t blocks = round_up(blocks_of(bytes));
-    uint32_t block = interval_take(job, blocks);
-    if (block == 0)
+    uint32_t rest = before->n - b;
+    if (painted->n + rest > INTERVAL_PAINTED)
         return 0;
-    fill_lines(painted, place->depth, &lines, (uint8_t *)memory);
-    struct interval_rows *rows = (void *)((uint8_t *)memory + before * FIB_BLOCK);
-    rows->routes = set->n_routes;
-    rows->escapes = set->n_escapes;
-    rows->blocks = blocks;
-    rows->unused = 0;
-    memcpy(rows->entry, set->escapes, set->n_escapes * sizeof rows->entry[0]);
-    memcpy(rows->entry + set->n_escapes, set->routes, set->n_routes * sizeof rows->entry[0]);
-    fib_fill(fib_block(job->writer, block), memory, bytes);
-    RC_FAULT("node-built");
-    return interval_word(block, n > 1 ? kind | 1 : kind);
+    memcpy(painted->end + painted->n, before->end + b, rest * sizeof before->end[0]);
+    memcpy(painted->value + painted->n, before->value + b, rest * sizeof before->value[0]);
+    painted->n += rest;
+    painted->top = 0;
+    for (uint32_t k = 0; k < painted->n; k++)
+        painted->top |= painted->value[k];
+    return interval_lines(painted) == 0 ? 0 : painted->n;
 }
+

@@ -43,22 +43,38 @@ int interval_replace(struct interval_job *job, uint32_t block, uint32_t blocks)
     return remember(&job->replaced, block, blocks);
 }
 
-void interval_paint_own(const uint32_t *own, uint32_t count, uint32_t inherited, uint16_t *slot)
+void interval_paint_own(const uint32_t *own, uint32_t count, uint32_t inherited, uint32_t from,
+                        uint32_t to, uint16_t *slot)
 {
-    for (uint32_t s = 0; s < INTERVAL_SLOTS; s++)
+    for (uint32_t s = from; s < to; s++)
         slot[s] = (uint16_t)inherited;
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count && interval_own_byte(own[i]) < to; i++) {
         uint32_t first = interval_own_byte(own[i]);
         uint32_t end = first + (1u << (8 - interval_own_bits(own[i])));
-        for (uint32_t s = first; s < end; s++)
+        for (uint32_t s = first > from ? first : from; s < end && s < to; s++)
             slot[s] = (uint16_t)interval_own_group(own[i]);
     }
+}
+
+/* How many own prefixes begin at `byte` or before. */
+static uint32_t up_to(const struct interval_directory *directory, uint32_t byte)
+{
+    uint32_t from = 0, end = directory->count;
+    while (from < end) {
+        uint32_t middle = (from + end) / 2;
+        if (interval_own_byte(directory->own[middle]) <= byte)
+            from = middle + 1;
+        else
+            end = middle;
+    }
+    return from;
 }
 
 uint32_t interval_covering(const struct interval_directory *directory, uint32_t byte,
                            uint32_t inherited)
 {
-    for (uint32_t i = directory->count; i > 0; i--) { /* the longest that covers sorts last */
+    /* The longest that covers sorts last. */
+    for (uint32_t i = up_to(directory, byte); i > 0; i--) {
         uint32_t own = directory->own[i - 1], shift = 8 - interval_own_bits(own);
         if (byte >> shift == interval_own_byte(own) >> shift)
             return interval_own_group(own);
@@ -96,7 +112,7 @@ static int build_directory(struct interval_job *job, const struct interval_set *
     uint32_t slot[INTERVAL_SLOTS], own[INTERVAL_OWN_MAX], count = 0, i = 0, j = 0;
     uint16_t covered[INTERVAL_SLOTS];
     uint32_t depth = place->depth;
-    interval_paint_own(own, 0, place->inherited, covered);
+    interval_paint_own(own, 0, place->inherited, 0, INTERVAL_SLOTS, covered);
     for (uint32_t s = 0; s < INTERVAL_SLOTS; s++) {
         /* In sorted order what covers a slot comes before what is below it. */
         for (; i < set->n_routes && set->routes[i].length <= depth + 8 &&

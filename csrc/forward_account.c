@@ -35,8 +35,10 @@ bool forward_settles(struct forwarder *f, const struct work *work)
 
 void forward_drop(struct forwarder *f, const struct work *work, uint32_t reason)
 {
-    if (!forward_settles(f, work))
+    if (!forward_settles(f, work)) {
+        f->stats.now.icmp_lost++;
         return;
+    }
     f->stats.now.drops[reason]++;
     show_example(f, reason, work);
 }
@@ -45,6 +47,8 @@ void forward_deliver(struct forwarder *f, const struct work *work)
 {
     if (forward_settles(f, work))
         f->stats.now.delivered++;
+    else
+        f->stats.now.icmp_lost++;
 }
 
 bool forward_ours(const struct forwarder *f, const struct work *work)

@@ -45,6 +45,7 @@ static void hold(struct forwarder *f, const struct work *work, const struct fib_
     f->stats.now.held += originated == 0;
     f->stats.now.held -= outcome.evicted;
     f->stats.now.drops[DROP_NEIGHBOUR_QUEUE_FULL] += outcome.evicted;
+    f->stats.now.icmp_lost += outcome.evicted_own;
     if (outcome.ask)
         ask_control(f, &key);
     store_relaxed32(&f->stats.object->life.waiting, 1);

@@ -105,8 +105,12 @@ void forward_errors(struct forwarder *f)
     transmit_begin(&f->transmit);
     for (uint32_t i = 0; i < f->errors; i++) {
         const struct own_error *error = &f->error[i];
-        if (!error->to_ingress || f->fd[error->ingress] < 0)
+        if (!error->to_ingress)
             continue;
+        if (f->fd[error->ingress] < 0) {
+            f->stats.now.icmp_lost++;
+            continue;
+        }
         struct fib_answer answer = {
             .kind = FIB_KIND_FORWARD, .state = ADJACENCY_RESOLVED, .port = error->ingress};
         memcpy(answer.source_mac, error->source_mac, sizeof answer.source_mac);

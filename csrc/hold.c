@@ -110,7 +110,10 @@ int hold_remove(struct hold_queue *hold, uint32_t index)
 
 static void evict(struct hold_queue *hold, uint32_t index, struct hold_outcome *outcome)
 {
-    outcome->evicted += hold->entry[index].originated == 0;
+    if (hold->entry[index].originated != 0)
+        outcome->evicted_own++;
+    else
+        outcome->evicted++;
     hold_remove(hold, index);
 }
 

@@ -72,7 +72,8 @@ struct hold_queue {
 };
 
 struct hold_outcome {
-    uint32_t evicted;        /* older packets given up; those we originated are not counted */
+    uint32_t evicted;        /* older packets given up */
+    uint32_t evicted_own;    /* and older packets that we originated */
     uint32_t ask;            /* 1: tell control, as hold_ask() */
 };
 

@@ -64,17 +64,18 @@ static int fallocate_whole(int fd, uint64_t from, uint64_t bytes)
     return -error;
 }
 
-int segment_back(int fd, void *base, uint64_t bytes)
+int segment_back(int fd, void *base, uint64_t bytes, uint64_t huge, uint32_t *units)
 {
-    uint64_t units = bytes < SEGMENT_HUGE_MOST ? bytes / SEGMENT_UNIT
-                                               : (uint64_t)SEGMENT_HUGE_MOST / SEGMENT_UNIT;
+    uint64_t wanted = (bytes < huge ? bytes : huge) / SEGMENT_UNIT;
+    *units = 0;
     /* A hole is not collapsed, a page with neighbours missing is: one a unit, nothing to copy. */
-    for (uint64_t i = 0; i < units; i++) {
+    for (uint64_t i = 0; i < wanted; i++) {
         int error = fallocate_whole(fd, i * SEGMENT_UNIT, PAGE);
         if (error != 0)
             return error;
         if (madvise((uint8_t *)base + i * SEGMENT_UNIT, SEGMENT_UNIT, MADV_COLLAPSE) != 0)
             break; /* refused, or no huge page is free: the next would fare alike */
+        ++*units;
     }
     return fallocate_whole(fd, 0, bytes);
 }

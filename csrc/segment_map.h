@@ -15,8 +15,9 @@
 
 enum {
     SEGMENT_UNIT = 2 << 20,       /* a huge page of x86-64 and arm64 with 4 KiB pages */
-    SEGMENT_HUGE_MOST = 64 << 20, /* of the front; a full table ends long before, and 0.4 ms a
-                                     unit are spent at the router's start */
+    SEGMENT_HUGE_MOST = 64 << 20, /* worth having: a full table ends long before. 64 MiB take
+                                     9 ms in all, small pages 9, too; 200 ms when the kernel has
+                                     to move others together first */
 };
 
 /* Maps `bytes` of the object, shared; NULL and -errno in *error. */
@@ -24,8 +25,8 @@ void *segment_map(int fd, uint64_t bytes, int writable, int32_t *error);
 /* `base` as segment_map() returned it, or NULL. */
 void segment_unmap(void *base, uint64_t bytes);
 /* Puts memory behind all `bytes` of a new object mapped at `base` (so that nobody meets SIGBUS
- * later): huge pages for the whole units of the front, as far as the kernel gives them, small
- * ones for the rest. 0, or -errno when there is too little. */
-int segment_back(int fd, void *base, uint64_t bytes);
+ * later): huge pages for the units that `huge` bytes of the front fill, as far as the kernel gives
+ * them, small ones for the rest. *units receives how many it gave. 0, or -errno: too little. */
+int segment_back(int fd, void *base, uint64_t bytes, uint64_t huge, uint32_t *units);
 
 #endif

@@ -121,7 +121,8 @@ struct stats_block {
     uint64_t icmp_limited; /* errors not sent: token bucket empty */
     uint64_t batches;
     uint64_t gso;        /* of rx: super-frames */
-    uint64_t unused[6];
+    uint64_t icmp_lost;  /* errors not sent for want of an own address or of a way back */
+    uint64_t unused[5];
     uint64_t drops[DROP_REASONS];
     uint64_t batch_size[8]; /* batches of 1, 2-3, 4-7, ... 128+ packets */
     struct port_counters port[FIB_MAX_PORTS];

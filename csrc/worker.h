@@ -70,14 +70,18 @@ void worker_set_channel(struct worker *worker, int fd);
 uint32_t worker_run(struct worker *worker, uint64_t deadline_ns);
 /* 1: take no more frames (they wait in the rings) until 0. Held packets stay held. */
 void worker_quiesce(struct worker *worker, int on);
+/* 1 when nothing is left to do: no frame in a ring and none since quiet_ns, no packet held. What
+ * a worker that was steered away waits for before it may end. */
+int worker_drained(const struct worker *worker, uint64_t quiet_ns);
 /* An orderly end: held packets are given up, the state says so. worker_free() follows. */
 void worker_stop(struct worker *worker);
 
 uint64_t worker_generation(const struct worker *worker);
 /* Sends one event of a kind Python decides on (ready, fault); urgency as in event_layout.h. */
 int worker_report(struct worker *worker, uint32_t type, uint32_t urgency, int32_t code);
-/* Test faults under `--teach`: 1 writes to the FIB mapping (SIGSEGV), 2 aborts. Returns only for
- * an unknown kind (-EINVAL) or when there is no FIB to write to (-ENODEV). */
+/* Test faults under `--teach`: 1 writes to the FIB mapping (SIGSEGV), 2 aborts, 3 writes where
+ * nothing is mapped (SIGSEGV), 4 hangs: no packet, no message, until killed. Returns only for an
+ * unknown kind (-EINVAL) or when there is no FIB to write to (-ENODEV). */
 int worker_fault(struct worker *worker, uint32_t kind);
 
 #endif

@@ -160,6 +160,12 @@ static bool any_ready(const struct worker *w)
     return false;
 }
 
+int worker_drained(const struct worker *w, uint64_t quiet_ns)
+{
+    return !any_ready(w) && w->f.hold.count == 0 &&
+           monotonic_ns() - w->last_frames_ns >= quiet_ns;
+}
+
 /* Waits for frames awake while they come faster than sleeping would pay. True: there are some.
  * Between two looks the core is offered to whoever wants it (0.3 us when nobody does): the sender
  * that fills the ring or the receiver that empties ours often is on the same core. One TCP flow

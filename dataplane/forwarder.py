@@ -15,7 +15,7 @@ from ribcage.shared.plan import Plan
 
 SPIN_SECONDS = 100e-6  # above it a wake-up (about 50 us) costs less than the burnt core
 NS = 1_000_000_000
-FAULTS = {"fib-write": 1, "abort": 2}
+FAULTS = {"fib-write": 1, "abort": 2, "segv": 3, "hang": 4}  # and exit0 to exit255
 KINDS = {"port": lib.PORT_KIND_NETWORK, "host": lib.PORT_KIND_HOST}
 
 
@@ -104,6 +104,10 @@ class Forwarder:
     def quiesce(self, on: bool) -> None:
         lib.worker_quiesce(self._worker, on)
 
+    def drained(self, quiet: float) -> bool:
+        """No frame in a ring, none for `quiet` seconds, and no packet held."""
+        return bool(lib.worker_drained(self._worker, int(quiet * NS)))
+
     def stop(self) -> None:
         lib.worker_stop(self._worker)
 
@@ -115,13 +119,19 @@ class Forwarder:
         lib.worker_report(self._worker, lib.EVENT_WORKER_READY, lib.URGENCY_STATE, 0)
 
     def report_fault(self, code: int) -> None:
+        """Tells control, before anything of lesser urgency: an errno or an enum worker_fault."""
         lib.worker_report(self._worker, lib.EVENT_WORKER_FAULT, lib.URGENCY_FAULT, code)
 
     def fault(self, kind: str) -> None:
-        """Dies as asked, for tests and teaching; comes back only when it does not know how."""
-        if kind.startswith("exit") and kind[4:].isdigit():
-            os._exit(int(kind[4:]) & 0xFF)
-        lib.worker_fault(self._worker, FAULTS.get(kind, 0))
+        """Dies or hangs as asked, for tests and teaching. RibcageError when it cannot."""
+        status = kind.removeprefix("exit")
+        leaves = status != kind and status.isdigit()
+        if not leaves and kind not in FAULTS:
+            raise RibcageError("E_FAULT", f"no fault {kind!r:.40}, there are {list(FAULTS)}")
+        self.report_fault(lib.WORKER_FAULT_INJECTED)
+        if leaves:
+            os._exit(int(status) & 0xFF)
+        raise _failed(f"fault {kind}", lib.worker_fault(self._worker, FAULTS[kind]))
 
 
 def _failed(what: str, error: int) -> RibcageError:

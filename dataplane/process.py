@@ -8,6 +8,7 @@ ignored; only a failure in the constructor, before `ready`, raises.
 
 import contextlib
 import os
+import time
 from collections.abc import Callable
 
 import sysv_ipc
@@ -22,6 +23,9 @@ from ribcage.shared.names import Names
 from ribcage.shared.plan import Plan
 
 VERSION = "0.1.0"
+DRAIN_SECONDS = 4.0  # at most: longer than a packet is held for a neighbour by default
+DRAIN_QUIET = 0.02  # frames of a sender that chose our ring before it was steered away
+DRAIN_LOOK = 0.01
 
 
 class Worker:
@@ -39,12 +43,14 @@ class Worker:
         self.stopping = False
         self.ready = False
         self._reconnector: Reconnector | None = None
+        self._draining: tuple[object, float] | None = None  # id of the request, when it ends
         self._handlers: dict[str, Callable[[Message], None]] = {
             "fib": self._fib,
             "port-add": self._port_add,
             "port-del": self._port_del,
             "quiesce": lambda message: self._quiesce(message, True),
             "resume": lambda message: self._quiesce(message, False),
+            "drain": self._drain,
             "log-level": lambda message: lines.set_level(str(message.body.get("level"))),
             "stop": lambda message: self._stop("channel"),
             "fault": self._fault,
@@ -91,17 +97,25 @@ class Worker:
     def loop(self) -> None:
         """Until an orderly stop."""
         while not self.stopping:
-            deadline = self._reconnector.deadline() if self._reconnector else None
-            wake = self.forwarder.run(deadline)
+            wake = self.forwarder.run(self._deadline())
             if wake.signal:
                 self._stop("SIGTERM")
             if wake.channel:
                 self._serve()
             if self._reconnector is not None:
                 self._look_for_supervisor()
+            if self._draining is not None:
+                self._look_whether_drained()
         self.forwarder.stop()
         log("info", "worker.stop", index=self.index)
         self.forwarder.close()
+
+    def _deadline(self) -> float | None:
+        """When the loop has to come back by itself."""
+        deadlines = [] if self._reconnector is None else [self._reconnector.deadline()]
+        if self._draining is not None:
+            deadlines.append(time.monotonic() + DRAIN_LOOK)
+        return min(deadlines, default=None)
 
     # ---- the channel ----
 
@@ -128,6 +142,7 @@ class Worker:
                 handler(message)
         except (RibcageError, KeyError, TypeError, ValueError, OverflowError) as error:
             log("error", "message.failed", type=message.type, error=str(error)[:200])
+            self.forwarder.report_fault(lib.WORKER_FAULT_MESSAGE)
         finally:
             message.close()
 
@@ -231,6 +246,17 @@ class Worker:
     def _quiesce(self, message: Message, on: bool) -> None:
         self.forwarder.quiesce(on)
         self._send({"type": "done", "id": message.body.get("id")})
+
+    def _drain(self, message: Message) -> None:
+        """Senders were steered away: `done` is said once rings and hold queue are empty."""
+        self._draining = (message.body.get("id"), time.monotonic() + DRAIN_SECONDS)
+
+    def _look_whether_drained(self) -> None:
+        assert self._draining is not None
+        number, end = self._draining
+        if self.forwarder.drained(DRAIN_QUIET) or time.monotonic() >= end:
+            self._draining = None
+            self._send({"type": "done", "id": number})
 
     def _fault(self, message: Message) -> None:
         kind = str(message.body.get("kind"))

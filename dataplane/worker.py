@@ -50,9 +50,14 @@ def run_worker(channel_fd: int) -> None:
 
 def _await_attach(channel: Channel, signals: int) -> Message | None:
     """The first message; None when the supervisor is gone or says stop before it."""
+    # poll, not select: the channel has the number it had in the supervisor, where rings of many
+    # ports and workers push it beyond the 1,023 that select can hold.
+    waiting = select.poll()
+    waiting.register(channel.fileno(), select.POLLIN)
+    waiting.register(signals, select.POLLIN)
     end = time.monotonic() + ATTACH_SECONDS
     while (left := end - time.monotonic()) > 0:
-        readable, _, _ = select.select([channel.fileno(), signals], [], [], left)
+        readable = [fd for fd, _ in waiting.poll(left * 1000)]
         if signals in readable:
             return None
         try:

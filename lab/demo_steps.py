@@ -21,12 +21,16 @@ from typing import Any
 from ribcage.lab.namespaces import Lab
 from ribcage.lab.router import Router, wait_for
 from ribcage.lab.tables import Table
-from ribcage.lab.traffic import Stream, probe, transfer
+from ribcage.lab.traffic import Stream, StreamResult, probe, transfer
 
 Outcome = tuple[str, dict[str, Any]]
 Step = Callable[["Demo"], Outcome]
 
 FLOWS = 16  # of a paced stream: enough that each worker gets some
+# Packets a second. The rings have the default 256 slots of 68 KiB (71 MB in all); at this rate
+# one of them has room for half a second of the stream, should a CPU stand still that long, even
+# with every flow on one worker.
+RATE = 500
 AROUND = 0.3  # seconds of the stream before and after what is done under it
 
 
@@ -117,7 +121,8 @@ def tcp(demo: Demo) -> Outcome:
 def both_carrying(demo: Demo) -> Iterator[Stream]:
     """A stream of FLOWS flows, on every worker of the router before the block and after it."""
     before = _received(demo)
-    with Stream(demo.lab.nodes["h1"], demo.lab.nodes["h2"], "10.0.2.2", flows=FLOWS) as stream:
+    ends = (demo.lab.nodes["h1"], demo.lab.nodes["h2"])
+    with Stream(*ends, "10.0.2.2", rate=RATE, flows=FLOWS) as stream:
         wait_for(
             "packets of the stream on every worker",
             lambda: all(now > then for now, then in zip(_received(demo), before, strict=True)),
@@ -125,6 +130,14 @@ def both_carrying(demo: Demo) -> Iterator[Stream]:
         stream.carried(AROUND)
         yield stream
         stream.carried(AROUND)
+
+
+def nothing_lost(demo: Demo, result: StreamResult) -> None:
+    """StepFailed when a packet is missing, with what the router and the machine say of it."""
+    if result.lost:
+        stats = demo.router.call("stats.show")
+        text = f"{result.lost} of {result.sent} packets lost; {result.circumstances}"
+        raise StepFailed(f"{text}; the router counted {stats['totals']}")
 
 
 def _received(demo: Demo) -> list[int]:
@@ -139,7 +152,7 @@ def route_add(demo: Demo) -> Outcome:
     with both_carrying(demo) as stream:
         added = demo.router.call("route.add", dst="203.0.113.0/24", nexthops=[hop], wait="visible")
     result = stream.result
-    check(result.lost == 0, f"{result.lost} of {result.sent} packets lost")
+    nothing_lost(demo, result)
     check(added["workers"]["seen"] == added["workers"]["of"], f"workers: {added['workers']}")
     seen = probe(demo.lab.nodes["h1"], "echo", target, "--count", "2")
     check(not seen["lost"], f"echo {target}: lost {seen['lost']}")
@@ -161,7 +174,7 @@ def kill_control(demo: Demo) -> Outcome:
         demo.router.call("route.add", dst="203.0.113.128/25", nexthops=[hop], wait="published")
         took = time.monotonic() - started
     result = stream.result
-    check(result.lost == 0, f"{result.lost} of {result.sent} packets lost")
+    nothing_lost(demo, result)
     kept = demo.router.call("route.get", dst="203.0.113.1")
     check(kept["prefix"] == "203.0.113.0/24", f"the acknowledged route is gone: {kept}")
     text = f"{result.received}/{result.sent} packets, next update after {took * 1000:.0f} ms"
@@ -186,7 +199,7 @@ def worker_writes(demo: Demo) -> Outcome:
         wait_for("a new worker 1", lambda: _successor(demo, "worker", 1, old))
         processes = demo.router.wait_ready()
     result = stream.result
-    check(result.lost == 0, f"{result.lost} of {result.sent} packets lost")
+    nothing_lost(demo, result)
     worker = next(p for p in processes if p["role"] == "worker" and p["index"] == 1)
     check("SIGSEGV" in str(worker["last_exit"]), f"worker 1 ended otherwise: {worker['last_exit']}")
     gone = before - {p["pid"] for p in processes}
@@ -210,7 +223,7 @@ def kill_supervisor(demo: Demo) -> Outcome:
         demo.router.start()
         took = time.monotonic() - started
     result = stream.result
-    check(result.lost == 0, f"{result.lost} of {result.sent} packets lost")
+    nothing_lost(demo, result)
     after = {p["role"] + str(p.get("index", 0)): p["pid"] for p in demo.router.processes()}
     for role in ("control0", "worker0", "worker1"):
         check(after[role] == before[role], f"{role} was replaced, not adopted")

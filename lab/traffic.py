@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -90,6 +91,7 @@ class StreamResult:
     reordered: int
     longest_gap_ms: float
     flows: dict[int, FlowResult] = field(default_factory=dict)  # by source port
+    circumstances: str = ""  # what the machine did meanwhile, for who asks where packets went
 
     @property
     def lost(self) -> int:
@@ -100,7 +102,8 @@ class StreamResult:
 class Stream:
     """A paced stream of numbered packets for as long as the `with` block runs.
 
-    `rate` is packets a second over all `flows`, which take turns.
+    `rate` is packets a second over all `flows`, which take turns. Packets that are missing at the
+    end are waited for `linger` seconds.
     """
 
     def __init__(
@@ -111,17 +114,21 @@ class Stream:
         rate: float = 2000,
         port: int = 9000,
         flows: int = 1,
+        linger: float = 5.0,
     ) -> None:
         self._nodes = (sender, receiver)
         self._address, self._rate, self._port, self._flows = address, rate, port, flows
+        self._linger = linger
         self._sender: subprocess.Popen[str] | None = None
         self._receiver: subprocess.Popen[str] | None = None
         self._result: StreamResult | None = None
+        self._steal = _steal()
 
     def __enter__(self) -> Self:
         bind = "::" if ":" in self._address else "0.0.0.0"
         port = ("--port", str(self._port))
-        self._receiver = _start(self._nodes[1], "stream", "receive", "--bind", bind, *port)
+        where = ("--bind", bind, *port, "--linger", str(self._linger))
+        self._receiver = _start(self._nodes[1], "stream", "receive", *where)
         _await_ready(self._receiver)
         rate = ("--rate", str(self._rate), "--flows", str(self._flows))
         self._sender = _start(self._nodes[0], "stream", "send", self._address, *port, *rate)
@@ -140,8 +147,9 @@ class Stream:
     ) -> None:
         assert self._sender is not None and self._receiver is not None
         try:
-            sent = json.loads(self._sender.communicate(timeout=10)[0])
-            got = json.loads(self._receiver.communicate(timeout=10)[0])
+            sent = json.loads(self._sender.communicate(timeout=20)[0])
+            told = f"{sent['sent']}\n"
+            got = json.loads(self._receiver.communicate(told, timeout=20)[0])
         finally:
             for process in (self._sender, self._receiver):
                 if process.poll() is None:
@@ -154,6 +162,9 @@ class Stream:
             got["reordered"],
             got["longest_gap_ms"],
             {int(port): _flow(sent, got, port) for port in sent["flows"]},
+            f"sender late by {sent['late_ms']} ms at most, receiver's socket overflowed"
+            f" {got['overflows']} times, {_steal() - self._steal} ticks of CPU stolen, first"
+            f" missing {got['missing_first']}",
         )
 
     @property
@@ -161,6 +172,14 @@ class Stream:
         """The counts, once the block has ended."""
         assert self._result is not None, "the stream is still running"
         return self._result
+
+
+def _steal() -> int:
+    """Ticks of all CPUs that the hypervisor gave to others (proc(5)); 0 where nobody says."""
+    try:
+        return int(Path("/proc/stat").read_text().split("\n")[0].split()[8])
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def _flow(sent: dict[str, Any], got: dict[str, Any], port: str) -> FlowResult:

@@ -58,6 +58,7 @@ class FibPlan:
     max_delay: float = 0.001
     max_batch: int = 256
     aggregate: bool = False
+    huge_pages: str = "try"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,10 @@ faults this process and nobody else. Nothing here promises that the content is c
 """
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, StrEnum
+from pathlib import Path
 from typing import Any
 
 import posix_ipc
@@ -38,6 +40,14 @@ class SegmentState(IntEnum):
     INITIALISING = lib.SEGMENT_INITIALISING
     FOREIGN = lib.SEGMENT_FOREIGN
     READY = lib.SEGMENT_READY
+
+
+class HugePages(StrEnum):
+    """For a new segment's front: none, as many as there are, or all or an error."""
+
+    NEVER = "never"
+    TRY = "try"
+    REQUIRE = "require"
 
 
 @dataclass(slots=True)
@@ -215,11 +225,14 @@ def segment_state(name: str, kind: SegmentKind) -> SegmentState:
     return SegmentState.READY
 
 
-def create_segment(name: str, size: int, mode: int = 0o600) -> Mapped:
+def create_segment(
+    name: str, size: int, mode: int = 0o600, huge: HugePages = HugePages.NEVER
+) -> Mapped:
     """Makes a new segment of `size` zeroed bytes, all of them really there, mapped for writing.
 
     The caller formats it and stores the identity line last. E_EXISTS when the name is taken,
-    E_SHM_FULL when shared memory is short: found now, not by SIGBUS in the packet path.
+    E_SHM_FULL when shared memory is short: found now, not by SIGBUS in the packet path;
+    E_HUGE_PAGES when they are required and the kernel does not give enough.
     """
     try:
         shm = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=mode)
@@ -229,12 +242,17 @@ def create_segment(name: str, size: int, mode: int = 0o600) -> Mapped:
         os.ftruncate(shm.fd, size)
         os.fchmod(shm.fd, mode)
         mapped = _map(shm.fd, size, name, write=True, owns_fd=False)
-        error = lib.segment_back(shm.fd, mapped.address, size)
-        if error != 0:
+        try:
+            _back(mapped, huge)
+        except BaseException:
             mapped.close()
-            raise OSError(-error, os.strerror(-error))
+            raise
         mapped.owns_fd = True
         return mapped
+    except RibcageError:
+        os.close(shm.fd)
+        remove_segment(name)
+        raise
     except OSError as error:
         os.close(shm.fd)
         remove_segment(name)
@@ -246,6 +264,35 @@ def create_segment(name: str, size: int, mode: int = 0o600) -> Mapped:
             hint="lower max-routes, or enlarge /dev/shm (docker: --shm-size)",
             exit_code=Exit.INTERNAL,
         ) from error
+
+
+def _back(mapped: Mapped, huge: HugePages) -> None:
+    most = 0 if huge is HugePages.NEVER else int(lib.SEGMENT_HUGE_MOST)
+    units = ffi.new("uint32_t *")
+    error = lib.segment_back(mapped.fd, mapped.address, mapped.size, most, units)
+    if error != 0:
+        raise OSError(-error, os.strerror(-error))
+    wanted = min(most, mapped.size) // lib.SEGMENT_UNIT
+    if huge is HugePages.REQUIRE and units[0] < wanted:
+        raise RibcageError(
+            "E_HUGE_PAGES",
+            f"segment {mapped.name}: the kernel gave {units[0]} of {wanted} huge pages of 2 MiB",
+            hint='Linux 6.1 has them for shared memory; free memory, or write huge_pages = "try"',
+            exit_code=Exit.PRIVILEGE,
+        )
+
+
+def huge_bytes(mapped: Mapped) -> int:
+    """How much of a mapping this process's page tables hold as huge pages; 0 where the kernel
+    does not say."""
+    begin = f"{int(ffi.cast('uintptr_t', mapped.address)):x}-"
+    inside = False
+    with suppress(OSError), Path("/proc/self/smaps").open() as lines:
+        for line in lines:
+            if inside and line.startswith("ShmemPmdMapped:"):
+                return int(line.split()[1]) << 10
+            inside = inside or line.startswith(begin)
+    return 0
 
 
 def remove_segment(name: str) -> bool:

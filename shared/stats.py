@@ -56,6 +56,7 @@ class Snapshot:
     to_host: int = 0
     icmp_sent: int = 0
     icmp_limited: int = 0
+    icmp_lost: int = 0
     batches: int = 0
     gso: int = 0
     drops: dict[str, int] = field(default_factory=dict)  # every known reason, also at 0
@@ -78,7 +79,7 @@ class Snapshot:
 
 TOTALS = (
     "rx", "forwarded", "delivered", "held", "from_host", "to_host", "icmp_sent", "icmp_limited",
-    "batches", "gso",
+    "icmp_lost", "batches", "gso",
 )  # fmt: skip
 
 

@@ -102,7 +102,7 @@ class Fib(Table):
     max_routes4: Annotated[int, between(16, 16_000_000)] = _fib.max_routes4
     max_routes6: Annotated[int, between(16, 4_000_000)] = _fib.max_routes6
     aggregate: bool = _fib.aggregate
-    huge_pages: Annotated[str, one_of("never", later=("try", "require"))] = "never"
+    huge_pages: Annotated[str, one_of("try", "never", "require")] = _fib.huge_pages
     publish: Publish = Publish()
 
 

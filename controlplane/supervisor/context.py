@@ -48,7 +48,7 @@ class Limits:
     start: float = 30.0  # from having all it needs to `ready`
     stop_control: float = 5.0  # undoing nft rules and sysctls included
     stop_workers: float = 2.0
-    drain: float = 0.1  # for a worker that leaves: to forward what is in its rings
+    drain: float = 6.0  # for a worker that leaves: to forward what is in its rings and held
     undo: float = 5.0
     compile: float = 30.0
     standby_delay: float = 1.0  # lets the promoted one have the CPU

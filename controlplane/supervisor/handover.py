@@ -106,7 +106,8 @@ class Handover:
     # ---- control ----
 
     def attach_control(self, child: Child, kind: str = "attach") -> None:
-        """`attach` or `promote`: bells and, read-only, the stats objects of all workers."""
+        """`attach` or `promote`: bells and, read-only, the stats objects of all workers, those
+        that a reload gave up included."""
         context = self.context
         fds = {"bell-control": context.bells.for_control()}
         opened = []
@@ -114,6 +115,9 @@ class Handover:
             fds[f"bell:{worker.index}"] = context.bells.for_worker(worker.index)
             fds[f"stats:{worker.index}"] = context.objects.stats_readonly(worker.index)
             opened.append(fds[f"stats:{worker.index}"])
+        for index in context.objects.resting(len(context.workers)):
+            fds[f"resting:{index}"] = context.objects.stats_readonly(index)
+            opened.append(fds[f"resting:{index}"])
         ports = [port.to_json() for port in context.ports.known.values()]
         plan = context.settings.for_control()
         body = {"type": kind, "plan": plan, "ports": ports, **self._common(0)}

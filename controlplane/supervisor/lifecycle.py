@@ -254,7 +254,7 @@ class Lifecycle:
             self.start(worker)
         if not wanted:
             context.ports.close_worker(child.index)
-            context.objects.drop_stats(child.index)
+            context.objects.rest_stats(child.index)
             context.bells.drop(child.index)
         self.share_frames()
 

@@ -141,7 +141,8 @@ class Objects:
 
     def stats_readonly(self, worker: int) -> int:
         """A fresh O_RDONLY descriptor, the caller's own: what control is given."""
-        self.stats_fd(worker)
+        if self.names.stats(worker) not in self.state.shm:
+            self.stats_fd(worker)
         return open_shm(self.names.stats(worker))
 
     def renew_stats(self, worker: int) -> None:
@@ -157,16 +158,18 @@ class Objects:
         finally:
             os.close(old)
 
-    def drop_stats(self, worker: int) -> None:
-        """The slot is given up: its counters end here."""
-        name = self.names.stats(worker)
+    def rest_stats(self, worker: int) -> None:
+        """The slot is given up. The object stays, so that totals never go backwards: control
+        goes on counting it, and the slot's next worker goes on from it."""
         fd = self.stats.pop(worker, None)
         if fd is not None:
             os.close(fd)
-        _shm_path(name).unlink(missing_ok=True)
-        if name in self.state.shm:
-            self.state.shm.remove(name)
-            self.save()
+
+    def resting(self, workers: int) -> list[int]:
+        """Slots from `workers` on whose counters are kept."""
+        prefix = self.names.stats(0)[:-1]
+        slots = (name.removeprefix(prefix) for name in self.state.shm if name.startswith(prefix))
+        return sorted(int(slot) for slot in slots if slot.isdigit() and int(slot) >= workers)
 
     def remove(self) -> None:
         """Orderly end: everything recorded is removed, descriptors are closed."""

@@ -112,11 +112,20 @@ class Reloading:
         else:
             log("error", "reload.failed", error=error)
 
+    def _drain(self, child: Child) -> None:
+        """Ends it once it has nothing left to do, or after the limit."""
+        dismiss = self._dismiss(child)
+        self.messages.ask(child, {"type": "drain"}, lambda error: dismiss())
+        self.context.loop.after(self.context.limits.drain, dismiss)
+
     def _dismiss(self, child: Child) -> Callable[[], None]:
         pid = child.pid
+        told = False
 
         def dismiss() -> None:
-            if child.pid == pid and child.channel is not None:
+            nonlocal told
+            if child.pid == pid and child.channel is not None and not told:
+                told = True
                 self.handover.post(child, {"type": "stop"})
                 self.context.loop.after(self.context.limits.stop_workers, child.kill)
 
@@ -124,7 +133,8 @@ class Reloading:
 
     def _resize(self, count: int) -> None:
         """Grows or shrinks the set of workers. One that comes gets no frames before it is ready;
-        one that leaves gets no new ones, has time for those in its rings, then has to stop."""
+        one that leaves gets no new ones and stops when it has said that its rings and its hold
+        queue are empty: a timer would lose the packets of a worker that does not run just now."""
         context = self.context
         table = context.table
         while len(table.workers) > count:
@@ -133,11 +143,11 @@ class Reloading:
                 child.state = "stopping"
                 table.leaving.append(child)
                 context.ports.steer(count)
-                context.loop.after(context.limits.drain, self._dismiss(child))
+                self._drain(child)
             else:
                 child.cancel_timer()
                 context.ports.close_worker(child.index)
-                context.objects.drop_stats(child.index)
+                context.objects.rest_stats(child.index)
                 context.bells.drop(child.index)
         if count > len(table.workers):
             context.ports.steer(len(table.workers))

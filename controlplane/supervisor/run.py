@@ -8,7 +8,6 @@ anything else afterwards.
 
 import json
 import os
-import resource
 import signal
 import socket
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from ribcage.controlplane.supervisor import exits, processes
 from ribcage.controlplane.supervisor.adoption import Adoption
 from ribcage.controlplane.supervisor.context import Context, Limits, Roles, Settings
+from ribcage.controlplane.supervisor.descriptors import raise_descriptor_limit
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.health import Health
 from ribcage.controlplane.supervisor.helper import Helpers
@@ -54,6 +54,7 @@ def run_supervisor(
     # A standby has no attach message yet, helpers never get one: they resolve these names.
     os.environ["RIBCAGE_INSTANCE"] = names.instance
     os.environ["RIBCAGE_RUN_DIR"] = str(names.run_base)
+    raise_descriptor_limit(plan.workers.count, plan.management.max_clients)
     names.make_run_dir()
     lock = SupervisorLock.take(names)
     try:
@@ -92,7 +93,6 @@ class Supervisor:
                 signal.SIGCHLD: self.reap,
             },
         )
-        _raise_descriptor_limit(plan.workers.count)
         self.group = plan.workers.users[0] if plan.workers.users and os.geteuid() == 0 else None
         if self.group is not None:
             os.chown(names.run_dir, -1, self.group)
@@ -259,17 +259,6 @@ def _objects(
     plan = settings.plan
     made = Objects.create(names, roles.create_stats, plan.events.queue_bytes, group, plan.fib.sync)
     return made, []
-
-
-def _raise_descriptor_limit(workers: int) -> None:
-    """Rings for every port and worker, three objects a worker, channels, and room to spare."""
-    needed = workers * (32 + 4) * 2 + 256
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < needed:
-        wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        if wanted < needed:
-            log("warning", "limit.nofile", needed=needed, have=wanted)
 
 
 def _notify(text: str) -> None:

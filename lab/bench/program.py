@@ -49,6 +49,11 @@ class Program:
         if cpu is not None:
             os.sched_setaffinity(self._process.pid, {cpu})
 
+    @property
+    def pid(self) -> int:
+        """Of the process; its readers are its children."""
+        return self._process.pid
+
     def ask(self, *words: object, patience: float = PATIENCE) -> dict[str, Any]:
         """Sends one command, waits for its answer."""
         self.tell(*words)

@@ -60,10 +60,12 @@ static int make_segment(const struct fib_params *params, int semaphore)
     if (ours.fd < 0 || ftruncate(ours.fd, (off_t)ours.size) != 0)
         return bench_fail("no memory for the segment: %s", strerror(errno));
     int32_t error;
+    uint32_t units;
     ours.base = segment_map(ours.fd, ours.size, 1, &error);
     if (ours.base == NULL)
         return bench_fail("cannot map the segment: %s", strerror(-error));
-    if ((error = segment_back(ours.fd, ours.base, ours.size)) != 0)
+    if ((error = segment_back(ours.fd, ours.base, ours.size, SEGMENT_HUGE_MOST,
+                              &units)) != 0)
         return bench_fail("no memory for the segment: %s", strerror(-error));
     return 0;
 }

@@ -23,7 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MOST_SAMPLES = 100000, MOST_BLOCKS = 400, PATIENCE_S = 2, READER_CHUNK = 16384 };
+enum { MOST_SAMPLES = 100000, MOST_BLOCKS = 400, PATIENCE_S = 20, READER_CHUNK = 16384 };
 
 /* Each word has one writer: the parent's are stored with release after the rest. */
 struct shared_page {
@@ -244,15 +244,26 @@ static void look_up_for_ever(struct fib_reader *reader, const struct bench *benc
     _exit(0);
 }
 
-/* One block: `gap` ns between two changes, 0: none at all, in the same loop. Changes done. */
-static int pace(const struct bench *bench, uint64_t ns, uint64_t gap, uint64_t *changes)
+/* What block i needs of the reader before it may end: a chunk of lookups that began and ended in
+ * it, or the block says nothing (after a stall of the reader's CPU). Not so while changes go on and
+ * readers wait for a lock: then no answer is an answer. */
+static int has_lookups(struct shared_page *page, uint32_t i, uint64_t gap)
+{
+    return load_acquire32(&page->armed) == i || (gap != 0 && locks_waited_for(ours.base));
+}
+
+/* Block i: `gap` ns between two changes, 0: none at all, in the same loop, for `ns` at least. */
+static int pace(const struct bench *bench, struct shared_page *page, uint32_t i, uint64_t ns,
+                uint64_t gap, uint64_t *changes)
 {
     static uint64_t pair;
     uint64_t began = monotonic_ns(), due = began + gap, now;
     struct route_row row = {0};
     uint32_t nexthop = 0;
     int result = 0;
-    while ((now = monotonic_ns()) < began + ns || nexthop != 0) {
+    while ((now = monotonic_ns()) < began + ns || nexthop != 0 || !has_lookups(page, i, gap)) {
+        if (now > began + (uint64_t)PATIENCE_S * NS_PER_S && nexthop == 0)
+            return -ETIMEDOUT;
         if (gap == 0 || now < due)
             continue;
         due += gap;
@@ -279,19 +290,21 @@ static int is_busy(uint32_t block)
 }
 
 static int slowdown_blocks(const struct bench *bench, struct shared_page *page, uint32_t blocks,
-                           uint64_t ns, uint64_t gap, uint64_t *changes)
+                           uint64_t ns, uint64_t gap, uint64_t *changes, uint64_t *busy_ns)
 {
     for (uint32_t i = 0; i < blocks; i++) {
+        uint64_t began = monotonic_ns();
         store_release32(&page->asked, i);
-        int result = pace(bench, ns, is_busy(i) ? gap : 0, changes);
+        int result = pace(bench, page, i, ns, is_busy(i) ? gap : 0, changes);
         if (result != 0)
             return result;
+        *busy_ns += is_busy(i) ? monotonic_ns() - began : 0;
     }
     return await(&page->armed, blocks - 1);
 }
 
 static void say_slowdown(const struct shared_page *page, uint32_t blocks, uint64_t changes,
-                         uint64_t ns)
+                         uint64_t busy_ns)
 {
     static uint64_t rate[2][MOST_BLOCKS];
     uint32_t n[2] = {0, 0};
@@ -303,14 +316,15 @@ static void say_slowdown(const struct shared_page *page, uint32_t blocks, uint64
     print_list("idle", rate[0], n[0], ",");
     print_list("busy", rate[1], n[1], ",");
     bench_say("\"updates\":%llu,\"busy_ns\":%llu,\"retries\":%llu,\"wall\":%d}",
-              (unsigned long long)changes, (unsigned long long)(n[1] * ns),
+              (unsigned long long)changes, (unsigned long long)busy_ns,
               (unsigned long long)page->retries, locks_waited_for(ours.base));
 }
 
 static int run_slowdown(const struct bench *bench, char *const *argument)
 {
     uint32_t cpu = (uint32_t)number(argument[0]), blocks = (uint32_t)number(argument[1]);
-    uint64_t ns = number(argument[2]) * NS_PER_MS, rate = number(argument[3]), changes = 0;
+    uint64_t ns = number(argument[2]) * NS_PER_MS, rate = number(argument[3]);
+    uint64_t changes = 0, busy_ns = 0;
     struct shared_page *page = share();
     blocks = (blocks / 4) * 4 + 1;
     if (page == NULL || blocks > MOST_BLOCKS || rate == 0 || bench->n_pairs == 0)
@@ -323,10 +337,11 @@ static int run_slowdown(const struct bench *bench, char *const *argument)
         look_up_for_ever(&reader, bench, page);
     }
     int result = child < 0 ? -errno
-                           : slowdown_blocks(bench, page, blocks, ns, NS_PER_S / rate, &changes);
+                           : slowdown_blocks(bench, page, blocks, ns, NS_PER_S / rate, &changes,
+                                             &busy_ns);
     end_child(page, child);
     if (result == 0)
-        say_slowdown(page, blocks, changes, ns);
+        say_slowdown(page, blocks, changes, busy_ns);
     munmap(page, sizeof *page);
     return result == 0 ? 0 : bench_fail("slowdown: %s", strerror(-result));
 }

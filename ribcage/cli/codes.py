@@ -71,6 +71,7 @@ LIMITS = {
     "E_FIB_FULL": ("The memory of the FIB segment is used up.", "Raise fib.max_routes4 or 6 and start again."),
     "E_LIMIT": ("As many routes of this source as it may have, or a table larger than can be made.", "Delete some, or lower the sizes."),
     "E_MEMORY": ("The packet rings would be larger than rings.max_memory.", "Raise it, or lower rings.slots."),
+    "E_NOFILE": ("The hard limit of open files is below what workers and clients may need.", "ulimit -Hn, LimitNOFILE, or fewer of them; the message has the numbers."),
     "E_SHM_FULL": ("/dev/shm is too small for a segment.", "mount -o remount,size=... /dev/shm, or lower fib.max_routes4/6."),
     "E_SLOW": ("A client did not finish its request in time.", "management.request_timeout."),
     "E_TABLE_FULL": ("The routing or forwarding table is full; what was there is still in force.", "Raise fib.max_routes4 or 6 and start again."),
@@ -81,6 +82,7 @@ LIMITS = {
 AROUND = {
     "E_CONFIG": ("The configuration has errors; nothing was applied.", "The problems stand above it, and under `problems` with -j."),
     "E_GROUP": ("management.group does not exist or may not be given; or a next-hop group is too large.", "groupadd --system NAME, or run as a member."),
+    "E_HUGE_PAGES": ("fib.huge_pages is require, and the kernel gave too few.", "fib.huge_pages = try, or free memory and start again."),
     "E_INSTANCE": ("Not an instance name; or a segment of another router.", "1 to 32 letters, digits, _ . -; or remove the leftover the hint names."),
     "E_INTERRUPTED": ("Ctrl-C.", "What was applied before stays."),
     "E_LOCKED": ("Another control process owns the tables.", "`ribcage ps`; stop that one first."),

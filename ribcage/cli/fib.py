@@ -117,7 +117,7 @@ def _memory(answer: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _places(memory: Mapping[str, Any]) -> str:
-    names = ("live", "retired", "free", "high_water", "segment")
+    names = ("live", "retired", "free", "high_water", "huge_pages", "segment")
     parts = [f"{name.replace('_', ' ')} {size(memory[name])}" for name in names if name in memory]
     return "  ".join(parts)
 

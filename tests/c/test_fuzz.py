@@ -1,7 +1,8 @@
 """Hostile bytes: each fuzz target as libFuzzer drives it, and by its own fixed sequence.
 
-`make fuzz FOR=600` runs every target for so many seconds; here it is a few thousand inputs. What
-libFuzzer finds is left in build/fuzz/TARGET and is the first thing tried the next time.
+`make fuzz FOR=600` runs every target for so many seconds; what libFuzzer finds is left in
+build/fuzz/TARGET and is the first thing tried the next time. The suite itself runs the fixed
+sequences, which are the same in each run.
 """
 
 import os
@@ -21,12 +22,11 @@ FLAGS = ("-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all", "-D
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Its sources, the longest input, and runs that take about three seconds on one slow core."""
+    """Its sources, the longest input, and how many of the fixed sequence take a few seconds."""
 
     sources: list[str]
     longest: int
-    runs: int
-    plain: int  # inputs of the fixed sequence
+    plain: int
 
 
 PACKET = ["address_class.c", "checksum.c", "finish.c", "flow_hash.c", "icmp.c",
@@ -34,9 +34,9 @@ PACKET = ["address_class.c", "checksum.c", "finish.c", "flow_hash.c", "icmp.c",
 ROWS = ["rows.c", "rows_sort.c"]
 FIB = [*sorted(path.name for path in CSRC.glob("fib*.c")), *ROWS, "segment.c"]
 TARGETS = {
-    "packet": Target(PACKET, 2048, 20_000, 40_000),
-    "rows": Target(ROWS, 1024, 50_000, 20_000),
-    "segment": Target(FIB, 193, 150, 500),
+    "packet": Target(PACKET, 2048, 40_000),
+    "rows": Target(ROWS, 1024, 20_000),
+    "segment": Target(FIB, 193, 500),
 }
 
 
@@ -51,7 +51,9 @@ def test_a_fixed_sequence_breaks_no_promise(tmp_path: Path, name: str) -> None:
 @pytest.mark.timeout(SECONDS + 120)
 @pytest.mark.parametrize("name", TARGETS)
 def test_the_fuzzer_finds_nothing(tmp_path: Path, name: str) -> None:
-    """The same target guided by coverage: briefly here, for long with `make fuzz`."""
+    """The same target guided by coverage, for as long as `make fuzz` says."""
+    if not SECONDS:
+        pytest.skip("`make fuzz` runs it; the fixed sequences above are the suite's share")
     clang = shutil.which("clang")
     if clang is None:
         pytest.skip("clang (libFuzzer) is not installed")
@@ -64,16 +66,15 @@ def test_the_fuzzer_finds_nothing(tmp_path: Path, name: str) -> None:
         if "libclang_rt" in str(error):
             pytest.skip("clang has no sanitizer runtime (libclang-rt-dev) here")
         raise
-    corpus = ROOT / "build" / "fuzz" / name if SECONDS else tmp_path / "corpus"
+    corpus = ROOT / "build" / "fuzz" / name
     corpus.mkdir(parents=True, exist_ok=True)
-    length = [f"-max_total_time={SECONDS}"] if SECONDS else [f"-runs={target.runs}", "-seed=1"]
+    limits = [f"-max_total_time={SECONDS}", f"-max_len={target.longest}"]
     done = subprocess.run(
-        [str(program), *length, f"-max_len={target.longest}", f"-artifact_prefix={corpus}/",
-         str(corpus)],
+        [str(program), *limits, f"-artifact_prefix={corpus}/", str(corpus)],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=SECONDS + 60,
         check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr[-4000:]

@@ -19,6 +19,7 @@ TESTS = {
     "test_ring.c": ("ring.c", "port_socket.c", "port_filter.c"),
     "test_hold.c": ("hold.c",),
     "test_forward.c": FORWARD,
+    "test_forward_error.c": ("forward_error.c", *PACKET),
 }
 
 

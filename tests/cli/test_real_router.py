@@ -98,6 +98,7 @@ REFUSALS = [
     ("route add 203.0.113.1/24 via 10.0.2.2", 2, "E107", "did you mean"),
     ("route add 203.0.113.0/24 via 10.9.9.9", 2, "E_NEXTHOP", "connected: 10.0.1.0/24 (eth1)"),
     ("route add 203.0.113.0/24 via 10.0.2.1", 2, "E_NEXTHOP", "this router itself"),
+    ("route add 203.0.113.0/24 via 10.0.2.255", 2, "E_NEXTHOP", "broadcast address of 10.0.2.0/24"),
     ("route add 203.0.113.0/24 dev eth9", 2, "E_INTERFACE", "ports: eth1, eth2"),
     ("route add 203.0.113.0/24", 2, "E_USAGE", "via ADDR"),
     ("route add 203.0.113.0/24 via 10.0.2.2 --wait soon", 2, "E_USAGE", "visible, published, none"),

@@ -69,6 +69,14 @@ def test_a_dev_alone_is_on_link(links: Topology) -> None:
     assert resolve(links, NET, "forward", [NexthopPlan(dev="eth2")]) == glean(2)
 
 
+def test_both_ends_of_a_point_to_point_network_are_next_hops() -> None:
+    """A /31 has neither network nor broadcast address (RFC 3021)."""
+    links = Topology()
+    links.put(Port(1, "eth1", up=True, addresses=(ip_interface("10.0.1.0/31"),)))
+    got = resolve(links, NET, "forward", [NexthopPlan(via="10.0.1.1")])
+    assert got == nexthop_set([Path(Hop(1, ip_address("10.0.1.1")))])
+
+
 def test_a_type_needs_no_next_hop(links: Topology) -> None:
     assert resolve(links, NET, "blackhole", []) == BLACKHOLE
 
@@ -93,6 +101,14 @@ def test_a_link_local_next_hop_is_taken_with_its_interface(links: Topology) -> N
         ),
         ("forward", [NexthopPlan(via="10.0.1.2", dev="eth2")], "E_NEXTHOP", "on eth2"),
         ("forward", [NexthopPlan(via="10.0.1.1")], "E_NEXTHOP", "this router itself"),
+        (
+            "forward",
+            [NexthopPlan(via="10.0.1.255")],
+            "E_NEXTHOP",
+            "broadcast address of 10.0.1.0/24",
+        ),
+        ("forward", [NexthopPlan(via="10.0.1.0", dev="eth1")], "E_NEXTHOP", "network address of"),
+        ("forward", [NexthopPlan(via="10.0.1.255")], "E_NEXTHOP", "10.0.1.1 to 10.0.1.254"),
         ("forward", [NexthopPlan(via="224.0.0.1")], "E_NEXTHOP", "cannot be a next hop"),
         ("forward", [NexthopPlan(via="fe80::2")], "E_NEXTHOP", "IPv6"),
         ("forward", [NexthopPlan(via="10.0.1")], "E_ADDRESS", "10.0.1"),

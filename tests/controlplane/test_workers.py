@@ -26,6 +26,8 @@ reader = waiting[0].stats
 assert waiting[0].look().worker == 0
 {end}
 assert not waiting[0].look().alive
+workers.close()
+assert not waiting[0].look().alive
 for use in (reader.life, reader.seen, reader.snapshot, reader.waiting, reader.histogram):
     try:
         use()
@@ -44,8 +46,10 @@ def run(end: str) -> None:
 
 
 def test_a_slot_that_went_while_somebody_waited_is_not_alive() -> None:
-    """The supervisor takes a worker away during a wait_visible(): control once died of SIGSEGV."""
-    run("workers.states([])")
+    """The supervisor takes a worker away during a wait_visible(): its counters are kept, until
+    the slot comes back with an object of its own. Control once died of SIGSEGV there."""
+    back = '[{"index": 0, "pid": 7, "state": "ready"}]'
+    run(f"workers.states([]); assert not waiting[0].look().alive; workers.states({back})")
 
 
 def test_closing_all_leaves_no_stale_object() -> None:

@@ -8,7 +8,7 @@ Use: `Script([Step([...]), ...])`; operations are tuples as script.h reads them,
 import os
 import struct
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -75,9 +75,9 @@ class Stage:
 
     def witness(
         self, program: Path, truth: Path, steps: int, keys: int, last: int, seconds: float,
-        exact: bool = False,
+        exact: bool = False, goals: Sequence[int] = (),
     ) -> list[str]:  # fmt: skip
-        numbers = (steps, keys, last, seconds, self.semaphore, int(exact))
+        numbers = (steps, keys, last, seconds, self.semaphore, int(exact), *goals)
         return [str(program), str(self.path), str(truth), *map(str, numbers)]
 
     def __enter__(self) -> "Stage":

@@ -3,7 +3,8 @@
  *   victim SEGMENT SCRIPT KILL_AT GENERATIONS SECONDS ENGINE4 ENGINE6 STRATEGY SEMAPHORE
  *
  * Makes the segment when it is not ready, becomes its writer (the heir of whoever was), and runs
- * steps from the header's generation up to GENERATIONS, the script over and over. KILL_AT 0 lives: then
+ * steps from the header's generation up to GENERATIONS, the script over and over, or until SECONDS
+ * have passed or SIGTERM comes. KILL_AT 0 lives: then
  * it prints how many points it passed, and each name the first time, so that a test knows that
  * all were reached. Built with -DRC_FAULT_POINTS.
  */
@@ -12,6 +13,13 @@
 #include "script.h"
 
 static long passed, kill_at;
+static volatile sig_atomic_t asked_to_end;
+
+static void end(int number)
+{
+    (void)number;
+    asked_to_end = 1;
+}
 
 void fault_point(const char *name)
 {
@@ -65,11 +73,12 @@ int main(int argc, char **argv)
     struct fib_writer *writer = fib_writer_open_locked(base, size, &locks, &recovery);
     CHECK(writer != NULL);
     uint64_t generation = generation_of(base);
+    CHECK(signal(SIGTERM, end) != SIG_ERR);
     if (kill_at == 0) { /* a test may kill us at any instant from here on */
         printf("writing\n");
         fflush(stdout);
     }
-    while (generation < target && seconds_now() < until) {
+    while (generation < target && !asked_to_end && seconds_now() < until) {
         run_step(writer, &script.steps[generation % script.n]);
         generation = generation_of(base);
     }

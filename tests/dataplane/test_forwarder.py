@@ -3,13 +3,15 @@
 import contextlib
 import mmap
 import os
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from ribcage.controlplane.fib_segment import FibParams
-from ribcage.dataplane.forwarder import Descriptors, Forwarder
+from ribcage.controlplane.methods_system import FAULTS as OFFERED
+from ribcage.dataplane.forwarder import FAULTS, Descriptors, Forwarder
 from ribcage.dataplane.sockets import open_port, ring_bytes
 from ribcage.shared._core import ffi, lib
 from ribcage.shared.errors import Exit, RibcageError
@@ -27,6 +29,19 @@ def stats() -> Iterator[int]:
     format_stats(fd, 0, 1)
     yield fd
     os.close(fd)
+
+
+def test_every_fault_on_offer_is_one_a_worker_does(stats: int) -> None:
+    """`fault.inject` says success for nothing that a worker would not do."""
+    for kind in OFFERED:
+        assert kind in FAULTS or re.fullmatch(r"exit\d+", kind)
+    forwarder = Forwarder(PLAN, 0, 1, stats, Descriptors())
+    with pytest.raises(RibcageError) as info:
+        forwarder.fault("nonsense")
+    assert info.value.code == "E_FAULT"
+    with pytest.raises(RibcageError):
+        forwarder.fault("fib-write")  # there is no FIB to write to
+    forwarder.close()
 
 
 def is_open(fd: int) -> bool:

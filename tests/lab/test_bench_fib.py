@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from ribcage.lab.bench.program import Program
 from ribcage.lab.bench.streams import STREAMS, make_pairs, make_streams
 from ribcage.lab.bench.table import Rows, load_table
 from ribcage.lab.bench.updates import synthetic_updates
+from ribcage.lab.router import wait_for
 from ribcage.lab.tables import synthetic
 from ribcage.shared._core import ffi
 from ribcage.shared.errors import RibcageError
@@ -64,11 +67,15 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return run(request(path, 4, engines=list(engines(4))), lambda step: None)
 
 
+# In IPv6 one of each kind: the segment alone, a lock in it, two tables, a replica.
+NAMED = {4: list(strategies()), 6: ["epoch", "double", "mutex", "message"]}
+
+
 @pytest.mark.parametrize("family", [4, 6])
 def test_every_strategy_is_measured(tmp_path: Path, family: int) -> None:
     """All eight side by side answer alike and have every figure; where readers wait, the clock on
     the wall is theirs; two tables count twice, and a replica is somebody's, too."""
-    named = list(strategies())
+    named = NAMED[family]
     wanted = request(table_file(tmp_path, family), family, strategies=named, teach=True)
     found = run(wanted, lambda step: None)
     assert found["void"] is None
@@ -177,6 +184,35 @@ def test_two_contestants_that_disagree_void_the_run(tmp_path: Path) -> None:
     summary = report.summary(results, "right", "wrong", [])
     assert summary["checksums_agree"] is False
     assert set(summary["lookup_ratio"].values()) == {None}
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="the reader needs a CPU of its own")
+def test_a_reader_that_stood_still_leaves_no_block_without_a_figure(tmp_path: Path) -> None:
+    """Its CPU is taken away for the time of many blocks: a block lasts until the reader has
+    answered in it, so there is a slowdown to report all the same."""
+    table = load_table(4, table_file(tmp_path, 4))
+    streams = make_streams(table, 1, ADDRESSES)
+    one = choose(4, [], [])[0]
+    folder = tmp_path / "one"
+    a_folder(folder, table)
+    for i, stream in enumerate(STREAMS):
+        (folder / f"stream-{i}.bin").write_bytes(streams[stream])
+    (folder / params_file(one)).write_bytes(bytes(ffi.buffer(one.params(table, None))))
+    line = [str(build("ribcage_fib")), "4", str(folder), params_file(one), "0"]
+    with Program("one", line) as program:
+        Measurement({"one": program}, ["one"], [], PLAN, None, False, lambda step: None).run()
+        program.tell("slowdown", max(os.sched_getaffinity(0)), 16, 50, 1000)
+        children = Path(f"/proc/{program.pid}/task/{program.pid}/children")
+        reader = wait_for(
+            "its reader", lambda: [int(word) for word in children.read_text().split()]
+        )
+        os.kill(reader[0], signal.SIGSTOP)
+        time.sleep(0.3)  # six blocks' time
+        os.kill(reader[0], signal.SIGCONT)
+        answer = program.hear()
+    assert len(answer["idle"]) == len(answer["busy"]) == 8
+    assert all(answer["idle"]) and all(answer["busy"]), answer
+    assert report.slowdown(answer) is not None
 
 
 def test_a_void_run_ends_with_1(

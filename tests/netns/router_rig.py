@@ -21,7 +21,7 @@ from ribcage.lab.demo_steps import leftovers
 from ribcage.lab.namespaces import Lab, Node
 from ribcage.lab.router import Router, wait_for
 from ribcage.lab.topologies import demo
-from ribcage.lab.traffic import probe
+from ribcage.lab.traffic import StreamResult, probe
 
 INTERFACES = """
 [[interface]]
@@ -42,6 +42,10 @@ dst = "2001:db8:3::/64"
 via = "2001:db8:2::2"
 """
 FLOWS = 16
+# Room for two seconds of a stream in each ring (8 MiB, 32 MiB a router), should a CPU stand still
+# that long. A slot holds a packet of these links, not the 64 KiB of a TCP sender's.
+SMALL_SLOTS = "slots = 2048\nslot_bytes = 4096"
+TCP_SLOTS = "slots = 256"  # of the default size
 VIA_H2 = {"via": "10.0.2.2", "dev": None, "weight": 1}
 
 
@@ -50,13 +54,14 @@ def config(
     *,
     fib: str = "max_routes4 = 10_000\nmax_routes6 = 1_000",
     workers: str = "count = 2",
+    rings: str = SMALL_SLOTS,
     router: str = 'orphan_timeout = "5s"',
     interfaces: str = INTERFACES,
     routes: str = ROUTES,
 ) -> str:
     """A configuration with small tables, so that a router starts quickly; `more`: tables."""
     head = f"schema = 1\n[router]\n{router}\n[workers]\n{workers}\n[fib]\n{fib}\n"
-    return head + more + interfaces + routes
+    return head + f"[rings]\n{rings}\n" + more + interfaces + routes
 
 
 @dataclass(slots=True)
@@ -101,6 +106,15 @@ class Rig:
         outcomes = totals["forwarded"] + totals["delivered"] + totals["held"] + totals["dropped"]
         assert stats["balanced"] and totals["rx"] == outcomes, totals
         return totals
+
+    def nothing_lost(self, result: StreamResult) -> None:
+        """Asserts that every packet of a stream came; else shows what router and machine say."""
+        if result.lost:
+            stats = self.stats()
+            raise AssertionError(
+                f"{result.lost} of {result.sent} packets lost; {result.circumstances};"
+                f" totals {stats['totals']}, drops {self.drops()}, workers {stats['workers']}"
+            )
 
     def verified(self) -> None:
         """Asserts that RIB, FIB and real lookups agree."""

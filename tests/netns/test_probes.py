@@ -1,10 +1,11 @@
 """The lab's probes, proven against the kernel's own forwarding before they judge the router."""
 
-import time
+import json
 from collections.abc import Iterator
 
 import pytest
-from ribcage.lab.namespaces import Lab, available
+from ribcage.lab.namespaces import Lab, Node, available
+from ribcage.lab.router import wait_for
 from ribcage.lab.topologies import kernel_path
 from ribcage.lab.traffic import Stream, probe, transfer
 
@@ -50,8 +51,9 @@ def test_trace_lists_every_router_in_order(lab: Lab, target: str, path: list[str
 def test_a_stream_of_many_flows_tells_each_of_them(lab: Lab) -> None:
     """Source ports take turns; sums and single flows agree, in both families."""
     for target in ("10.0.2.2", "2001:db8:2::2"):
-        with Stream(lab.nodes["h1"], lab.nodes["h2"], target, rate=1000, flows=4) as stream:
-            stream.carried(0.3)
+        h1, h2 = lab.nodes["h1"], lab.nodes["h2"]
+        with Stream(h1, h2, target, rate=1000, flows=4) as stream:
+            wait_for_packets(h1, "tx", 200)
         result = stream.result
         assert sorted(result.flows) == [20_000, 20_001, 20_002, 20_003]
         assert sum(flow.sent for flow in result.flows.values()) == result.sent
@@ -61,14 +63,26 @@ def test_a_stream_of_many_flows_tells_each_of_them(lab: Lab) -> None:
 
 def test_stream_counts_what_a_cut_link_loses(lab: Lab) -> None:
     """The stream sees loss when there is loss: a link that goes down in the middle."""
-    with Stream(lab.nodes["h1"], lab.nodes["h2"], "10.0.2.2", rate=1000) as stream:
-        time.sleep(0.3)  # paced traffic needs time to flow; nothing is synchronised by it
+    h1, h2 = lab.nodes["h1"], lab.nodes["h2"]
+    with Stream(h1, h2, "10.0.2.2", rate=1000, linger=0.5) as stream:
+        wait_for_packets(h1, "tx", 250)
         lab.nodes["r1"].ip("link set eth2 down")
-        time.sleep(0.2)
+        wait_for_packets(h1, "tx", 150)
         lab.nodes["r1"].ip("link set eth2 up")
-        time.sleep(0.3)
+        wait_for_packets(h2, "rx", 100)
     assert stream.result.lost > 50
     assert stream.result.received > 200
+
+
+def wait_for_packets(node: Node, way: str, more: int) -> None:
+    """Until eth0's counter of packets has grown by `more`."""
+
+    def packets() -> int:
+        text = node.run(["ip", "-j", "-s", "link", "show", "eth0"], check=True).stdout
+        return int(json.loads(text)[0]["stats64"][way]["packets"])
+
+    first = packets()
+    wait_for(f"{more} packets {way} at {node.name}", lambda: packets() >= first + more, 30)
 
 
 def test_transfer_proves_both_directions_by_digest(lab: Lab) -> None:

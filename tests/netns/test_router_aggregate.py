@@ -78,7 +78,7 @@ def test_a_dead_control_leaves_an_heir_that_goes_on_aggregating(built: Rig) -> N
         os.kill(pid, signal.SIGKILL)
         built.successor("control", 0, pid)
         stream.carried(0.2)
-    assert stream.result.lost == 0
+    built.nothing_lost(stream.result)
     assert row(built, "203.0.113.0/24")["aggregated"]
     built.router.call("route.del", dst="203.0.0.0/16")
     assert row(built, "203.0.113.0/24")["in_fib"]
@@ -97,4 +97,4 @@ def test_sighup_switches_it_off_and_on_again_without_a_lost_packet(built: Rig) -
             assert row(built, HIDDEN)["in_fib"] == held
             agree(built)
         stream.carried(0.2)
-    assert stream.result.lost == 0
+    built.nothing_lost(stream.result)

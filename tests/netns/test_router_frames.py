@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ribcage.lab.namespaces import available
 
-from tests.netns.router_rig import Rig, rig
+from tests.netns.router_rig import Rig, config, rig
 from tests.netns.worker_frames import checksum, patched, udp_frame
 
 POSSIBLE, REASON = available()
@@ -183,8 +183,8 @@ def test_frames_for_other_stations_do_not_enter(built: Rig) -> None:
 
 def test_a_frame_larger_than_its_ring_slot_is_dropped_as_truncated(tmp_path: Path) -> None:
     """Slots of 2 KiB and a packet of 8 KB over jumbo links."""
-    text = "[rings]\nslot_bytes = 4096\nslots = 64\n"
-    with rig(tmp_path, more=text) as small:
+    text = config(rings="slot_bytes = 4096\nslots = 64")
+    with rig(tmp_path, text) as small:
         for node, name in (("h1", "eth0"), ("r1", "eth1"), ("r1", "eth2"), ("h2", "eth0")):
             small.lab.nodes[node].ip(f"link set {name} mtu 9000")
         small.h1.call(send_large, 8000)

@@ -114,7 +114,7 @@ def test_an_interface_deleted_and_made_again_forwards_again(built: Rig) -> None:
         carried = built.received()
         with Stream(built.h1, built.h2, "10.0.2.2", flows=FLOWS) as stream:
             built.both_carry(carried)
-        assert stream.result.lost == 0
+        built.nothing_lost(stream.result)
     built.verified()
     built.balanced()
     assert len(built.log_lines("child.exit")) == 0

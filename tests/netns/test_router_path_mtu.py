@@ -12,7 +12,7 @@ import pytest
 from ribcage.lab.namespaces import available
 from ribcage.lab.traffic import transfer
 
-from tests.netns.router_rig import INTERFACES, Rig, config, rig
+from tests.netns.router_rig import INTERFACES, TCP_SLOTS, Rig, config, rig
 from tests.netns.worker_frames import icmp_of
 
 POSSIBLE, REASON = available()
@@ -27,7 +27,9 @@ MTU = 1300
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """The router sets eth2's MTU itself, from its configuration."""
     interfaces = INTERFACES.replace('name = "eth2"', f'name = "eth2"\nmtu = {MTU}')
-    with rig(tmp_path_factory.mktemp("mtu"), config(interfaces=interfaces)) as made:
+    with rig(
+        tmp_path_factory.mktemp("mtu"), config(interfaces=interfaces, rings=TCP_SLOTS)
+    ) as made:
         made.h2.ip(f"link set eth0 mtu {MTU}")
         assert f"mtu {MTU} " in made.r1.run(["ip", "link", "show", "eth2"]).stdout
         yield made

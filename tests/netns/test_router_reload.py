@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from ribcage.lab.namespaces import available
@@ -10,6 +11,7 @@ from ribcage.lab.router import wait_for
 from ribcage.lab.traffic import Stream, probe
 
 from tests.netns.router_rig import FLOWS, INTERFACES, ROUTES, Rig, config, rig
+from tests.netns.worker_frames import udp_frame
 
 POSSIBLE, REASON = available()
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(not POSSIBLE, reason=REASON)]
@@ -24,6 +26,7 @@ THIRD = """
 name = "eth3"
 address = ["10.0.8.1/24"]
 """
+ROOMY = "[rings]\nslots = 1024\n"  # a stopped worker's packets of a second
 BROKEN = """
 [[route]]
 dst = "203.0.113.1/24"
@@ -63,7 +66,7 @@ def test_a_broken_file_changes_nothing_and_the_log_names_its_errors(built: Rig) 
     with Stream(built.h1, built.h2, "10.0.2.2", flows=FLOWS) as stream:
         hup(built, text, "reload.refused")
         stream.carried(0.2)
-    assert stream.result.lost == 0
+    built.nothing_lost(stream.result)
     said = "\n".join(built.log_lines("reload.invalid"))
     for word in ("203.0.113.0/24", "gateway"):
         assert word in said, said
@@ -93,7 +96,7 @@ def test_a_good_file_changes_routes_and_interfaces_without_loss(built: Rig) -> N
         wait_for("the route is gone", lambda: "203.0.113.0/24" not in routes(built))
         wait_for("eth3 is given back", lambda: "eth3" not in _ports(built))
         stream.carried(0.2)
-    assert stream.result.lost == 0
+    built.nothing_lost(stream.result)
     assert stream.result.duplicates == 0
     assert pids <= {row["pid"] for row in built.router.processes()}
     built.verified()
@@ -113,9 +116,74 @@ def test_the_number_of_workers_can_change_under_traffic(built: Rig) -> None:
             hup(built, config(workers=f"count = {count}"), "reload.done")
             wait_for(f"{count} workers", lambda count=count: _workers(built) == count)
             stream.carried(0.2)
-    assert stream.result.lost == 0, (stream.result.lost, built.stats()["totals"])
+    built.nothing_lost(stream.result)
     built.balanced()
     built.echo()
+
+
+def test_totals_never_go_backwards_when_workers_leave(built: Rig) -> None:
+    """Three, one, three workers, and a killed control: rx, forwarded and drops only grow, and all
+    of it balances; `stats` lists those at work."""
+    unknown = udp_frame(built.mac("h1", "eth0"), built.mac("r1", "eth1"), "10.0.1.2",
+                        "192.0.2.9", b"?", port=4000)  # fmt: skip
+    names = ("rx", "forwarded", "delivered", "dropped")
+
+    def totals() -> list[int]:
+        shown = built.balanced()
+        return [shown[name] for name in names]
+
+    def grown(before: list[int]) -> list[int]:
+        now = totals()
+        assert all(new >= old for new, old in zip(now, before, strict=True)), (before, now)
+        return now
+
+    with Stream(built.h1, built.h2, "10.0.2.2", flows=FLOWS) as stream:
+        last = totals()
+        for count in (3, 1, 3, 2):
+            built.send([unknown] * 5)
+            hup(built, config(workers=f"count = {count}"), "reload.done")
+            wait_for(f"{count} workers", lambda count=count: _workers(built) == count)
+            last = grown(last)
+            assert len(built.stats()["workers"]) == count
+            stream.carried(0.1)
+        hup(built, config(workers="count = 1"), "reload.done")
+        wait_for("1 worker", lambda: _workers(built) == 1)
+        last = grown(last)
+        reasons = {
+            row["reason"]: row["total"] for row in built.router.call("drops.show")["reasons"]
+        }
+        assert reasons["no-route"] >= 20
+        built.standby_ready()
+        old = built.router.pid("control")
+        built.router.kill("control")
+        built.successor("control", 0, old)
+        grown(last)
+        hup(built, config(), "reload.done")
+        wait_for("2 workers", lambda: _workers(built) == 2)
+    assert stream.result.lost == 0
+
+
+def test_a_worker_that_leaves_forwards_what_it_has_first(tmp_path: Path) -> None:
+    """The one that is to go does not run just then (SIGSTOP, 0.3 s): it is not ended before its
+    ring is empty, so no packet is lost."""
+
+    def text(count: int) -> str:
+        return config(ROOMY, workers=f"count = {count}")
+
+    with rig(tmp_path, text(3)) as built:
+        pid = built.router.pid("worker", 2)
+        with Stream(built.h1, built.h2, "10.0.2.2", flows=FLOWS) as stream:
+            stream.carried(0.2)
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                hup(built, text(2), "reload.done")  # its ring fills while the file is compiled
+                stream.carried(0.3)
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            wait_for("2 workers", lambda: _workers(built) == 2)
+            stream.carried(0.2)
+        assert stream.result.lost == 0, (stream.result.lost, built.stats()["totals"])
+        built.balanced()
 
 
 def _workers(built: Rig) -> int:

@@ -66,7 +66,7 @@ def test_orphans_forward_then_stop_in_order(tmp_path: Path) -> None:
             os.kill(pids["supervisor 0"], signal.SIGKILL)
             built.router.process.wait(5)
             stream.carried(0.5)
-        assert stream.result.lost == 0
+        built.nothing_lost(stream.result)
         children = {name: pid for name, pid in pids.items() if name != "supervisor 0"}
         wait_for("all children ended", lambda: all(map(is_over, children.values())), 15)
         assert [line for line in built.log_lines("control.stop") if "undone=yes" in line]
@@ -106,5 +106,5 @@ def test_a_second_supervisor_adopts_and_stops_everybody(tmp_path: Path) -> None:
         carried = built.received()
         with Stream(built.h1, built.h2, "10.0.2.2", flows=FLOWS) as stream:
             built.both_carry(carried)
-        assert stream.result.lost == 0
+        built.nothing_lost(stream.result)
         built.balanced()

@@ -1,6 +1,5 @@
 """kill -9 of the workers, again and again, under numbered flows that both of them carry."""
 
-import math
 import os
 import signal
 import statistics
@@ -21,10 +20,11 @@ POSSIBLE, REASON = available()
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(not POSSIBLE, reason=REASON)]
 
 WORKERS = 'count = 2\nrestart = { max = 1000, window = "60s" }'
-KILLS = 20
+KILLS = 16
 EVERY = 0.6  # seconds; each worker lives twice as long, so its restart is not held back
 BATCH = 64  # packets at most, which a successor may send a second time
-GENEROUS = 0.25  # seconds; the promise is 50 ms, this machine is shared
+PROMISED = 50  # milliseconds, of the median
+GENEROUS = 250  # milliseconds, of the worst, less what the other worker stood still meanwhile
 Kill = tuple[int, int]  # worker, monotonic ns
 
 
@@ -64,12 +64,10 @@ def resumed(flow: FlowResult, at: int) -> float:
     return max(((end - at) / 1e9 for end in ends), default=0.0)
 
 
-def quantile(values: list[float], share: float) -> float:
-    return sorted(values)[math.ceil(share * len(values)) - 1]
-
-
 def judge(result: StreamResult, kills: list[Kill], owner: dict[int, int]) -> dict[str, float]:
-    """Milliseconds until flows went on: of the killed worker, and of the other one."""
+    """Milliseconds until flows went on: of the killed worker, and of the other one. `worst` is
+    what a kill cost more than the machine did: a pause of the other's flows at the same instant
+    is nobody's death."""
     own: list[float] = []
     others: list[float] = []
     for worker, at in kills:
@@ -79,18 +77,35 @@ def judge(result: StreamResult, kills: list[Kill], owner: dict[int, int]) -> dic
         others.append(max(rest))
     return {
         "own_median": statistics.median(own) * 1000,
-        "own_p99": quantile(own, 0.99) * 1000,
+        "own_max": max(own) * 1000,
+        "worst": max(mine - rest for mine, rest in zip(own, others, strict=True)) * 1000,
         "others_median": statistics.median(others) * 1000,
         "others_max": max(others) * 1000,
     }
+
+
+def test_a_pause_of_all_flows_is_no_workers_fault() -> None:
+    """Both stood still for 0.6 s at the first kill: that counts for neither. At the second only the
+    killed worker's flow did: that counts."""
+
+    def flow(*pauses: tuple[int, int]) -> FlowResult:
+        millions = [(begin * 1_000_000, end * 1_000_000) for begin, end in pauses]
+        return FlowResult(100, 100, 0.0, millions)
+
+    flows = {20_000: flow((999, 1620), (4999, 5010)), 20_001: flow((998, 1600), (4999, 5300))}
+    result = StreamResult(200, 200, 0, 0, 0.0, flows)
+    owner = {20_000: 0, 20_001: 1}
+    first, second = (0, 1_000_000_000), (1, 5_000_000_000)
+    assert round(judge(result, [first], owner)["worst"]) == 20
+    assert round(judge(result, [first, second], owner)["worst"]) == 290
 
 
 @pytest.mark.slow
 def test_killed_workers_lose_no_packet_and_their_flows_resume(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """20 kills in turn: no packet is lost, at most one batch a kill comes twice, the killed
-    worker's flows go on within 50 ms (recorded; 250 ms asserted), its peer keeps its process."""
+    """16 kills in turn: no packet is lost, at most one batch a kill comes twice, the killed
+    worker's flows go on within 50 ms (the median; 250 ms the worst), its peer keeps its process."""
     with rig(tmp_path, config(workers=WORKERS)) as built:
         owner = owners(built)
         assert set(owner.values()) == {0, 1}, owner
@@ -110,9 +125,11 @@ def test_killed_workers_lose_no_packet_and_their_flows_resume(
         for name, value in times.items():
             record_property(f"resume_{name}_ms", round(value, 1))
         print(f"{result.received}/{result.sent}, {result.duplicates} twice, resumed after {times}")
+        built.nothing_lost(result)
         assert {port: flow.lost for port, flow in result.flows.items() if flow.lost} == {}
         assert result.duplicates <= KILLS * BATCH
-        assert times["own_p99"] < GENEROUS * 1000, times
+        assert times["own_median"] < PROMISED, times
+        assert times["worst"] < GENEROUS, (times, result.circumstances)
         built.balanced()
         built.echo()
 

@@ -390,6 +390,11 @@ def own_addresses_are_left_to_the_kernel() -> None:
         assert lab.snapshot().forwarded == 0 and lab.snapshot().balanced
 
 
+def faults_told(lab: Lab) -> list[int]:
+    """Codes of the faults in the event queue, which is emptied."""
+    return [event.code for event in lab.queue.receive_batch() if event.type == "worker-fault"]
+
+
 def faults_kill_as_asked() -> None:
     """A store to the FIB is SIGSEGV, for this process alone; faults need the plan's `teach`."""
     with Lab(replace(PLAN, teach=True)) as lab:
@@ -402,6 +407,19 @@ def faults_kill_as_asked() -> None:
         lab.start()
         lab.tell(type="fault", kind="abort")
         assert os.WTERMSIG(lab.reap()) == signal.SIGABRT
+        lab.start()
+        lab.tell(type="fault", kind="segv")
+        assert os.WTERMSIG(lab.reap()) == signal.SIGSEGV
+        lab.start()
+        lab.tell(type="fault", kind="hang")
+        told: list[int] = []
+        wait_for("each told before it happens", lambda: told.extend(faults_told(lab)) or
+                 told == [lib.WORKER_FAULT_INJECTED] * 5)  # fmt: skip
+        lab.tell(type="stop")
+        heartbeat = lab.stats[0].life().heartbeat
+        time.sleep(0.2)
+        assert lab.stats[0].life().heartbeat == heartbeat
+        assert os.WTERMSIG(lab.kill()) == signal.SIGKILL
         lab.plan = replace(lab.plan, teach=False)
         lab.start()
         lab.tell(type="fault", kind="exit42")
@@ -409,6 +427,7 @@ def faults_kill_as_asked() -> None:
         lab.tell(type="port-add", index="x")
         lab.tell(type="quiesce", id=5)
         assert lab.expect("done").body["id"] == 5
+        assert faults_told(lab) == [lib.WORKER_FAULT_MESSAGE], "what could not be obeyed"
 
 
 def quiesced_worker_leaves_frames_in_the_ring() -> None:

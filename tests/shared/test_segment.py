@@ -12,11 +12,13 @@ import pytest
 from ribcage.shared._core import ffi, lib
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.segment import (
+    HugePages,
     Mapped,
     SegmentKind,
     SegmentState,
     create_segment,
     expected_side,
+    huge_bytes,
     open_segment,
     remove_segment,
     segment_state,
@@ -145,3 +147,36 @@ def test_a_write_through_a_read_only_mapping_faults_the_writer(name: str) -> Non
     assert (done.returncode, done.stdout) == (-11, "mapped\n")
     assert bytes(ffi.buffer(mapped.address, SIZE)) == before
     mapped.close()
+
+
+class FewPages:
+    """The C library, but for a kernel that gives one huge page and no more."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(lib, name)
+
+    def segment_back(self, fd: int, base: object, size: int, huge: int, units: object) -> int:
+        error = int(lib.segment_back(fd, base, size, min(huge, lib.SEGMENT_UNIT), units))
+        units[0] = min(1, units[0])  # type: ignore[index]
+        return error
+
+
+def test_required_huge_pages_are_all_there_or_the_segment_is_not(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`require` where the kernel gives too few: both numbers, the way out, no name left; `try`
+    takes what there is."""
+    monkeypatch.setattr("ribcage.shared.segment.lib", FewPages())
+    size = 3 * lib.SEGMENT_UNIT
+    with pytest.raises(RibcageError, match=r"gave [01] of 3 huge pages of 2 MiB") as caught:
+        create_segment(name, size, huge=HugePages.REQUIRE)
+    assert (caught.value.code, caught.value.exit_code) == ("E_HUGE_PAGES", 5)
+    assert segment_state(name, SegmentKind.FIB) is SegmentState.ABSENT
+    with create_segment(name, size, huge=HugePages.TRY) as mapped:
+        assert huge_bytes(mapped) <= lib.SEGMENT_UNIT
+
+
+def test_never_means_small_pages(name: str) -> None:
+    with create_segment(name, 2 * lib.SEGMENT_UNIT) as mapped:
+        ffi.memmove(mapped.address, b"touched", 7)
+        assert huge_bytes(mapped) == 0

@@ -126,6 +126,8 @@ class Worker(Role):
         elif kind == "port-del":
             self.ports.pop(body["index"], None)
             os.close(self.given.pop(f"ring:{body['index']}"))
+        elif kind == "drain":
+            self.channel.send({"type": "done", "id": body["id"]})
         elif kind == "stop" and WORKER != "deaf":
             os._exit(0)
         elif kind == "fault":

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from ribcage.controlplane.supervisor import exits
 from ribcage.controlplane.supervisor.backoff import FIRST_DELAY, MAX_DELAY, Backoff, ForkRetry
 from ribcage.controlplane.supervisor.context import Settings
+from ribcage.controlplane.supervisor.descriptors import descriptors_needed, raise_descriptor_limit
 from ribcage.controlplane.supervisor.lock import SupervisorLock
 from ribcage.controlplane.supervisor.loop import Loop
 from ribcage.controlplane.supervisor.ports import Port
 from ribcage.controlplane.supervisor.statefile import ChildRecord, State
-from ribcage.shared.errors import RibcageError
+from ribcage.shared._core import lib
+from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.names import Names
 from ribcage.shared.plan import Plan, PlanError, RoutePlan
 
@@ -109,6 +111,56 @@ def test_the_reaper_survives_interruption_and_finds_all() -> None:
         return answer
 
     assert [pid for pid, _ in exits.reap(waitpid)] == [5, 6]
+
+
+def with_hard_limit(hard: int, privileged: bool) -> str:
+    """What raise_descriptor_limit(2, 1024) comes to in a process with this hard limit."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 200), hard))
+        if not privileged:
+            lib.sys_drop_capabilities(0)
+        try:
+            raise_descriptor_limit(2, 1024)
+            said = str(resource.getrlimit(resource.RLIMIT_NOFILE))
+        except RibcageError as error:
+            said = f"{error.code} {int(error.exit_code)} {error.message} / {error.hint}"
+        os.write(write, said.encode())
+        os._exit(0)
+    os.close(write)
+    os.waitpid(pid, 0)
+    with os.fdopen(read) as pipe:
+        return pipe.read()
+
+
+def test_the_descriptor_limit_counts_management_clients() -> None:
+    """The soft limit is raised to what workers and clients may need together."""
+    needed = descriptors_needed(2, 1024)
+    assert needed == descriptors_needed(2, 0) + 1024
+    assert with_hard_limit(8192, privileged=False) == str((needed, 8192))
+
+
+def test_a_hard_limit_that_is_too_low_is_an_error_with_both_numbers() -> None:
+    """Nothing is started that would run out of descriptors under load; the error says the fix."""
+    needed = descriptors_needed(2, 1024)
+    said = with_hard_limit(400, privileged=False)
+    assert said.startswith(f"E_NOFILE {int(Exit.PRIVILEGE)} "), said
+    assert f"{needed} open files" in said and "hard limit is 400" in said
+    assert f"ulimit -Hn {needed}" in said and "max_clients" in said
+
+
+CAPABILITIES = next(
+    int(line.split()[1], 16)
+    for line in Path("/proc/self/status").read_text().splitlines()
+    if line.startswith("CapEff")
+)
+
+
+@pytest.mark.skipif(not CAPABILITIES >> 24 & 1, reason="needs CAP_SYS_RESOURCE")
+def test_root_raises_the_hard_limit_too() -> None:
+    needed = descriptors_needed(2, 1024)
+    assert with_hard_limit(400, privileged=True) == str((needed, needed))
 
 
 def test_the_state_file_round_trips(tmp_path: Path) -> None:

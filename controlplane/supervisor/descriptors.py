@@ -1,0 +1,42 @@
+"""How many file descriptors the processes may need, and the limit raised to it at start.
+
+    raise_descriptor_limit(workers=4, clients=32)     # E_NOFILE, exit 5, when it cannot be had
+
+The limit is inherited by every child, so one number serves all: the supervisor's, who keeps a
+copy of each ring, is the largest. Better refused at start than E_DESCRIPTORS under load.
+"""
+
+import resource
+
+from ribcage.shared.errors import Exit, RibcageError
+
+RINGS = 32  # ports at most, one ring of each a worker
+OBJECTS = 4  # of a worker: stats object, bell, channel, and one to spare
+REST = 256  # FIB, queue, log, sockets, helpers' pipes, and room
+
+
+def descriptors_needed(workers: int, clients: int) -> int:
+    """Rings are there twice for a moment, while a successor's are opened or handed over."""
+    return workers * (RINGS + OBJECTS) * 2 + clients + REST
+
+
+def raise_descriptor_limit(workers: int, clients: int) -> None:
+    """The soft limit, and with the right to do so the hard one, up to what is needed."""
+    needed = descriptors_needed(workers, clients)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY:
+        hard = max(hard, needed)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    except (ValueError, OSError):
+        allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        raise RibcageError(
+            "E_NOFILE",
+            f"{needed} open files are needed ({workers} workers, {clients} management clients), "
+            f"the hard limit is {allowed}",
+            f"ulimit -Hn {needed}, LimitNOFILE={needed} in a systemd unit, or a smaller "
+            "workers.count or management.max_clients",
+            Exit.PRIVILEGE,
+        ) from None
