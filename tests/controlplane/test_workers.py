@@ -46,9 +46,10 @@ def run(end: str) -> None:
 
 
 def test_a_slot_that_went_while_somebody_waited_is_not_alive() -> None:
-    """The supervisor takes a worker away during a wait_visible(): control once died of SIGSEGV. Its
-    counters are still read until control ends; nobody waits for it any more."""
-    run("workers.states([])")
+    """The supervisor takes a worker away during a wait_visible(): its counters are kept, until
+    the slot comes back with an object of its own. Control once died of SIGSEGV there."""
+    back = '[{"index": 0, "pid": 7, "state": "ready"}]'
+    run(f"workers.states([]); assert not waiting[0].look().alive; workers.states({back})")
 
 
 def test_closing_all_leaves_no_stale_object() -> None:
