@@ -10,6 +10,7 @@ change between them. Control only.
 from typing import Any
 
 from ribcage.controlplane import explain as explaining
+from ribcage.controlplane.listing import MAX_PAGE, page_rows, walk_page
 from ribcage.controlplane.loads import Loads
 from ribcage.controlplane.management.server import Call
 from ribcage.controlplane.methods_system import Control
@@ -21,8 +22,6 @@ from ribcage.controlplane.topology import Port
 from ribcage.controlplane.visible import judge
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.fib_records import FibKind
-
-MAX_PAGE = 500
 
 
 class RouteMethods:
@@ -54,13 +53,13 @@ class RouteMethods:
             source=SOURCE_NUMBERS[source] if source is not None else 0,
             within=str(parse_prefix(within)) if within is not None else None,
         )
-        routes, following = self.core.rib.walk(cursor, limit, wanted)
+        routes, count, following = walk_page(self.core, cursor, limit, wanted)
         seen = judge(
             (watch.look() for watch in self.control.workers.watches()),
             self.core.publisher.generation,
         )
         workers = {"seen": seen.seen, "of": seen.of}
-        rows = [self.routes.show(route, workers) for route in routes]
+        rows = page_rows(self.core, routes, count, workers)
         if cursor is None and within is None and source in (None, "static"):
             rows += [self._rejected(row) for row in self.core.rejections.all()]
         return {"routes": rows, "cursor": following}

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ribcage.controlplane.core import Core
-from ribcage.controlplane.nexthop import KIND_FORWARD, KIND_NAMES, NexthopSet, nexthop_set
+from ribcage.controlplane.nexthop import KIND_FORWARD, NexthopSet, nexthop_set
 from ribcage.controlplane.parse import (
     TYPES,
     parse_address,
@@ -202,36 +202,6 @@ class Routes:
         return describe(self.core, nexthops) if nexthops is not None else "unknown"
 
     # -- showing
-
-    def show(self, route: Route, workers: Mapping[str, int]) -> dict[str, Any]:
-        """One candidate as route.list shows it."""
-        core = self.core
-        nexthops = core.forwarding.sets.get(route.nexthop)
-        paths = [] if nexthops is None else nexthops.paths
-        held = core.fib.writer.exact(route.prefix) if route.selected else 0
-        return {
-            "dst": route.prefix,
-            "protocol": SOURCE_NAMES.get(route.source, str(route.source)),
-            "distance": route.distance,
-            "metric": route.metric,
-            "type": KIND_NAMES.get(nexthops.kind, "?") if nexthops is not None else "?",
-            "nexthops": [
-                {
-                    "via": str(path.hop.gateway) if path.hop.gateway is not None else None,
-                    "dev": core.topology.name_of(path.hop.port),
-                    "weight": path.weight,
-                    "alive": core.topology.alive(path.hop),
-                }
-                for path in paths
-            ],
-            "selected": route.selected,
-            "in_fib": route.selected and held == route.nexthop,
-            "aggregated": route.selected and held == 0 and core.contents.redundant(route.prefix),
-            "stale": route.stale,
-            "dead": route.dead,
-            "since": route.since,
-            "workers": dict(workers),
-        }
 
     def rejected(self) -> list[dict[str, Any]]:
         """Routes of sources that cannot be had now, with the reason."""

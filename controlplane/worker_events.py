@@ -5,7 +5,12 @@
 
 The bell is an eventfd; a worker that was killed between queueing and ringing leaves an event
 without a bell, hence a look every SLOW_BELL. An event never raises into the loop. Not promised:
-that each arrives; what a full queue refused is told as a number by `lost`. Control only.
+that each arrives: what a full queue refused is told as a number by `lost`, every number that never
+came (those included) is counted as `events_gap`, and above ALARM the log warns before that.
+
+Resync: an event is a hint, the state is elsewhere. A worker asks again about a neighbour while
+packets wait, port state is netlink's, and generation and counters are read from its stats object;
+so a gap needs no other answer than to be counted and told. Control only.
 """
 
 import asyncio
@@ -13,12 +18,14 @@ import contextlib
 import os
 from collections.abc import Callable
 
+from ribcage.controlplane.event_sequence import EventOrder
 from ribcage.shared._core import lib
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.events import Event, EventQueue
 
 EVENTS = 64  # taken from the queue before others have their turn
 FAULTS = {lib.WORKER_FAULT_MESSAGE: "message", lib.WORKER_FAULT_INJECTED: "injected"}
+ALARM, WELL = 0.8, 0.6  # share of the queue in use: warned about above, over below
 SLOW_BELL = 0.1  # seconds: the most a lost bell may cost (design)
 
 
@@ -36,6 +43,9 @@ class WorkerEvents:
         self.on_miss: Callable[[int, bytes], None] = lambda port, address: None
         self.counters = counters
         self.log = log
+        self._order = EventOrder()
+        self._alarmed = False
+        self.counters |= dict.fromkeys(("events_repeated", "events_gap", "queue_alarms"), 0)
         self._timer: asyncio.TimerHandle | None = None
 
     def listen(self, key: object) -> None:
@@ -70,20 +80,44 @@ class WorkerEvents:
         if self.queue is None:
             return
         try:
+            self._look_at_depth(self.queue)
+            received = self.queue.counters.received + self.queue.counters.refused
             events = self.queue.receive_batch(EVENTS)
+            received = self.queue.counters.received + self.queue.counters.refused - received
         except RibcageError as error:
             self.log("error", "events.gone", why=error.message)
             self.queue = None
             return
         for event in events:
             self.counters["events"] += 1
+            if not self._order.take(event):
+                self.counters["events_repeated"] += 1
+                continue
             try:
                 self._one(event)
             except Exception as error:
                 self.counters["events_failed"] += 1
                 self.log("error", "event.failed", type=event.type, exc_info=error)
-        if len(events) == EVENTS:
+        if received == EVENTS:
             asyncio.get_running_loop().call_soon(self._take)
+        else:
+            self._settle()
+
+    def _settle(self) -> None:
+        """The queue is empty: what has not come by now never will."""
+        for worker, missing in self._order.settle().items():
+            self.counters["events_gap"] += missing
+            self.log("warning", "events.gap", worker=worker, count=missing)
+
+    def _look_at_depth(self, queue: EventQueue) -> None:
+        """Before each take, when it is deepest: the high-water mark, and one warning a filling."""
+        queued, room = queue.fill()
+        if queued > ALARM * room and not self._alarmed:
+            self._alarmed = True
+            self.counters["queue_alarms"] += 1
+            self.log("warning", "events.queue", queued=queued, room=room)
+        elif queued < WELL * room:
+            self._alarmed = False
 
     def _one(self, event: Event) -> None:
         match event.type:

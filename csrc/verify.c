@@ -34,6 +34,13 @@ uint32_t verify_routes(struct fib_writer *writer, struct rib_aggregate *aggregat
     return found;
 }
 
+void verify_exact(struct fib_writer *writer, const struct rib_route *routes, uint32_t n,
+                  uint32_t *groups)
+{
+    for (uint32_t i = 0; i < n; i++)
+        groups[i] = fib_exact(writer, &routes[i].row);
+}
+
 uint32_t verify_rows(const struct rib *rib, struct rib_aggregate *aggregate,
                      const struct route_row *rows, uint32_t n, struct route_row *out)
 {

@@ -23,6 +23,10 @@ uint32_t verify_rows(const struct rib *rib, struct rib_aggregate *aggregate,
 uint32_t verify_wanted(const struct rib *rib, struct rib_aggregate *aggregate,
                        const struct route_row *row);
 
+/* What the FIB holds for exactly each prefix of a slice of the RIB: groups[i], 0: no entry. */
+void verify_exact(struct fib_writer *writer, const struct rib_route *routes, uint32_t n,
+                  uint32_t *groups);
+
 struct lookup_difference {
     uint8_t address[16];
     uint32_t family;

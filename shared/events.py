@@ -145,9 +145,14 @@ class EventQueue:
             return False
         return True
 
-    def limits(self) -> Limits:
+    def fill(self) -> tuple[int, int]:
+        """Messages waiting, and how many there is room for; notes the high-water mark."""
         queued = int(self._queue.current_messages)
         self.counters.high_water = max(self.counters.high_water, queued)
+        return queued, int(self._queue.max_size) // lib.EVENT_SIZE
+
+    def limits(self) -> Limits:
+        queued, _ = self.fill()
         return Limits(
             int(Path("/proc/sys/kernel/msgmax").read_text()),
             int(self._queue.max_size),

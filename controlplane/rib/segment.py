@@ -191,6 +191,13 @@ class Rib:
     ) -> tuple[list[Route], str | None]:
         """A slice of the listing (family, address, length, rank), and the cursor for the next;
         None at the end. Fewer than `limit` do not mean the end. E_CURSOR: not one of ours."""
+        found, n, following = self.walk_packed(cursor, limit, wanted)
+        return [unpack_route(found[i]) for i in range(n)], following
+
+    def walk_packed(
+        self, cursor: str | None = None, limit: int = 500, wanted: Filter | None = None
+    ) -> tuple[Any, int, str | None]:
+        """The same as a `struct rib_route[]` and its length, for those who work in bulk."""
         at = _unpack_cursor(cursor)
         found = ffi.new("struct rib_route[]", min(limit, MAX_LIST))
         n = lib.rib_walk(
@@ -200,7 +207,7 @@ class Rib:
             raise RibcageError("E_CURSOR", "cursor, limit or filter is out of range", None, 2)
         _checked(n, "walk")
         following = None if at.state == 2 else bytes(ffi.buffer(at)).hex()
-        return [unpack_route(found[i]) for i in range(n)], following
+        return found, n, following
 
     def walk_release(self) -> None:
         """Frees the index that listings use; the next walk makes it again."""

@@ -5,6 +5,7 @@ None for a process that is gone; none raises.
 """
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,14 @@ def start_time(pid: int) -> int:
     """Start in clock ticks since boot; 0 when the process is gone or a zombie."""
     found = facts(pid)
     return 0 if found is None or found.letter in "ZX" else found.start
+
+
+def started_ns(start: int) -> int:
+    """A start in ticks since boot, which counts suspended time, on CLOCK_MONOTONIC; 0 for 0."""
+    if start == 0:
+        return 0
+    age = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - start * (1_000_000_000 // TICKS)
+    return time.monotonic_ns() - age
 
 
 def is_alive(pid: int, start: int) -> bool:

@@ -57,7 +57,7 @@ class Child:
         self.pid, self.channel, self.uid, self.own = pid, channel, uid, own
         self.start = processes.start_time(pid)
         self.state = "starting"
-        self.started_ns = time.monotonic_ns()
+        self.started_ns = time.monotonic_ns() if own else processes.started_ns(self.start)
         self.ready_at = None
         self.has_fib = False
         self.has_ports = set()

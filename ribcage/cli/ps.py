@@ -1,5 +1,6 @@
 """`ribcage ps`: the processes of a router, what each may do and what ends with it."""
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -13,9 +14,12 @@ HELP = """\b
 Examples:
   ribcage ps
   ribcage ps --maps
+  ribcage ps --long
 
 \b
 Exit 1 when one of the processes is not running."""
+# S is the letter of /proc: R runs, S sleeps, T is stopped.
+LONG = ("STARTED", "CPU", "S", "LAST EXIT")
 HEADER = ("ROLE", "PID", "UID", "CAPS", "SECCOMP", "STATE", "RSS", "FDS", "RESTARTS", "IF IT DIES")
 
 
@@ -24,17 +28,26 @@ def ps(
     maps: Annotated[
         bool, typer.Option("--maps", help="the shared objects each has mapped, and how")
     ] = False,
+    long: Annotated[
+        bool,
+        typer.Option("--long", help="also start, CPU seconds, state letter, last exit"),
+    ] = False,
 ) -> None:
     session = session_of(context)
     answer = session.call("process.list")
     processes = [one for one in answer.get("processes", ()) if isinstance(one, dict)]
-    session.output.answer(answer, _lines(processes, maps))
+    session.output.answer(answer, _lines(processes, maps, long))
     if any(one.get("state") in ("dead", "exited", "failed", "restarting") for one in processes):
         raise typer.Exit(Exit.NO)
 
 
-def _lines(processes: list[dict[str, Any]], maps: bool) -> Iterator[str]:
-    lines = table(HEADER, [_row(one) for one in processes], right="PID UID RSS FDS RESTARTS")
+def _lines(processes: list[dict[str, Any]], maps: bool, long: bool) -> Iterator[str]:
+    header: tuple[str, ...] = HEADER
+    rows = [_row(one) for one in processes]
+    if long:  # what happens when it dies, a sentence, stays last
+        header = (*HEADER[:-1], *LONG, HEADER[-1])
+        rows = [(*row[:-1], *_more(one), row[-1]) for row, one in zip(rows, processes, strict=True)]
+    lines = table(header, rows, right="PID UID RSS FDS RESTARTS CPU")
     yield lines[0]
     for line, one in zip(lines[1:], processes, strict=True):
         yield line
@@ -63,6 +76,24 @@ def _row(one: Mapping[str, Any]) -> tuple[object, ...]:
         _or_dash(one.get("restarts")),
         _or_dash(one.get("if_it_dies")),
     )
+
+
+def _more(one: Mapping[str, Any]) -> tuple[object, ...]:
+    cpu = one.get("cpu")
+    return (
+        _started(one.get("started_ns")) if one.get("pid") else "-",
+        f"{cpu:.1f}s" if isinstance(cpu, int | float) else "-",
+        _or_dash(one.get("letter")),
+        _or_dash(one.get("last_exit")),
+    )
+
+
+def _started(monotonic_ns: object) -> str:
+    """Local time; processes tell it on the clock that no one sets."""
+    if not isinstance(monotonic_ns, int) or monotonic_ns <= 0:
+        return "-"
+    age = (time.monotonic_ns() - monotonic_ns) / 1e9
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() - age))
 
 
 def _or_dash(value: object) -> object:

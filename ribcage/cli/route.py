@@ -12,7 +12,7 @@ from ribcage.cli.session import Session, session_of, usage
 from ribcage.shared.errors import Exit, RibcageError
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-PAGE = 500
+PAGE = 4096  # the most the router gives at once
 ORIGIN = {"static": "S", "connected": "C", "kernel": "K", "bgp": "B", "zebra": "B",
           "runtime": "A", "neighbour": "N", "receive": "L", "local": "L"}  # fmt: skip
 WAITS = ("visible", "published", "none")
@@ -92,6 +92,8 @@ def _lines(session: Session, page: Sequence[Mapping[str, Any]], widths: list[int
     widths[0] = max([widths[0], *(len(str(row.get("dst"))) for row in page)])
     widths[1] = max([widths[1], *(min(60, len(body)) for body in bodies)])
     width, body_width = widths
+    bold = session.output.paint("\n", "bold").split("\n")  # asked once: a table has a million rows
+    before, after = bold[0], bold[-1]
     for row, body in zip(page, bodies, strict=True):
         workers = (row.get("workers") or {}) if row.get("selected") else {}
         tail = f"{workers.get('seen', '?')}/{workers.get('of', '?')} workers" if workers else ""
@@ -99,8 +101,8 @@ def _lines(session: Session, page: Sequence[Mapping[str, Any]], widths: list[int
             tail = f"rejected: {row['rejected']}"
         if row.get("stale"):
             tail += "  stale"
-        dst = session.output.paint(f"{row.get('dst')!s:<{width}}", "bold")
-        yield f"{flags(row)} {dst}  {body:<{body_width}}  {tail}".rstrip()
+        dst = f"{row.get('dst')!s:<{width}}"
+        yield f"{flags(row)} {before}{dst}{after}  {body:<{body_width}}  {tail}".rstrip()
 
 
 def flags(row: Mapping[str, Any]) -> str:

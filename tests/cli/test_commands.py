@@ -1,5 +1,7 @@
 """Each command as text, as JSON, and with bad input, against a fake router."""
 
+import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -25,9 +27,11 @@ CHANGE = {"generation": 43, "update_id": 9, "published_us": 12, "visible_us": 38
 PROCESSES = {"processes": [
     {"role": "supervisor", "index": 0, "pid": 2100, "uid": 0, "caps": ["NET_ADMIN", "NET_RAW"],
      "seccomp": "none", "state": "ready", "restarts": 0, "rss_kb": 18432, "fds": 40,
-     "started": 1.0, "last_exit": None, "maps": [], "if_it_dies": "all go on"},
+     "started_ns": 1, "last_exit": None, "cpu": 1.25, "letter": "S", "maps": [],
+     "if_it_dies": "all go on"},
     {"role": "worker", "index": 1, "pid": 2105, "uid": 61003, "caps": "", "seccomp": "none",
-     "state": "ready", "restarts": 2, "rss_kb": 9216, "fds": 9,
+     "state": "ready", "restarts": 2, "rss_kb": 9216, "fds": 9, "cpu": None, "letter": None,
+     "last_exit": "killed by signal 9 (SIGKILL)",
      "maps": [{"object": "/ribcage.r1.fib", "perms": "r-"}], "if_it_dies": "its flows wait"},
 ]}  # fmt: skip
 DROPS = {
@@ -97,12 +101,30 @@ def test_route_show_prints_one_line_a_route(router: Any, ribcage: Callable[..., 
     ]
 
 
+def test_ps_long_adds_when_how_busy_and_how_the_last_one_ended(router: Any, ribcage: Any) -> None:
+    """Start as local time, CPU seconds, the letter of /proc and the last exit, per process."""
+    an_hour = time.monotonic_ns() - 3600 * 10**9
+    supervisor, worker = PROCESSES["processes"]
+    rows = [{**supervisor, "started_ns": an_hour}, worker]
+    router.answers["process.list"] = {"processes": rows}
+    header, first, second = ribcage("ps", "--long").out.splitlines()
+    assert header.split("RESTARTS")[1].split() == [
+        *["STARTED", "CPU", "S", "LAST", "EXIT", "IF", "IT", "DIES"]
+    ]
+    started = re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", first)
+    assert started is not None
+    seconds = time.mktime(time.strptime(started[0], "%Y-%m-%d %H:%M:%S"))
+    assert abs(time.time() - 3600 - seconds) < 10
+    assert re.search(r"1\.2s +S +- +all go on", first), first
+    assert re.search(r"- +- +- +killed by signal 9 \(SIGKILL\) +its flows wait", second), second
+
+
 def test_route_show_follows_the_cursor_to_the_end(router: Any, ribcage: Any) -> None:
-    """All pages, as one JSON document; never more than 500 rows asked at once."""
+    """All pages, as one JSON document; never more rows asked at once than the router gives."""
     pages = {None: ("a", ROUTES[:2]), "a": ("b", ROUTES[2:4]), "b": (None, ROUTES[4:])}
 
     def listing(params: dict[str, Any]) -> dict[str, Any]:
-        assert params["limit"] <= 500
+        assert params["limit"] <= 4096
         cursor, rows = pages[params.get("cursor")]
         return {"routes": rows, "cursor": cursor}
 

@@ -45,6 +45,7 @@ def test_the_next_supervisor_keeps_everybody(router: Any) -> None:
     router.open_port(1, "eth1", 6)
     router.until("standby", lambda: any(r["role"] == "standby" for r in router.state()["children"]))
     before, state = adopted(router), router.state()
+    since = router.child("worker", 1)["started_ns"]
     rings = inodes(before["worker"][1], "ring-")
     assert len(rings) == 2
     router.disconnect()
@@ -59,6 +60,7 @@ def test_the_next_supervisor_keeps_everybody(router: Any) -> None:
         assert now[key] == state[key]
     assert inodes(router.pid, "ring-1-1") == {x for x in rings if "ring-1-1" in x[0]}
     assert "ports-request" in router.heard()
+    assert abs(router.child("worker", 1)["started_ns"] - since) < 200_000_000
     assert router.stop() == 0
     assert router.leftovers() == []
 

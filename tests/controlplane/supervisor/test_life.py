@@ -4,6 +4,7 @@ import functools
 import os
 import signal
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,13 @@ def test_ps_agrees_with_proc(router: Any) -> None:
         # A standby that still loads its modules grows from one look to the next.
         router.until(f"the memory of {row['role']}", functools.partial(rss_agrees, router, row))
         assert row["uid"] == int(status.split("Uid:")[1].split()[0])
+        fields = stat.rsplit(")", 1)[1].split()
+        assert row["letter"] in "RSD" and fields[0] in "RSD"
+        used = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        assert used - 2 < row["cpu"] <= used
+        boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
+        since = int(fields[19]) / os.sysconf("SC_CLK_TCK") - boot / 1e9
+        assert abs(row["started_ns"] / 1e9 - since) < 2
         if row["role"] != "control":  # whose client we are
             assert row["fds"] in range(len(links(row["pid"])) - 2, len(links(row["pid"])) + 3)
 
