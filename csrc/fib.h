@@ -176,8 +176,9 @@ uint64_t fib_publish(struct fib_writer *writer, uint64_t update_id, uint64_t t0,
 void fib_batch_end(struct fib_writer *writer);
 /* The header of the newest publish, which under `message` is ahead of fib_header_now(). */
 const struct fib_header *fib_header_newest(struct fib_writer *writer);
-/* 1: something was changed since the last publish, or the writer before left it so. An heir that
- * is told so publishes even when it has nothing to add. */
+/* 1: a lookup may answer from what was changed since the last publish, or what the writer before
+ * left so (a record that nothing names yet does not count). An heir that is told so publishes even
+ * when it has nothing to add. */
 int fib_unpublished(struct fib_writer *writer);
 /* rwlock, undo, mutex: gives the lock up that a dead or stopped reader may hold and goes on with
  * a fresh one; whoever was inside looks again. Does nothing under the others. */

@@ -124,7 +124,7 @@ uint64_t fib_publish(struct fib_writer *writer, uint64_t update_id, uint64_t t0,
 
 int fib_unpublished(struct fib_writer *writer)
 {
-    return writer->unfinished || fib_working(writer)->changes != 0;
+    return writer->unfinished || fib_working(writer)->seen != 0;
 }
 
 void fib_batch_end(struct fib_writer *writer)

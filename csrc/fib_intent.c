@@ -55,13 +55,14 @@ static void settle(struct fib_writer *writer, const struct fib_change *change)
         engine->settle(writer, change->row, change->rows);
 }
 
-static void intent_close(struct fib_writer *writer)
+static void intent_close(struct fib_writer *writer, int seen)
 {
     struct fib_intent *intent = &writer->header->intent;
     RC_FAULT("word-stored");
     store_release64(&intent->sequence, load_relaxed64(&intent->sequence) + 1);
     RC_FAULT("intent-done");
     writer->changes++;
+    writer->seen |= (uint32_t)seen;
     if (intent->operation == FIB_OP_ROUTE)
         writer->routes_turned_at = writer->epoch;
     else if (intent->operation == FIB_OP_GROUP)
@@ -71,11 +72,13 @@ static void intent_close(struct fib_writer *writer)
 void fib_store32(struct fib_writer *writer, const struct fib_change *change, uint32_t *word,
                  uint32_t value)
 {
+    /* A record that comes or goes is named by nobody then, so no lookup tells the difference. */
+    int seen = change->operation == FIB_OP_ROUTE || (load_relaxed32(word) != 0 && value != 0);
     intent_open(writer, change, word, value, sizeof value);
     /* Release: whoever reads the word finds what it names complete. */
     store_release32(word, value);
     settle(writer, change);
-    intent_close(writer);
+    intent_close(writer, seen);
 }
 
 void fib_store64(struct fib_writer *writer, const struct fib_change *change, uint64_t *word,
@@ -84,7 +87,7 @@ void fib_store64(struct fib_writer *writer, const struct fib_change *change, uin
     intent_open(writer, change, word, value, sizeof value);
     store_release64(word, value);
     settle(writer, change);
-    intent_close(writer);
+    intent_close(writer, 1);
 }
 
 static void store_words(uint32_t *base, const struct fib_word *list, uint32_t n)
@@ -103,7 +106,7 @@ void fib_store_list(struct fib_writer *writer, const struct fib_change *change, 
     intent_open(writer, change, base, (uint64_t)n << 32 | block, FIB_WIDTH_LIST);
     store_words(base, list, n);
     settle(writer, change);
-    intent_close(writer);
+    intent_close(writer, 1);
 }
 
 /* 1 when every word of the list lies behind the identity line and in the segment. */

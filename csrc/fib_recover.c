@@ -219,6 +219,7 @@ int bank_reset(struct fib_writer *bank)
     references_close(&bank->adjacency_use);
     arena_close(&bank->arena);
     bank->routes[0] = bank->routes[1] = bank->groups = bank->adjacencies = bank->changes = 0;
+    bank->seen = 0;
     bank->digest = bank->routes_turned_at = bank->groups_turned_at = 0;
     return bank_take_over(bank, &found);
 }

@@ -25,7 +25,8 @@
  *              the turn to runners-up, repairs; and where links or neighbours changed.
  *     message  after a writer was killed with changes that it had not published: the heir's table
  *              has them, under the number of the generation before, until the heir publishes.
- * An heir knows that there are such words (fib_unpublished), and control publishes at takeover.
+ * An heir knows of routes that were changed so, under seqlock of records too (fib_unpublished),
+ * and control publishes at takeover.
  *
  * What all share: words are stored with release after what they name is complete, blocks come
  * back two epochs later, offsets are checked, loops are bounded. So what a strategy adds is when

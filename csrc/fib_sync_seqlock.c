@@ -13,8 +13,9 @@
  * answer was right at one moment, the batch may span two generations) and counts it in
  * `mixed`. That is sound because memory comes back under the epoch rule as ever. So neither a
  * dead writer nor a bulk load keeps readers waiting, and a reader waits once for each odd number.
- * The number is even only while all that is in force has been published: it stays odd when a
- * batch ends without (fib_batch_end), and when the heir found it odd until the heir publishes.
+ * The number is even only while all that lookups meet has been published: it stays odd when a
+ * batch ends without (fib_batch_end), and when the heir found it odd until the heir publishes. A
+ * group that no route names yet is met by nobody: control makes those long before.
  */
 #include "fib_sync.h"
 

@@ -121,9 +121,7 @@ int fib_accounted(const struct fib_writer *writer)
     const struct fib_published *published = &writer->header->published;
     return load_relaxed64(&published->digest) == writer->digest &&
            load_relaxed32(&published->routes4) == writer->routes[0] &&
-           load_relaxed32(&published->routes6) == writer->routes[1] &&
-           load_relaxed32(&published->groups) == writer->groups &&
-           load_relaxed32(&published->adjacencies) == writer->adjacencies;
+           load_relaxed32(&published->routes6) == writer->routes[1];
 }
 
 uint64_t bank_publish(struct fib_writer *writer, uint64_t update_id, uint64_t t0, uint64_t t1)
@@ -150,7 +148,7 @@ uint64_t bank_publish(struct fib_writer *writer, uint64_t update_id, uint64_t t0
     store_release64(&published->generation, generation);
     RC_FAULT("generation-stored");
     fib_bump(writer);
-    writer->changes = 0;
+    writer->changes = writer->seen = 0;
     return generation;
 }
 
@@ -166,7 +164,7 @@ void bank_republish(struct fib_writer *writer, const struct fib_stamp *stamp)
     store_release64(&writer->header->published.generation, stamp->generation);
     RC_FAULT("generation-repeated");
     fib_bump(writer);
-    writer->changes = 0;
+    writer->changes = writer->seen = 0;
 }
 
 struct walk_out {

@@ -35,6 +35,7 @@ struct fib_writer {
     uint32_t groups;
     uint32_t adjacencies;
     uint32_t changes;          /* words changed since the last publish */
+    uint32_t seen;             /* 1: a lookup may tell that there were any */
     uint64_t routes_turned_at; /* epoch of the last route word, and of the last group word: */
     uint64_t groups_turned_at; /* what they led to before is left alone for two epochs */
     struct fib_references group_use;
@@ -193,7 +194,7 @@ uint32_t fib_record_blocks(const struct fib_writer *writer, uint32_t operation, 
 
 /* (fib_write.c) Stores counts, digest and arena figures into the header. */
 void fib_account(struct fib_writer *writer);
-/* 1: the header's digest and counts of routes and records are the writer's. */
+/* 1: the header's digest and counts of routes are the writer's. */
 int fib_accounted(const struct fib_writer *writer);
 /* Marks, counts and rebuilds from what is reachable. 0 or -EBADMSG. */
 int fib_sweep(struct fib_writer *writer);

@@ -145,6 +145,25 @@ def test_a_batch_that_ends_without_a_publish_is_not_believed_as_one() -> None:
         assert fib.reader.mixed == before + 1
 
 
+def test_a_record_that_nothing_names_makes_nobody_wait() -> None:
+    """`seqlock`: control makes groups ahead of the routes through them, perhaps long before; the
+    number is odd for a record that lookups may meet, a replaced one."""
+    with opened("seqlock") as fib:
+        assert fib.adjacency(9) == 0
+        assert fib.group(60, (9,)) == 0
+        lib.fib_batch_end(fib.writer)
+        assert fib.header.sync.sequence % 2 == 0
+        assert not lib.fib_unpublished(fib.writer)
+        assert fib.adjacency(9, mtu=1400) == 0
+        lib.fib_batch_end(fib.writer)
+        assert fib.header.sync.sequence % 2 == 1
+        fib.publish()
+        assert fib.header.sync.sequence % 2 == 0
+        assert lib.fib_clear_group(fib.writer, 60) == 0
+        lib.fib_batch_end(fib.writer)
+        assert fib.header.sync.sequence % 2 == 0
+
+
 @pytest.mark.parametrize("sync", STRATEGIES)
 def test_an_heir_knows_of_words_that_no_publish_named(sync: str) -> None:
     """A writer dies after the first row of three: the heir says so until it publishes, but for
