@@ -27,7 +27,6 @@ name = "eth3"
 address = ["10.0.8.1/24"]
 """
 WORKERS = 2
-ROOMY = "[rings]\nslots = 1024\n"  # a stopped worker's packets of a second
 BROKEN = """
 [[route]]
 dst = "203.0.113.1/24"
@@ -169,7 +168,7 @@ def test_a_worker_that_leaves_forwards_what_it_has_first(tmp_path: Path) -> None
     ring is empty, so no packet is lost."""
 
     def text(count: int) -> str:
-        return config(ROOMY, workers=f"count = {count}")
+        return config(workers=f"count = {count}")
 
     with rig(tmp_path, text(3)) as built:
         pid = built.router.pid("worker", 2)
@@ -195,10 +194,8 @@ per_source = 1000
 
 [management]
 max_clients = 9
-
-[rings]
-slots = 128
 """
+FEWER_SLOTS = "slots = 128\nslot_bytes = 4096"
 
 
 def test_limits_change_while_packets_flow_or_are_named(built: Rig) -> None:
@@ -220,7 +217,7 @@ def test_limits_change_while_packets_flow_or_are_named(built: Rig) -> None:
         assert built.stats()["totals"]["icmp_limited"] == before["icmp_limited"]
 
     with Stream(built.h1, built.h2, "10.0.2.2", flows=FLOWS) as stream:
-        hup(built, config(LIMITS), "reload.done")
+        hup(built, config(LIMITS, rings=FEWER_SLOTS), "reload.done")
         assert "keys=rings.slots" in built.log_lines("reload.needs_restart")[-1]
         assert built.router.call("system.clients")["max_clients"] == 9
         wait_for("both told", lambda: len(built.log_lines("worker.plan")) >= WORKERS)
@@ -230,7 +227,7 @@ def test_limits_change_while_packets_flow_or_are_named(built: Rig) -> None:
     built.router.kill("worker", 0)
     built.successor("worker", 0, old)
     all_answered()
-    third = config(LIMITS, workers="count = 3")
+    third = config(LIMITS, rings=FEWER_SLOTS, workers="count = 3")
     hup(built, third, "reload.done")
     wait_for("3 workers", lambda: _workers(built) == 3)
     all_answered()
