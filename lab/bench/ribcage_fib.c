@@ -60,12 +60,11 @@ static int make_segment(const struct fib_params *params, int semaphore)
     if (ours.fd < 0 || ftruncate(ours.fd, (off_t)ours.size) != 0)
         return bench_fail("no memory for the segment: %s", strerror(errno));
     int32_t error;
-    uint32_t units;
     ours.base = segment_map(ours.fd, ours.size, 1, &error);
     if (ours.base == NULL)
         return bench_fail("cannot map the segment: %s", strerror(-error));
     if ((error = segment_back(ours.fd, ours.base, ours.size, SEGMENT_HUGE_MOST,
-                              &units)) != 0)
+                              &ours.huge_units)) != 0)
         return bench_fail("no memory for the segment: %s", strerror(-error));
     return 0;
 }
@@ -172,11 +171,12 @@ static int memory(const struct bench *bench)
     top = top * banks + more;
     (void)bench;
     bench_say("{\"used\":%llu,\"segment\":%llu,\"fixed\":%llu,\"live\":%llu,\"retired\":%llu,"
-              "\"private\":%llu,\"each_reader\":%llu}",
+              "\"private\":%llu,\"each_reader\":%llu,\"huge_pages\":%llu}",
               (unsigned long long)(top + ours.heap), (unsigned long long)ours.size,
               (unsigned long long)fixed, (unsigned long long)published->live_blocks * FIB_BLOCK,
               (unsigned long long)published->retired_blocks * FIB_BLOCK,
-              (unsigned long long)ours.heap, (unsigned long long)replica);
+              (unsigned long long)ours.heap, (unsigned long long)replica,
+              (unsigned long long)ours.huge_units * SEGMENT_UNIT);
     return 0;
 }
 

@@ -11,6 +11,7 @@ struct ours {
     int fd;                    /* the segment; /proc/self/fd/N opens it again */
     uint8_t *base;             /* writable; the reader has a read-only mapping of its own */
     uint64_t size;
+    uint32_t huge_units;       /* of the segment's front, in pages of 2 MiB */
     struct fib_writer *writer;
     struct fib_reader reader;
     void *view;                /* its mapping */
