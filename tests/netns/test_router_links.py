@@ -102,7 +102,7 @@ def test_an_interface_deleted_and_made_again_forwards_again(built: Rig) -> None:
     counters go on and balance."""
     for _ in range(2):
         rings = opened(built)
-        with Stream(built.h1, built.h2, "10.0.2.2", flows=FLOWS):
+        with Stream(built.h1, built.h2, "10.0.2.2", flows=FLOWS, linger=0.3):
             built.r1.ip("link del eth2")  # under traffic
             withdrawn(built)
         built.lab.link("r1", "eth2", "h2", "eth0")
