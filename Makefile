@@ -13,7 +13,7 @@
 PYTHON ?= $(shell test -x /usr/bin/python3 && echo /usr/bin/python3 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
-C_FILES := $(wildcard csrc/*.c csrc/*.h csrc/ffi_build.py)
+C_FILES := $(shell find csrc -name '*.[ch]') csrc/ffi_build.py
 DEMO := $(if $(KEEP),--keep) $(if $(STOP),--stop) $(if $(JSON),--json)
 
 .PHONY: help demo test torture fuzz lint bench clean build

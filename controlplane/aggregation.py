@@ -6,7 +6,7 @@
     stage.suppress(False)                  # on the way back to a FIB with every route
 
 A route whose covering route has the same next-hop group is left out of the FIB: no lookup changes
-its meaning, also not between two words (csrc/rib_aggregate.h says why, and what is written when).
+its meaning, also not between two words (csrc/rib/aggregate/aggregate.h says why, and what is written when).
 The limits of the FIB go on counting routes, so that the FIB can hold all of them at any time.
 
 Not atomic by itself: the rows of one change can be many, and each is in force when it is stored;

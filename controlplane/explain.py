@@ -3,7 +3,7 @@
     explain(view, Question(dst, source, ...)) -> {"stages": [...], "verdict": ..., "reason": ...}
 
 The frame is made in memory and judged by the worker's own packet_parse(); the lookup is a
-reader's; the order of the stages is that of csrc/forward_decide.c, whose reasons it names. So the
+reader's; the order of the stages is that of csrc/forward/decide.c, whose reasons it names. So the
 answer is the worker's, up to what only the moment decides: full queues, a neighbour that does not
 answer, the ICMP limits.
 
@@ -26,7 +26,7 @@ ETHERNET = 14
 HEADER = {4: 20, 6: 40}
 ICMP = {4: 1, 6: 58}
 MIN_LENGTH = {4: 28, 6: 48}  # an echo request without data
-ICMP_TEXT = {  # csrc/icmp.c: the names of RFC 792 and of RFC 4443
+ICMP_TEXT = {  # csrc/packet/icmp.c: the names of RFC 792 and of RFC 4443
     4: {
         "ttl-expired": "time-exceeded",
         "no-route": "net-unreachable",
@@ -182,7 +182,7 @@ def explain(view: View, question: Question) -> dict[str, Any]:
 def _decide(
     view: View, question: Question, story: Story, packet: Any, answer: Answer
 ) -> dict[str, Any]:
-    """csrc/forward_decide.c, in words."""
+    """csrc/forward/decide.c, in words."""
     host = bool(packet.host_port)
     match = view.reader.match(question.dst.packed)
     prefix = match.prefix if match is not None else "nothing"

@@ -16,14 +16,14 @@ from ribcage.shared.segment import HugePages, Mapped, SegmentState, create_segme
 
 @dataclass(frozen=True, slots=True)
 class FibParams:
-    """What the segment is sized for; see csrc/fib_create.c for the formula."""
+    """What the segment is sized for; see csrc/fib/create.c for the formula."""
 
     max_routes4: int = 1_200_000
     max_routes6: int = 300_000
     max_groups: int = lib.FIB_MAX_GROUPS
     max_adjacencies: int = 16_384
     sync: str = "epoch"
-    """The strategy, for as long as the segment lives; see csrc/fib_sync.h."""
+    """The strategy, for as long as the segment lives; see csrc/sync/strategy.h."""
     engine4: int = lib.FIB_ENGINE_COMPACT
     engine6: int = lib.FIB_ENGINE_INTERVAL
     huge_pages: HugePages = HugePages.TRY

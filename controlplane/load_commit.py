@@ -85,7 +85,7 @@ async def assign(core: Core, load: Load) -> list[int]:
 async def _by_use(
     load: Load, how: Any, vias: Sequence[Sequence[Address]], named: Sequence[Address]
 ) -> list[Address]:
-    """Every next hop once, the most used first: those get the small numbers (csrc/rib.h)."""
+    """Every next hop once, the most used first: those get the small numbers (csrc/rib/rib.h)."""
     usage = ffi.new("struct row_usage *")
     counts = [ffi.new("uint32_t[]", max(1, len(some))) for some in (*vias, named)]
     usage.ids, usage.gateways = counts[:2], counts[2]

@@ -5,7 +5,7 @@
 
 The tables are walked in slices with a turn of the loop between them, so updates go on meanwhile;
 a difference is looked at once more, alone, before it is reported. The work on rows is in C
-(csrc/verify.c). A difference is a bug or a damaged segment: never repaired here, only told.
+(csrc/verify/verify.c). A difference is a bug or a damaged segment: never repaired here, only told.
 """
 
 import asyncio

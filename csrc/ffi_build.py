@@ -1,4 +1,4 @@
-"""Builds `ribcage.shared._core`: every C file of this folder behind one cffi module.
+"""Builds `ribcage.shared._core`: every C file below this folder behind one cffi module.
 
 The declarations Python sees are the C headers themselves: `ribcage.h` includes every
 public header, the C preprocessor expands it with RC_CFFI defined (which leaves out system
@@ -49,9 +49,9 @@ ffibuilder.cdef(declarations())
 ffibuilder.set_source(
     "ribcage.shared._core",
     PREAMBLE,
-    sources=[os.path.relpath(path, ROOT) for path in sorted(HERE.glob("*.c"))],
+    sources=[os.path.relpath(path, ROOT) for path in sorted(HERE.rglob("*.c"))],
     include_dirs=[os.path.relpath(HERE, ROOT)],
-    depends=[os.path.relpath(path, ROOT) for path in sorted(HERE.glob("*.h"))],
+    depends=[os.path.relpath(path, ROOT) for path in sorted(HERE.rglob("*.h"))],
     extra_compile_args=CFLAGS,
     extra_link_args=LDFLAGS,
     py_limited_api=True,

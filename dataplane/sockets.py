@@ -2,7 +2,7 @@
 
 Use: `fd, fanout = open_port(port, worker, workers, fanout)`, workers in order, fanout 0 for the
 first. Needs CAP_NET_RAW in the network namespace of the interface; workers themselves have no
-capability and only map what is opened here (csrc/port_socket.h says in which order and why).
+capability and only map what is opened here (csrc/port/socket.h says in which order and why).
 """
 
 import errno

@@ -2,14 +2,14 @@
 
 It may map the FIB (from a descriptor opened O_RDONLY), write its own stats object, send on the
 event queue, and use the sockets it is handed. It opens nothing by name but the channel, takes no
-lock, keeps no capability, and its packet path is C (csrc/worker.h); the Python here runs only
+lock, keeps no capability, and its packet path is C (csrc/worker/worker.h); the Python here runs only
 when the channel, a signal or a deadline asks for it.
 
     attach -> map, pin, drop rights -> ready -> run ... stop message, SIGTERM or orphan_timeout
                                                   `-- end of the channel: go on, look for the next
 
 Use: `run_worker(channel_fd)` in a forked child; returns at an orderly stop, the caller ends the
-process. Its death is nobody's problem but its successor's: see csrc/ring.h and csrc/stats.h.
+process. Its death is nobody's problem but its successor's: see csrc/port/ring.h and csrc/report/stats.h.
 """
 
 import os

@@ -16,18 +16,18 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "shm-layout.md"
 # Reading order. A header that is not there (yet) or not compiled in is left out.
 HEADERS = (
-    "segment_layout.h",
-    "fib_layout.h",
-    "fib_binary.h",
-    "fib_multibit.h",
-    "rib_layout.h",
-    "stats_layout.h",
+    "layout/segment_layout.h",
+    "layout/fib_layout.h",
+    "engines/binary/binary.h",
+    "engines/multibit/multibit.h",
+    "layout/rib_layout.h",
+    "layout/stats_layout.h",
 )
 KINDS = {"FIB": "SEGMENT_FIB", "RIB": "SEGMENT_RIB", "stats": "SEGMENT_STATS"}
 
 INTRODUCTION = """# Shared memory, byte by byte
 
-Generated from `csrc/*_layout.h` by `docs/layout.py`; do not edit. Offsets and sizes in bytes, as
+Generated from `csrc/layout/` by `docs/layout.py`; do not edit. Offsets and sizes in bytes, as
 this build's compiler laid them out (little-endian, LP64). Who writes a field, and with which
 memory ordering, stands in its note. A build with another layout id refuses the segment.
 """

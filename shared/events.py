@@ -2,7 +2,7 @@
 
 Use: `queue = EventQueue.create()` (supervisor; `queue.key` goes into the state file),
 `EventQueue.open(key)`, `queue.receive_batch(64)` (control, after its bell rang or every 100 ms).
-Workers send from C (csrc/event.h); `encode` is for tests and tools.
+Workers send from C (csrc/report/event.h); `encode` is for tests and tools.
 
 Never blocks. Takes the lowest mtype first, whatever was sent before it. A record of another
 version, type or length is counted and skipped: no field of it is trusted. The size of the queue

@@ -5,7 +5,7 @@
     Locks.of_semaphore(id)          undo: a System V set
     create_sync(names.sync, id)     makes that segment; create_semaphore() that set
 
-What each strategy promises is the table in csrc/fib_sync.h. Readers need write access to NAME.sync;
+What each strategy promises is the table in csrc/sync/strategy.h. Readers need write access to NAME.sync;
 it holds lock words and no route. A Locks outlives the readers and writers it was given to.
 """
 

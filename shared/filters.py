@@ -1,7 +1,7 @@
 """The classic BPF of a port, for people: what `doctor` and `show ports` print.
 
 Use: `print(listing(port_filter("port")))`, `listing(fanout_program())`. The programs come from
-csrc/port_filter.c, the very ones that are attached. Pure; any process. What a listing means is
+csrc/port/filter.c, the very ones that are attached. Pure; any process. What a listing means is
 in the kernel's Documentation/networking/filter.rst; `#` marks constants, `[..]` packet loads.
 """
 

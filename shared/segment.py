@@ -3,7 +3,7 @@
 Use: `create_segment(names.fib, size)` gives zeroed memory to format; `open_segment(name,
 SegmentKind.FIB)` maps one that another process made, or says in a RibcageError what is there
 instead; `map_segment(fd, kind)` does the same for a descriptor that was handed over. What the
-first 64 bytes say is in csrc/segment_layout.h and judged there, by segment_check().
+first 64 bytes say is in csrc/layout/segment_layout.h and judged there, by segment_check().
 
     absent        no such object
     initialising  its maker has not stored the magic yet (or died before)

@@ -2,7 +2,7 @@
 
 Use: `fd = create_stats(names, 0, instance_id)` (supervisor), `StatsReader(fd).snapshot()`
 (control, tools; O_RDONLY is enough). A snapshot is one committed state, never a torn one: it
-balances, also when the worker was killed in the middle of a batch (csrc/stats_layout.h).
+balances, also when the worker was killed in the middle of a batch (csrc/layout/stats_layout.h).
 
 Counters are packets unless they say bytes; a super-frame (GSO) is one packet. They live as long
 as the object: a worker's successor goes on counting.

@@ -36,12 +36,12 @@ from ribcage.shared.plan import (
     WorkersPlan,
 )
 
-MAX_INTERFACES = 31  # FIB_MAX_PORTS of csrc/fib_layout.h, less the host port
+MAX_INTERFACES = 31  # FIB_MAX_PORTS of csrc/layout/fib_layout.h, less the host port
 MAX_ROUTES = 10_000  # more come from a file with `ribcage route load`
 MAX_NEXTHOPS = 32  # of one group
 MAX_WORKERS = 64
 MAX_METRIC = 4_294_967_295
-EVENT_SIZE = 64  # csrc/event_layout.h
+EVENT_SIZE = 64  # csrc/layout/event_layout.h
 
 _workers, _fib, _icmp, _hold = WorkersPlan(), FibPlan(), IcmpPlan(), HoldPlan()
 _rings, _management = RingsPlan(), ManagementPlan()
@@ -89,7 +89,7 @@ class Publish(Table):
     max_batch: Annotated[int, between(1, 65536)] = _fib.max_batch
 
 
-# The names of csrc/fib_lpm.c, the default first; a test holds them to it.
+# The names of csrc/engines/engine.c, the default first; a test holds them to it.
 LOOKUPS4 = ("compact", "flat", "interval", "multibit", "binary")
 LOOKUPS6 = ("interval", "multibit", "binary")
 _STRATEGIES = one_of("epoch", "seqlock", "double", "rwlock", "undo", "mutex", "message", "none")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Applied:
     """rows[0..applied) are in force; `changes` entries of the array were filled. `error`: 0, or
-    an errno about rows[applied] (see rib_apply in csrc/rib.h)."""
+    an errno about rows[applied] (see rib_apply in csrc/rib/rib.h)."""
 
     applied: int
     changes: int

@@ -5,7 +5,7 @@
     ...fib apply, publish...                       # changes[0..applied.changes)
     rib.published(mark)                            # mark = rib.changed() before the publish
 
-Best path, what survives a crash and what a slice costs: csrc/rib.h. Only the control process
+Best path, what survives a crash and what a slice costs: csrc/rib/rib.h. Only the control process
 that holds the control lock may hold a Rib; one thread. Nothing here blocks: calls over whole
 sources take a budget of row slots and say whether there is more.
 """
@@ -262,7 +262,7 @@ class Rib:
     def nexthop_intern(self, nexthops: NexthopSet, popular: bool = True) -> int:
         """The id of the set equal to this one, stored when new. ValueError; E_NEXTHOPS full.
 
-        `popular`: many routes may name it, so a small id is wanted (csrc/rib.h)."""
+        `popular`: many routes may name it, so a small id is wanted (csrc/rib/rib.h)."""
         packed = pack_nexthops(nexthops)
         _checked(lib.rib_nexthop_intern(self._rib, packed, popular), "nexthop_intern")
         return int(packed.id)

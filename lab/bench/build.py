@@ -29,8 +29,8 @@ OUT = ROOT / "build" / "bench"
 FLAGS = ("-std=gnu11", "-D_GNU_SOURCE", "-O3", "-g", "-fstack-protector-strong",
          "-D_FORTIFY_SOURCE=2", "-Wall", "-Wextra", "-Werror")  # fmt: skip
 DPDK_APT = "apt-get install -y libdpdk-dev"
-# Whatever a later engine or strategy adds to csrc/ has one of these names.
-FIB_SOURCES = ("fib*.c", "row*.c", "segment*.c", "sync*.c")
+# The rooms of csrc/ that the table is made of.
+FIB_ROOMS = ("segment", "rows", "arena", "engines", "sync", "fib")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def dpdk_version() -> str:
 def _sources(recipe: Recipe) -> list[Path]:
     sources = [HERE / name for name in recipe.own]
     if recipe.fib:
-        found = {path for pattern in FIB_SOURCES for path in CSRC.glob(pattern)}
+        found = {path for room in FIB_ROOMS for path in (CSRC / room).rglob("*.c")}
         sources += sorted(found)
     return sources
 
@@ -128,7 +128,7 @@ def _package(name: str | None) -> tuple[list[str], list[str]]:
 
 def _digest(sources: list[Path], line: list[str]) -> str:
     digest = hashlib.sha256(" ".join(line).encode())
-    for path in [*sources, *sorted(CSRC.glob("*.h")), *sorted(HERE.glob("*.h"))]:
+    for path in [*sources, *sorted(CSRC.rglob("*.h")), *sorted(HERE.glob("*.h"))]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 

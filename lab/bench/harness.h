@@ -20,8 +20,8 @@
  */
 #ifndef RC_BENCH_HARNESS_H
 #define RC_BENCH_HARNESS_H
-#include "monotonic.h"
-#include "row_layout.h"
+#include "base/monotonic.h"
+#include "layout/row_layout.h"
 
 enum { BENCH_STREAMS = 3, BENCH_BATCH = 64, BENCH_ARGUMENTS = 8 };
 

@@ -1,10 +1,10 @@
 /* Our own FIB under the harness: one engine, one strategy, as PARAMS (a struct fib_params) says.
  *
- * The segment is shared memory mapped as the router's (segment_map.h); lookups go through a read-only
+ * The segment is shared memory mapped as the router's (segment/map.h); lookups go through a read-only
  * mapping and with the epoch check, as a worker's, from bare addresses to group ids.
  */
 #include "ribcage_fib.h"
-#include "segment_map.h"
+#include "segment/map.h"
 
 #include <errno.h>
 #include <fcntl.h>

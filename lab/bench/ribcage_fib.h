@@ -2,7 +2,7 @@
  * (load, lookups, updates, memory) and ribcage_others.c (what takes a second process). */
 #ifndef RC_BENCH_RIBCAGE_FIB_H
 #define RC_BENCH_RIBCAGE_FIB_H
-#include "fib.h"
+#include "fib/fib.h"
 #include "harness.h"
 #include "ribcage_locks.h"
 

@@ -1,7 +1,7 @@
 /* See ribcage_locks.h. */
 #include "ribcage_locks.h"
 
-#include "fib_sync.h"
+#include "sync/strategy.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
  * of rwlock and mutex, the System V set of undo. */
 #ifndef RC_BENCH_RIBCAGE_LOCKS_H
 #define RC_BENCH_RIBCAGE_LOCKS_H
-#include "fib.h"
+#include "fib/fib.h"
 
 /* Lock memory of this process and those it forks (the set is the orchestrator's, -1 = none). */
 int locks_make(int semaphore);

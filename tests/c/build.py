@@ -1,6 +1,7 @@
 """Compiles one C test of this folder with the sources it needs and runs it under sanitizers.
 
-Use: `run_c_test("test_x.c", ["x.c"], tmp_path)`; sources are names in csrc/. A failed CHECK, a
+Use: `run_c_test("test_x.c", ["x.c"], tmp_path)`; sources are paths in csrc/;
+`rooms("fib", ...)` names all of a room. A failed CHECK, a
 sanitizer's report or a signal fails the calling test with the program's own output.
 
 The FIB alone is two dozen files that a dozen tests need with the same flags: each is compiled once
@@ -23,6 +24,17 @@ WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wconversion", "-Wvla")
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 PATIENCE_S = 300  # a guard against hanging: one file takes seconds
 CACHE: list[Path] = []  # the session's folder, set by conftest.py
+
+
+def rooms(*names: str) -> list[str]:
+    """Every C file of these rooms of csrc/, as paths in it."""
+    found = (path for name in names for path in (CSRC / name).rglob("*.c"))
+    return sorted(str(path.relative_to(CSRC)) for path in found)
+
+
+# What a FIB is made of, from the identity line of its segment up.
+FIB = rooms("segment", "rows", "arena", "engines", "sync", "fib")
+RIB = rooms("segment", "rows", "rib")
 
 
 def build_c_test(

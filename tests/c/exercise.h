@@ -7,10 +7,10 @@
 #ifndef RC_TEST_EXERCISE_H
 #define RC_TEST_EXERCISE_H
 #include "check.h"
-#include "checksum.h"
-#include "fib.h"
-#include "packet.h"
-#include "stats_layout.h"
+#include "fib/fib.h"
+#include "layout/stats_layout.h"
+#include "packet/checksum.h"
+#include "packet/packet.h"
 
 static inline void check_record(const struct packet *p, int verdict)
 {

@@ -6,8 +6,8 @@
 #ifndef RC_TEST_FRAMES_H
 #define RC_TEST_FRAMES_H
 #include "check.h"
-#include "checksum.h"
-#include "packet.h"
+#include "packet/checksum.h"
+#include "packet/packet.h"
 
 enum { SHAPES = 14, SHAPE_ROOM = 512 };
 

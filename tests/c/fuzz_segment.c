@@ -12,7 +12,7 @@
 #include <errno.h>
 
 #include "check.h"
-#include "fib.h"
+#include "fib/fib.h"
 
 enum { PATCH = 8, PATCHES = 24, CASES = 7, GROUPS = 12, KEYS = 40, INPUT_MAX = 1 + PATCH * PATCHES };
 /* Engines and strategy; those with two tables, and one that a reader spins under. */

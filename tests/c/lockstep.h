@@ -16,7 +16,7 @@
 #include <errno.h>
 
 #include "check.h"
-#include "fib.h"
+#include "fib/fib.h"
 
 static struct fib_writer *writer[ENGINES];
 static struct fib_reader reader[ENGINES];

@@ -5,8 +5,8 @@
  * Use: test_aggregate ROUNDS
  */
 #include "check.h"
-#include "rib.h"
-#include "rib_aggregate.h"
+#include "rib/aggregate/aggregate.h"
+#include "rib/rib.h"
 
 enum { PREFIXES = 64, GROUPS = 3, SLICE = 4 };
 

@@ -1,5 +1,5 @@
 /* The checksum against a byte-wise reference, at every length and alignment, and RFC 1624. */
-#include "checksum.h"
+#include "packet/checksum.h"
 
 #include "check.h"
 

@@ -6,10 +6,10 @@
  */
 #include <errno.h>
 
+#include "arena/arena.h"
 #include "check.h"
-#include "fib.h"
-#include "fib_arena.h"
-#include "fib_lpm.h"
+#include "engines/engine.h"
+#include "fib/fib.h"
 
 enum { GROUPS = 30, MODEL = 400 };
 

@@ -6,7 +6,7 @@
 #include <errno.h>
 
 #include "check.h"
-#include "fib.h"
+#include "fib/fib.h"
 
 enum { GROUPS = 8, RING = MESSAGE_RING_BLOCKS * FIB_BLOCK };
 

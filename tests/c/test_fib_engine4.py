@@ -4,11 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.c.build import CSRC, SANITIZE, build_c_test, side_by_side
+from tests.c.build import FIB, SANITIZE, build_c_test, side_by_side
 
-FIB_SOURCES = sorted(
-    path.name for path in CSRC.glob("*.c") if path.name.startswith(("fib", "rows", "segment"))
-)
 
 PATIENCE_S = 300  # a guard against hanging; the longest takes ten seconds
 pytestmark = pytest.mark.timeout(2 * PATIENCE_S)
@@ -22,7 +19,7 @@ def run(program: Path, *more: tuple[object, ...]) -> None:
 @pytest.fixture(scope="module")
 def lockstep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lockstep")
-    return build_c_test("test_fib_engine4.c", FIB_SOURCES, folder, flags=SANITIZE)
+    return build_c_test("test_fib_engine4.c", FIB, folder, flags=SANITIZE)
 
 
 @pytest.mark.parametrize("seeds", [(1, 2), (3, 4)])
@@ -35,7 +32,7 @@ def test_engines_agree_on_everything(lockstep: Path, seeds: tuple[int, ...]) -> 
 @pytest.fixture(scope="module")
 def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("single")
-    return build_c_test("test_fib_single.c", FIB_SOURCES, folder, flags=SANITIZE)
+    return build_c_test("test_fib_single.c", FIB, folder, flags=SANITIZE)
 
 
 @pytest.mark.parametrize("seeds", [(1, 2), (3, 4)])
@@ -47,11 +44,11 @@ def test_a_recoloured_node_is_the_painted_one(single: Path, seeds: tuple[int, ..
 
 def test_a_full_arena_refuses_and_leaves_no_trace(tmp_path: Path) -> None:
     """Every engine says -ENOSPC in time, answers as before, and takes routes again afterwards."""
-    run(build_c_test("test_fib_full.c", FIB_SOURCES, tmp_path, flags=SANITIZE))
+    run(build_c_test("test_fib_full.c", FIB, tmp_path, flags=SANITIZE))
 
 
 @pytest.mark.slow
 def test_a_million_random_hosts_load(tmp_path: Path) -> None:
     """A million random /32 with 30,000 next hops fit a segment made for a million routes, in
     any order, and each is found."""
-    run(build_c_test("test_fib_hosts.c", FIB_SOURCES, tmp_path, flags=("-O3",)), (1_000_000,))
+    run(build_c_test("test_fib_hosts.c", FIB, tmp_path, flags=("-O3",)), (1_000_000,))

@@ -7,7 +7,7 @@
 #include <errno.h>
 
 #include "check.h"
-#include "fib.h"
+#include "fib/fib.h"
 
 enum { GROUPS = 10000, TRIES = 1500 };
 

@@ -6,7 +6,7 @@
  * and go above them, and an heir takes over.
  */
 #include "check.h"
-#include "fib.h"
+#include "fib/fib.h"
 
 static struct route_row *rows;
 static uint32_t *address, *groups;

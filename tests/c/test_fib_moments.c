@@ -17,7 +17,7 @@
  * has to be wrong, or the test sees nothing. Exit 3: there were wrong ones, their number printed.
  */
 #include "check.h"
-#include "fib.h"
+#include "fib/fib.h"
 
 enum { LEVELS = 6, BATCH = 4, STAGE = 24, MTU = 1000 };
 static uint8_t lengths[2][LEVELS] = {{0, 7 /* or 11 */, 12, 16, 24, 32}, {0, 12, 32, 50, 64, 128}};

@@ -7,11 +7,8 @@ from pathlib import Path
 import pytest
 from ribcage.shared._core import lib
 
-from tests.c.build import CSRC, build_c_test, finished, report
+from tests.c.build import FIB, build_c_test, finished, report
 
-SOURCES = sorted(
-    path.name for path in CSRC.glob("*.c") if path.name.startswith(("fib", "rows", "segment"))
-)
 FLAGS = ("-O2", "-DRC_LOAD_POINTS", "-Wl,--wrap=fib_settle")
 ENGINES = {
     "binary": (lib.FIB_ENGINE_BINARY, lib.FIB_ENGINE_BINARY),
@@ -31,7 +28,7 @@ pytestmark = pytest.mark.timeout(2 * PATIENCE_S)
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("moments")
-    return build_c_test("test_fib_moments.c", SOURCES, folder, flags=FLAGS)
+    return build_c_test("test_fib_moments.c", FIB, folder, flags=FLAGS)
 
 
 def run(program: Path, engine: str, *more: str) -> tuple[int, str]:

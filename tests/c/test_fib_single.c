@@ -9,9 +9,9 @@
  * one byte, of two, and both, so that nodes turn wide and back; the routes of /0../15 below change
  * too. Under ASan the segments are heap blocks of their exact size.
  */
+#include "arena/writer.h"
 #include "check.h"
-#include "fib_compact.h"
-#include "fib_writer.h"
+#include "engines/compact/compact.h"
 
 enum { SEGMENTS = 3, SINGLE = 0, PAINTED = 1, SPACE = 65536, GROUPS = 700, ROUTES = 70000 };
 #define CHUNK 0x0a01u

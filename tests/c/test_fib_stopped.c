@@ -12,7 +12,7 @@
  * test_fib_moments.c stops readers alike, but lets the writer finish what it began.
  */
 #include "check.h"
-#include "fib.h"
+#include "fib/fib.h"
 
 #include <ucontext.h>
 

@@ -7,8 +7,7 @@ import pytest
 from ribcage.shared._core import lib
 from ribcage.shared.fib_sync import STRATEGIES, WITH_LOCK
 
-from tests.c.build import build_c_test
-from tests.c.test_fib_moments import SOURCES
+from tests.c.build import FIB, build_c_test
 
 FLAGS = ("-O2", "-DRC_LOAD_POINTS", "-DRC_FAULT_POINTS")
 WITHOUT_WAITING = [name for name in STRATEGIES if name not in WITH_LOCK and name != "none"]
@@ -17,7 +16,7 @@ WITHOUT_WAITING = [name for name in STRATEGIES if name not in WITH_LOCK and name
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stopped")
-    return build_c_test("test_fib_stopped.c", SOURCES, folder, flags=FLAGS)
+    return build_c_test("test_fib_stopped.c", FIB, folder, flags=FLAGS)
 
 
 @pytest.mark.parametrize("sync", WITHOUT_WAITING)

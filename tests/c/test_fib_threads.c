@@ -7,14 +7,14 @@
  * (group, adjacency and MTU of one id); where the strategy promises whole batches, all answers
  * of a call must name the same group. ThreadSanitizer adds that nothing shared is touched but
  * through atomic words. It does not know fences (gcc says so when it compiles), so this is no
- * proof of their place: that is argued in csrc/fib_sync*.c and tried by tests/crash.
+ * proof of their place: that is argued in csrc/sync/ and tried by tests/crash.
  */
 #include <pthread.h>
 #include <time.h>
 
 #include "check.h"
-#include "fib.h"
-#include "sync_layout.h"
+#include "fib/fib.h"
+#include "layout/sync_layout.h"
 
 enum { GROUPS = 8, SITES = 12, KEYS = 2 * SITES, READERS = 2, MOST_ROWS = 6 * SITES + 2 };
 

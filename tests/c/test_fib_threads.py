@@ -10,14 +10,11 @@ from pathlib import Path
 import pytest
 from ribcage.shared.fib_sync import STRATEGIES
 
-from tests.c.build import CSRC, build_c_test
+from tests.c.build import FIB, build_c_test
 from tests.model.fib_memory import ENGINES
 
 TORTURE = int(os.environ.get("RIBCAGE_TORTURE", "1"))  # `make torture` sets it
 ROUNDS = 60 * TORTURE
-SOURCES = sorted(
-    path.name for path in CSRC.glob("*.c") if path.name.startswith(("fib", "rows", "segment"))
-)
 # gcc says of every fence that the sanitizer does not know it, and loses track of what it has
 # initialised. SSE loads are left out: with them the interval engine reads lines that may be
 # rewritten meanwhile, and the strategy rejects what came of it.
@@ -61,7 +58,7 @@ def threads(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     except (AssertionError, subprocess.SubprocessError) as error:
         pytest.skip(f"no ThreadSanitizer here: {str(error).strip().splitlines()[-1]}")
-    return build_c_test("test_fib_threads.c", SOURCES, folder, flags=FLAGS)
+    return build_c_test("test_fib_threads.c", FIB, folder, flags=FLAGS)
 
 
 @pytest.mark.parametrize(("sync", "engine"), list(product(STRATEGIES, ENGINES)))

@@ -1,6 +1,6 @@
-/* The flow hash: avalanche, even spread, fragments. The bounds are those flow_hash.c promises. */
+/* The flow hash: avalanche, even spread, fragments. The bounds are those packet/flow_hash.c promises. */
 #include "check.h"
-#include "packet.h"
+#include "packet/packet.h"
 
 enum { KEYS = 4096, BUCKETS = 64, FLOWS = 65536 };
 

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "forward.h"
+#include "forward/forward.h"
 #include "frames.h"
 
 enum { SLOT = 1024, MAC = 128, PORTS = 4 };

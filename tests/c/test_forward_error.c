@@ -1,7 +1,7 @@
 /* Which ICMP errors a worker raises. Promises: the source is an address that may leave its link,
  * borrowed from another port when the ingress has none; without any, the error is counted as
  * lost; what may not be answered takes nobody's token. */
-#include "forward.h"
+#include "forward/forward.h"
 #include "frames.h"
 
 enum { V4_UDP = 0, V4_LATER = 3, V6_UDP = 8, ERROR_SOURCE6 = ETHERNET_LENGTH + 8 };

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.c.build import CSRC, build_c_test, run_c_test
+from tests.c.build import CSRC, FIB, build_c_test, run_c_test
 
 ROOT = CSRC.parent
 SECONDS = int(os.environ.get("RIBCAGE_FUZZ_SECONDS", "0"))
@@ -29,10 +29,9 @@ class Target:
     plain: int
 
 
-PACKET = ["address_class.c", "checksum.c", "finish.c", "flow_hash.c", "icmp.c",
-          "packet_judge.c", "packet_parse.c", "rewrite.c"]  # fmt: skip
-ROWS = ["rows.c", "rows_sort.c"]
-FIB = [*sorted(path.name for path in CSRC.glob("fib*.c")), *ROWS, "segment.c"]
+PACKET = ["base/address_class.c", "packet/checksum.c", "packet/finish.c", "packet/flow_hash.c", "packet/icmp.c",
+          "packet/judge.c", "packet/parse.c", "packet/rewrite.c"]  # fmt: skip
+ROWS = ["rows/rows.c", "rows/sort.c"]
 TARGETS = {
     "packet": Target(PACKET, 2048, 40_000),
     "rows": Target(ROWS, 1024, 20_000),

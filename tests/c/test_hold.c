@@ -2,7 +2,7 @@
 #include <errno.h>
 
 #include "check.h"
-#include "hold.h"
+#include "forward/hold.h"
 
 enum { PACKETS = 24, EACH = 5, NEIGHBOURS = 9, STEPS = 40000 };
 

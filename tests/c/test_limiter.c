@@ -1,6 +1,6 @@
 /* Token buckets with a clock of the test's own. */
 #include "check.h"
-#include "limiter.h"
+#include "forward/limiter.h"
 
 static const uint64_t SECOND = 1000000000;
 

@@ -5,25 +5,25 @@ from pathlib import Path
 from tests.c.build import run_c_test
 
 PACKET = [
-    "address_class.c",
-    "checksum.c",
-    "finish.c",
-    "flow_hash.c",
-    "icmp.c",
-    "packet_judge.c",
-    "packet_parse.c",
-    "rewrite.c",
+    "base/address_class.c",
+    "packet/checksum.c",
+    "packet/finish.c",
+    "packet/flow_hash.c",
+    "packet/icmp.c",
+    "packet/judge.c",
+    "packet/parse.c",
+    "packet/rewrite.c",
 ]
 
 
 def test_checksum_equals_reference(tmp_path: Path) -> None:
     """Sum and incremental update equal RFC 1071 at every length, alignment and TTL."""
-    run_c_test("test_checksum.c", ["checksum.c"], tmp_path)
+    run_c_test("test_checksum.c", ["packet/checksum.c"], tmp_path)
 
 
 def test_flow_hash_spreads_evenly(tmp_path: Path) -> None:
     """Every input bit matters, consecutive flows spread, seeds choose independently."""
-    run_c_test("test_flow_hash.c", ["flow_hash.c"], tmp_path)
+    run_c_test("test_flow_hash.c", ["packet/flow_hash.c"], tmp_path)
 
 
 def test_no_byte_outside_the_frame_is_read(tmp_path: Path) -> None:
@@ -33,4 +33,4 @@ def test_no_byte_outside_the_frame_is_read(tmp_path: Path) -> None:
 
 def test_limiter_holds_rate_and_burst(tmp_path: Path) -> None:
     """Token buckets and the per-source table keep their bounds whatever the clock does."""
-    run_c_test("test_limiter.c", ["limiter.c"], tmp_path)
+    run_c_test("test_limiter.c", ["forward/limiter.c"], tmp_path)

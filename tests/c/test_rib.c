@@ -7,7 +7,7 @@
 #include <errno.h>
 
 #include "check.h"
-#include "rib.h"
+#include "rib/rib.h"
 
 enum { ROWS = 100, IDS = 16, NODES = 24 };
 

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from tests.c.build import CSRC, run_c_test
+from tests.c.build import RIB, run_c_test
 
-RIB = [*(path.name for path in sorted(CSRC.glob("rib_*.c"))), "segment.c", "rows.c"]
 
 
 def test_no_limit_and_no_damage_leads_out_of_the_table(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@
 #include <linux/if_packet.h>
 
 #include "check.h"
-#include "packet.h"
-#include "ring.h"
+#include "packet/packet.h"
+#include "port/ring.h"
 
 enum { SLOT = 512, MAC = 128, LOG = 1 << 20, BATCH = 7 };
 

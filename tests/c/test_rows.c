@@ -1,8 +1,8 @@
 /* The row codec under sanitizers: random bytes in exact-size memory, and the sort that has no
- * memory of its own. Includes rows_sort.c to reach the merge without room. */
+ * memory of its own. Includes rows/sort.c to reach the merge without room. */
 #include <errno.h>
 
-#include "../../csrc/rows_sort.c"
+#include "../../csrc/rows/sort.c"
 #include "check.h"
 
 static uint64_t state = 99;

@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #include "check.h"
-#include "stats.h"
+#include "report/stats.h"
 
 static struct stats_object object;
 static struct stats_block before, after;

@@ -9,18 +9,18 @@ import pytest
 from tests.c.build import SANITIZE, build_c_test
 
 FAULTS = (*SANITIZE, "-DRC_FAULT_POINTS")
-PACKET = ("packet_parse.c", "packet_judge.c", "rewrite.c", "icmp.c", "finish.c", "checksum.c",
-          "flow_hash.c", "address_class.c", "limiter.c")  # fmt: skip
-FORWARD = ("forward.c", "forward_work.c", "forward_decide.c", "forward_error.c",
-           "forward_account.c", "ring.c", "port_socket.c", "port_filter.c", "hold.c",
-           "transmit.c", "own_addresses.c", "event.c", "stats.c", "segment.c", *PACKET)  # fmt: skip
+PACKET = ("packet/parse.c", "packet/judge.c", "packet/rewrite.c", "packet/icmp.c", "packet/finish.c", "packet/checksum.c",
+          "packet/flow_hash.c", "base/address_class.c", "forward/limiter.c")  # fmt: skip
+FORWARD = ("forward/forward.c", "forward/work.c", "forward/decide.c", "forward/error.c",
+           "forward/account.c", "port/ring.c", "port/socket.c", "port/filter.c", "forward/hold.c",
+           "port/transmit.c", "forward/own_addresses.c", "report/event.c", "report/stats.c", "segment/identity.c", *PACKET)  # fmt: skip
 TESTS = {
-    "test_stats.c": ("stats.c", "segment.c"),
-    "test_ring.c": ("ring.c", "port_socket.c", "port_filter.c"),
-    "test_own_addresses.c": ("own_addresses.c", "address_class.c"),
-    "test_hold.c": ("hold.c",),
+    "test_stats.c": ("report/stats.c", "segment/identity.c"),
+    "test_ring.c": ("port/ring.c", "port/socket.c", "port/filter.c"),
+    "test_own_addresses.c": ("forward/own_addresses.c", "base/address_class.c"),
+    "test_hold.c": ("forward/hold.c",),
     "test_forward.c": FORWARD,
-    "test_forward_error.c": ("forward_error.c", *PACKET),
+    "test_forward_error.c": ("forward/error.c", *PACKET),
 }
 
 

@@ -27,7 +27,7 @@ from ribcage.shared.fib_sync import (
 )
 from ribcage.shared.rows import Route, address_bytes, family_of
 
-from tests.c.build import CSRC, build_c_test
+from tests.c.build import FIB, build_c_test
 from tests.model.fib_memory import ENGINES, on
 from tests.model.golden import Golden
 
@@ -37,9 +37,6 @@ DONE: Counter[str] = Counter()
 """What a whole run came to: lookups checked, kills; conftest.py says it at the end."""
 HERE = Path(__file__).resolve().parent
 PARAMS = FibParams(max_routes4=200, max_routes6=100, max_groups=64, max_adjacencies=64)
-FIB_SOURCES = sorted(
-    path.name for path in CSRC.glob("*.c") if path.name.startswith(("fib", "rows", "segment"))
-)
 
 
 class Stage:
@@ -96,7 +93,7 @@ def build_program(
 ) -> Path:
     """tests/crash/NAME.c with the FIB's C files, optimised as the product is; `instead` names
     files that take the place of one."""
-    sources = [str((instead or {}).get(source, source)) for source in FIB_SOURCES]
+    sources = [str((instead or {}).get(source, source)) for source in FIB]
     return build_c_test(
         str(HERE / f"{name}.c"), sources, tmp_path, flags=("-O3", f"-I{HERE}", *flags)
     )

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "rib.h"
+#include "rib/rib.h"
 
 enum operation { APPLY, PUBLISH, MARK_STALE, SWEEP, SET_DEAD, RESELECT, PUT, DELETE };
 

@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "fib.h"
+#include "fib/fib.h"
 
 struct operation {
     char kind; /* r, g, G, a, A, p, P: capitals clear */

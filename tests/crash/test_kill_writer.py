@@ -21,7 +21,7 @@ from ribcage.shared.fib_sync import STRATEGIES, WITH_LOCK
 from ribcage.shared.rows import Route
 from ribcage.shared.segment import SegmentKind, SegmentState, map_segment
 
-from tests.c.build import CSRC
+from tests.c.build import CSRC, FIB
 from tests.crash.fib_script import DONE, TORTURE, Script, Stage, built, cycle
 from tests.model.golden import Golden
 
@@ -210,7 +210,7 @@ def test_every_fault_point_is_reached(programs: Path, tmp_path: Path) -> None:
         with Stage(tmp_path / "fib", sync, engine) as stage:
             output = victim(programs, stage, 0, len(SCRIPT.steps))
             passed |= set(re.findall(r"point (\S+)", output))
-    sources = [*CSRC.glob("fib*.c"), CSRC / "segment.c"]
+    sources = [CSRC / name for name in FIB]
     named = {n for path in sources for n in re.findall(r'RC_FAULT\("([^"]+)"\)', path.read_text())}
     # The snapshot of `message` is renewed after half a ring, which no script here fills.
     renewal = {"snapshot-placed", "snapshot-renewed", "snapshot-followed"}

@@ -16,9 +16,8 @@ from ribcage.controlplane.rib.mapping import PrivateMemory, RibParams, anonymous
 from ribcage.controlplane.rib.segment import Rib
 from ribcage.shared._core import ffi, lib
 
-from tests.c.build import CSRC, build_c_test
+from tests.c.build import RIB, build_c_test
 
-SOURCES = ["segment.c", "rows.c", *(path.name for path in sorted(CSRC.glob("rib_*.c")))]
 VICTIM = Path(__file__).with_name("rib_victim.c")
 PARAMS = RibParams(max_rows=40, max_nexthops=8, max_nodes=24, instance_id=1)
 PREFIXES = ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "192.0.2.0/24", "2001:db8::/32"]
@@ -221,7 +220,7 @@ def rib_prefix(row: object) -> str:
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("victim")
-    yield build_c_test(str(VICTIM), SOURCES, folder, flags=("-DRC_FAULT_POINTS",))
+    yield build_c_test(str(VICTIM), RIB, folder, flags=("-DRC_FAULT_POINTS",))
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

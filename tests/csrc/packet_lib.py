@@ -24,7 +24,7 @@ SEED = 0x5EED
 DROP: dict[str, int] = {
     name: int(number)
     for name, number in re.findall(
-        r"^\s*DROP_(\w+) = (\d+),", (CSRC / "stats_layout.h").read_text(), re.MULTILINE
+        r"^\s*DROP_(\w+) = (\d+),", (CSRC / "layout/stats_layout.h").read_text(), re.MULTILINE
     )
 }
 DROP_NAME = {number: name for name, number in DROP.items()}

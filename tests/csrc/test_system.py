@@ -1,4 +1,4 @@
-"""The kernel calls of csrc/system.c: each does what its line in system.h says."""
+"""The kernel calls of csrc/base/system.c: each does what its line in system.h says."""
 
 import os
 import signal

@@ -1,0 +1,105 @@
+/* The seam between the FIB's faces and its longest-prefix-match engines: one table of functions
+ * an engine. fib/read.c and fib/write.c know nothing of tries; an engine knows nothing of
+ * epochs, groups, counts or digests.
+ *
+ *      fib_lookup -> batch, epoch check --+                    +-- fib_binary*.c    teaching, v4 and v6
+ *                                              +-- fib_multibit*.c  plain, v4 and v6
+ *      fib_apply  -> check, account ------+-- lpm_engine(id) --+-- fib_compact*.c   v4, the default
+ *      fib_writer_open, fib_walk ---------+                    +-- engines/compact/flat.c       v4, a table before it
+ *
+ * What an engine owns: one root word a family (fib_roots; 0 = empty, so an engine makes its root
+ * with its first route) and blocks of the arena. What it promises:
+ *   - lookup and match run on memory that may be rewritten under them: relaxed loads only, every
+ *     block number checked against the segment, loops bounded by constants;
+ *   - apply builds beside, publishes by ONE word through fib_store32/64 (or several under one
+ *     intent through fib_store_list: each address old or new, the heir finishes), retires after;
+ *     where a lookup reads several words, it keeps the rule of layout/fib_layout.h (fib_settle);
+ *   - a failing apply has changed nothing that a reader or the heir can reach.
+ * Reader functions: any process. Writer functions: control alone.
+ */
+#ifndef RC_FIB_LPM_H
+#define RC_FIB_LPM_H
+#include "fib/fib.h"
+
+#if RC_INLINE_SECTION
+
+enum { LPM_IPV4 = 1, LPM_IPV6 = 2 };
+enum { LPM_RUN = 512 }; /* rows an engine may publish by one word */
+
+struct lpm_run {
+    uint32_t room;            /* in: routes that may still be added */
+    uint32_t taken;           /* out: rows of the front that are in force now, >= 1 on success */
+    uint32_t before[LPM_RUN]; /* out: the group each had just before it was applied, 0 = none */
+};
+
+/* A visit returns 0 to go on; anything else ends the walk, which returns it. */
+struct lpm_visitor {
+    int (*blocks)(void *context, uint32_t block, uint32_t size);         /* may be NULL */
+    int (*route)(void *context, const struct route_row *row); /* family, prefix, length, nexthop */
+    void *context;
+};
+
+struct lpm_engine {
+    uint32_t id;       /* enum fib_engine */
+    uint32_t families; /* of LPM_IPV4, LPM_IPV6 */
+    const char *name;
+
+    /* Reader. Keys are all of one family; groups[i] = 0 when nothing matches. root is not 0. */
+    void (*lookup)(const struct fib_reader *reader, uint32_t root, const struct fib_key *keys,
+                   uint32_t *groups, uint32_t n);
+    /* The same for IPv4 addresses in host order, without the keys; NULL: not an IPv4 engine. */
+    void (*lookup4)(const struct fib_reader *reader, uint32_t root, const uint32_t *addresses,
+                    uint32_t *groups, uint32_t n);
+    /* And for IPv6 addresses in network order; NULL: fib_lookup6 makes keys of them. */
+    void (*lookup6)(const struct fib_reader *reader, uint32_t root,
+                    const uint8_t (*addresses)[16], uint32_t *groups, uint32_t n);
+    /* The group and, in *length, the matched length; 0 when nothing matches. */
+    uint32_t (*match)(const struct fib_reader *reader, uint32_t root, const struct fib_key *key,
+                      uint32_t *length);
+
+    /* Arena blocks a table of `routes` wants; the formula is documented where it stands. */
+    uint64_t (*blocks_for)(uint8_t family, uint32_t routes);
+    /* Writer. Rows are valid, of one family, their groups exist. 0, -ENOSPC, -E2BIG. */
+    int (*apply)(struct fib_writer *writer, const struct route_row *rows, uint64_t n,
+                 struct lpm_run *run);
+    /* NULL, or: puts right what is derived from the words rows[0..n) changed. Between the store
+     * and the end of its intent, and again by the heir; on unswept structure, so it checks. */
+    void (*settle)(struct fib_writer *writer, const struct route_row *rows, uint32_t n);
+    uint32_t (*exact)(const struct fib_writer *writer, const struct route_row *row);
+    /* Every block and, in order, every route behind `after` (NULL: from the start). Blocks are
+     * reported before what hangs below them. -EBADMSG: not a tree of this engine. */
+    int (*walk)(const struct fib_writer *writer, uint8_t family, const struct route_row *after,
+                const struct lpm_visitor *visitor);
+};
+
+/* NULL for a number this build does not know. */
+const struct lpm_engine *lpm_engine(uint32_t id);
+/* The same, and NULL for an engine that does not serve this family. */
+const struct lpm_engine *lpm_engine_for(uint32_t id, uint8_t family);
+
+extern const struct lpm_engine lpm_multibit, lpm_compact, lpm_flat, lpm_interval, lpm_binary;
+
+/* 1 when batches may use AVX-512 (F, BW, VL, DQ, VPOPCNTDQ, VBMI2): asked of the CPU once. */
+int lpm_avx512(void);
+#if defined(__x86_64__)
+int lpm_popcnt(void); /* POPCNT, BMI, BMI2 */
+#endif
+
+/* ---- what every engine's reader side needs ---- */
+
+/* `bytes` at a block, or NULL when the number points outside the segment (or is 0). */
+static inline const uint8_t *fib_at(const struct fib_reader *reader, uint32_t block, uint64_t bytes)
+{
+    uint64_t offset = (uint64_t)block * FIB_BLOCK;
+    if (unlikely(block == 0 || block >= reader->block_mask_limit || offset + bytes > reader->size))
+        return NULL;
+    return reader->base + offset;
+}
+
+static inline const struct fib_header *fib_header_of(const struct fib_reader *reader)
+{
+    return (const struct fib_header *)(const void *)reader->base;
+}
+
+#endif
+#endif

@@ -1,0 +1,203 @@
+/* The writer's face with the strategy around it: each public change is begin, bank_*, changed.
+ *
+ *     first change     write_begin: lock taken, number made odd, nothing
+ *     each change      bank_apply, bank_set_group .. in the bank that is worked on
+ *     fib_publish      bank_publish there, the strategy's own publish, write_end
+ *
+ * Control alone, under the writer's semaphore. See fib.h for the contracts.
+ */
+#include "sync/strategy.h"
+
+#include <errno.h>
+
+static int begin(struct fib_writer *writer, struct fib_writer **bank)
+{
+    if (!writer->open) {
+        int error = writer->sync->write_begin(writer);
+        if (error != 0)
+            return error;
+        writer->open = 1;
+    }
+    *bank = fib_working(writer);
+    return 0;
+}
+
+static void changed(struct fib_writer *writer, uint32_t kind, uint64_t id, const void *data,
+                    uint64_t bytes)
+{
+    const struct fib_entry entry = {.kind = kind, .id = (uint32_t)id, .bytes = bytes};
+    if (writer->sync->changed != NULL)
+        writer->sync->changed(writer, &entry, data);
+}
+
+int fib_apply(struct fib_writer *writer, const struct route_row *rows, uint64_t n,
+              uint64_t *applied, uint64_t *changes)
+{
+    struct fib_writer *bank;
+    *applied = *changes = 0;
+    int error = begin(writer, &bank);
+    if (error != 0)
+        return error;
+    error = bank_apply(bank, rows, n, applied, changes);
+    enum { AT_ONCE = 512 }; /* rows of one entry */
+    for (uint64_t at = 0; writer->sync->changed != NULL && at < *applied; at += AT_ONCE) {
+        uint64_t size = *applied - at < AT_ONCE ? *applied - at : AT_ONCE;
+        changed(writer, ENTRY_ROWS, size, rows + at, size * sizeof *rows);
+    }
+    return error;
+}
+
+int fib_set_group(struct fib_writer *writer, const struct fib_group *group)
+{
+    struct fib_writer *bank;
+    int error = begin(writer, &bank);
+    if (error == 0)
+        error = bank_set_group(bank, group);
+    if (error == 0)
+        changed(writer, ENTRY_GROUP, group->id, group,
+                offsetof(struct fib_group, bucket) + group->buckets * sizeof(uint32_t));
+    return error;
+}
+
+int fib_set_adjacency(struct fib_writer *writer, const struct fib_adjacency *adjacency)
+{
+    struct fib_writer *bank;
+    int error = begin(writer, &bank);
+    if (error == 0)
+        error = bank_set_adjacency(bank, adjacency);
+    if (error == 0)
+        changed(writer, ENTRY_ADJACENCY, adjacency->id, adjacency, sizeof *adjacency);
+    return error;
+}
+
+int fib_set_port(struct fib_writer *writer, const struct fib_port *port)
+{
+    struct fib_writer *bank;
+    int error = begin(writer, &bank);
+    if (error == 0)
+        error = bank_set_port(bank, port);
+    if (error == 0)
+        changed(writer, ENTRY_PORT, port->index, port, sizeof *port);
+    return error;
+}
+
+static int clear(struct fib_writer *writer, int (*bank_clear)(struct fib_writer *, uint32_t),
+                 uint32_t kind, uint32_t id)
+{
+    struct fib_writer *bank;
+    int error = begin(writer, &bank);
+    if (error == 0)
+        error = bank_clear(bank, id);
+    if (error == 0)
+        changed(writer, kind, id, NULL, 0);
+    return error;
+}
+
+int fib_clear_group(struct fib_writer *writer, uint32_t id)
+{
+    return clear(writer, bank_clear_group, ENTRY_CLEAR_GROUP, id);
+}
+
+int fib_clear_adjacency(struct fib_writer *writer, uint32_t id)
+{
+    return clear(writer, bank_clear_adjacency, ENTRY_CLEAR_ADJACENCY, id);
+}
+
+int fib_clear_port(struct fib_writer *writer, uint32_t index)
+{
+    return clear(writer, bank_clear_port, ENTRY_CLEAR_PORT, index);
+}
+
+uint64_t fib_publish(struct fib_writer *writer, uint64_t update_id, uint64_t t0, uint64_t t1)
+{
+    struct fib_writer *bank;
+    /* write_begin fails only for a lock that cannot even be broken: then as if there were none. */
+    if (begin(writer, &bank) != 0)
+        bank = fib_working(writer);
+    uint64_t generation = bank_publish(bank, update_id, t0, t1);
+    if (writer->sync->published != NULL)
+        writer->sync->published(writer, generation);
+    writer->unfinished = 0;
+    fib_batch_end(writer);
+    return generation;
+}
+
+int fib_unpublished(struct fib_writer *writer)
+{
+    return writer->unfinished || fib_working(writer)->seen != 0;
+}
+
+void fib_batch_end(struct fib_writer *writer)
+{
+    if (!writer->open)
+        return;
+    writer->open = 0;
+    writer->sync->write_end(writer);
+}
+
+/* 1: as much data as the entry says it has. A replica's come out of shared memory. */
+static int entry_sound(const struct fib_entry *entry, const void *data)
+{
+    const struct fib_group *group = data;
+    switch (entry->kind) {
+    case ENTRY_ROWS:
+        return entry->bytes == entry->id * sizeof(struct route_row);
+    case ENTRY_GROUP:
+        return entry->bytes >= offsetof(struct fib_group, bucket) &&
+               group->buckets <= FIB_MAX_BUCKETS &&
+               entry->bytes ==
+                   offsetof(struct fib_group, bucket) + group->buckets * sizeof(uint32_t);
+    case ENTRY_ADJACENCY:
+        return entry->bytes == sizeof(struct fib_adjacency);
+    case ENTRY_PORT:
+        return entry->bytes == sizeof(struct fib_port);
+    case ENTRY_PUBLISH:
+        return entry->bytes == sizeof(struct fib_stamp);
+    default:
+        return entry->bytes == 0;
+    }
+}
+
+int fib_replay(struct fib_writer *bank, const struct fib_entry *entry, const void *data)
+{
+    uint64_t applied, changes;
+    if (!entry_sound(entry, data))
+        return -EINVAL;
+    switch (entry->kind) {
+    case ENTRY_ROWS:
+        return bank_apply(bank, data, entry->id, &applied, &changes);
+    case ENTRY_GROUP:
+        return bank_set_group(bank, data);
+    case ENTRY_ADJACENCY:
+        return bank_set_adjacency(bank, data);
+    case ENTRY_PORT:
+        return bank_set_port(bank, data);
+    case ENTRY_CLEAR_GROUP:
+        return bank_clear_group(bank, entry->id);
+    case ENTRY_CLEAR_ADJACENCY:
+        return bank_clear_adjacency(bank, entry->id);
+    case ENTRY_CLEAR_PORT:
+        return bank_clear_port(bank, entry->id);
+    case ENTRY_PUBLISH:
+        bank_republish(bank, data);
+        return 0;
+    default:
+        return -EINVAL;
+    }
+}
+
+uint32_t fib_walk(struct fib_writer *writer, struct route_row *cursor, struct route_row *rows,
+                  uint32_t max)
+{
+    return bank_walk(fib_working(writer), cursor, rows, max);
+}
+
+uint32_t fib_exact(struct fib_writer *writer, const struct route_row *row)
+{
+    return bank_exact(fib_working(writer), row);
+}
+
+int fib_check(struct fib_writer *writer)
+{
+    return bank_check(fib_working(writer));
+}

@@ -1,0 +1,168 @@
+/* The stats object of one worker slot: the only shared memory a worker writes.
+ *
+ *   +-----------------------------------------------------------------------------------
+ *   | identity (64)
+ *   | life (64)      pid, heartbeat, state, waiting      <- worker, relaxed/release as said
+ *   | seen (64)      generation, t4                       <- worker
+ *   | commit (64)    sequence                             <- worker, release: picks the block
+ *   | block[0] | block[1]                                 <- worker writes the one NOT picked
+ *   | visible[] histograms, drop examples                 <- worker, relaxed, may lag a batch
+ *   +-----------------------------------------------------------------------------------
+ *
+ * The commit rule. Counters live twice. After a batch the worker writes the whole new state into
+ * block[(sequence + 1) & 1], then stores sequence + 1 with release ordering: one store commits
+ * every outcome of the batch. SIGKILL before it leaves the old block, after it the new one;
+ * either balances: rx = forwarded + delivered + sum(drops) + held.
+ *
+ * Reading: s = load_acquire(sequence); copy block[s & 1]; acquire fence; if sequence is still s
+ * the copy is whole, else again (stats_read() does this).
+ *
+ * The object outlives the worker: the supervisor makes it once per slot, and a successor goes on
+ * counting where the dead one stopped, from ring_next of the committed block.
+ */
+#ifndef RC_STATS_LAYOUT_H
+#define RC_STATS_LAYOUT_H
+#include "base/base.h"
+#include "layout/fib_layout.h"
+#include "layout/segment_layout.h"
+
+/* Drop reasons: a closed list whose numbers are never reused. The names users see are in
+ * drop_reason_name(); docs and `ribcage drops` use those. */
+enum drop_reason {
+    DROP_NONE = 0,
+    DROP_NO_ROUTE = 1,
+    DROP_BLACKHOLE = 2,
+    DROP_UNREACHABLE = 3,
+    DROP_PROHIBITED = 4,
+    DROP_TTL_EXPIRED = 5,
+    DROP_TOO_BIG = 6,              /* DF or IPv6: an ICMP error says the MTU */
+    DROP_NO_NEIGHBOUR = 7,         /* held, and the neighbour did not answer */
+    DROP_NEIGHBOUR_QUEUE_FULL = 8, /* the hold queue's bound */
+    DROP_BAD_VERSION = 9,
+    DROP_BAD_LENGTH = 10,
+    DROP_BAD_CHECKSUM = 11,
+    DROP_BAD_SOURCE = 12,          /* martian source, RFC 1812 5.3.7, or our own */
+    DROP_NOT_FOR_US = 13,          /* frame addressed to another station */
+    DROP_UNKNOWN_ETHERTYPE = 14,
+    DROP_FRAGMENT_NEEDED = 15,     /* IPv4 without DF and larger than the egress MTU */
+    DROP_OPTIONS = 16,             /* source routing options */
+    DROP_PORT_DOWN = 17,
+    DROP_TX_FULL = 18,             /* the egress queue said EAGAIN/ENOBUFS */
+    DROP_TX_ERROR = 19,
+    DROP_RX_RING_FULL = 20,        /* PACKET_STATISTICS tp_drops; also counted in rx */
+    DROP_TRUNCATED = 21,           /* the frame was larger than its ring slot */
+    DROP_FIB_UNAVAILABLE = 22,     /* no FIB mapped, or -EAGAIN from fib_lookup */
+    DROP_WORKER_RESTARTING = 23,   /* was held by a worker that died */
+    DROP_BAD_DESTINATION = 24,     /* martian destination: 0/8, 127/8, 240/4, ::, ::1 */
+    DROP_MULTICAST = 25,           /* multicast is not forwarded */
+    DROP_BROADCAST = 26,           /* limited or directed broadcast is never forwarded */
+    DROP_LINK_LOCAL = 27,          /* a link-local address never crosses a link */
+    DROP_SAME_HOST = 28,           /* from the host port back to the host's own address */
+    DROP_QUIESCED = 29,            /* given up at an orderly stop */
+    DROP_REASONS = 64,
+};
+
+enum worker_state {
+    WORKER_STARTING = 0,
+    WORKER_BUSY = 1,    /* a batch is open */
+    WORKER_POLLING = 2, /* asleep in poll(), no batch open: counts as having seen everything */
+    WORKER_QUIESCED = 3,
+    WORKER_STOPPED = 4, /* left in order */
+};
+
+struct stats_life {
+    uint32_t pid;        /* of the current owner; store relaxed at attach */
+    uint32_t worker;     /* slot number */
+    uint64_t heartbeat;  /* CLOCK_MONOTONIC ns of the last loop turn; relaxed */
+    uint32_t state;      /* enum worker_state; release before sleeping */
+    uint32_t waiting;    /* 1: holds packets for a neighbour, ring its bell after publishing; relaxed */
+    uint32_t restarts;   /* attaches after the first */
+    uint32_t unused0;
+    uint64_t started_ns;
+    uint64_t events_sent;
+    uint64_t events_lost; /* queue full; all-time */
+    uint64_t unused1;
+};
+RC_STATIC_ASSERT(sizeof(struct stats_life) == 64, "one line");
+
+struct stats_seen {
+    uint64_t generation; /* newest FIB generation a batch began with; release after t4 */
+    uint64_t t4_ns;      /* when that batch began */
+    uint64_t read_retries;
+    uint64_t table;      /* fib_header.born of the FIB these belong to, 0 = none yet; release, after
+                            generation was set back to 0 */
+    uint64_t unused[4];
+};
+RC_STATIC_ASSERT(sizeof(struct stats_seen) == 64, "one line");
+
+struct port_counters {
+    uint64_t rx;         /* packets in: what passed the port's filter, ring drops included */
+    uint64_t rx_bytes;
+    uint64_t tx;         /* packets out, all kinds */
+    uint64_t tx_bytes;
+    uint64_t ring_drops; /* part of rx and of drops[DROP_RX_RING_FULL] */
+    uint32_t ring_next;  /* next ring slot to read: where a successor goes on */
+    uint32_t ring_first; /* first slot of the batch this commit closed; [first, next) may still
+                            have to go back to the kernel: those whose mark equals ring_mark */
+    uint32_t ring_mark;  /* nonzero, written to tp_padding of every slot of that batch */
+    uint32_t ring_identity; /* of the socket the three above belong to (folded SO_COOKIE) */
+    uint32_t unused[2];
+};
+RC_STATIC_ASSERT(sizeof(struct port_counters) == 64, "one line");
+
+struct stats_block {
+    uint64_t rx;         /* = forwarded + delivered + sum(drops) + held */
+    uint64_t forwarded;  /* transit and host-port packets handed to an egress port */
+    uint64_t delivered;  /* left to the host stack */
+    uint64_t held;       /* waiting for a neighbour now */
+    uint64_t from_host;  /* of rx: came in on a host port */
+    uint64_t to_host;    /* of forwarded: went out on a host port */
+    uint64_t icmp_sent;  /* originated here, not part of rx */
+    uint64_t icmp_limited; /* errors not sent: token bucket empty */
+    uint64_t batches;
+    uint64_t gso;        /* of rx: super-frames */
+    uint64_t icmp_lost;  /* errors not sent for want of an own address or of a way back */
+    uint64_t unused[5];
+    uint64_t drops[DROP_REASONS];
+    uint64_t batch_size[8]; /* batches of 1, 2-3, 4-7, ... 128+ packets */
+    struct port_counters port[FIB_MAX_PORTS];
+};
+RC_STATIC_ASSERT(sizeof(struct stats_block) % 64 == 0, "whole lines");
+
+struct drop_example { /* the last packet dropped for a reason; relaxed, may be torn: a hint only */
+    uint8_t source[16];
+    uint8_t target[16];
+    uint64_t mono_ns;
+    uint8_t family;
+    uint8_t protocol;
+    uint16_t port;
+    uint32_t unused;
+    uint64_t reserved[2];
+};
+RC_STATIC_ASSERT(sizeof(struct drop_example) == 64, "one line");
+
+enum { STATS_BUCKETS = 40 }; /* bucket i counts times in [2^i, 2^(i+1)) ns */
+
+struct stats_object {
+    struct segment_identity identity;
+    struct stats_life life;
+    struct stats_seen seen;
+    uint64_t sequence; /* the commit word; release */
+    uint64_t unused[7];
+    struct stats_block block[2];
+    uint64_t visible[STATS_BUCKETS]; /* t4 - t0 of the generations this worker was first to see */
+    struct drop_example example[DROP_REASONS];
+};
+RC_STATIC_ASSERT(offsetof(struct stats_object, block) % 64 == 0, "blocks on lines");
+
+/* The user-visible name of a reason ("no-route"), NULL beyond the list. */
+const char *drop_reason_name(uint32_t reason);
+/* Copies the committed block whole. 0, or -EAGAIN when the writer outran 1000 copies. */
+int stats_read(const struct stats_object *object, struct stats_block *out);
+/* What the worker has seen, in the order that makes it true: `table` first, so that the generation is
+ * one of that table; t4 last, so that it is of that generation or of a later one. */
+void stats_read_seen(const struct stats_object *object, struct stats_seen *out);
+/* 1 when rx = forwarded + delivered + sum(drops) + held. */
+int stats_balanced(const struct stats_block *block);
+
+#endif

@@ -1,0 +1,182 @@
+/* Generating the classic BPF of a port. See filter.h.
+ *
+ * Jumps in classic BPF are relative and forward. The filter is small enough to write out; the
+ * fanout program is emitted piece by piece, and the jumps that skip a piece are patched once its
+ * length is known. A load beyond the packet ends a program with 0: such a frame goes to the
+ * first worker.
+ */
+#include "port/filter.h"
+
+#include <linux/filter.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <netinet/in.h>
+
+enum {
+    ACCEPT = 0x40000, /* bytes to keep: more than any frame */
+    VLAN_ID = 0x0fff,
+    IPV4_LATER_OR_MORE = 0x3fff, /* fragment offset and MF */
+};
+
+static const uint32_t GOLDEN = 0x9e3779b1u; /* 2^32 / phi, odd: Knuth's multiplicative hash */
+
+struct program {
+    struct port_instruction *out;
+    uint32_t length;
+    uint32_t members; /* the hash is taken modulo this; 0: as it is */
+};
+
+static uint32_t emit(struct program *p, uint32_t code, uint32_t k, uint32_t jt, uint32_t jf)
+{
+    p->out[p->length] = (struct port_instruction){(uint16_t)code, (uint8_t)jt, (uint8_t)jf, k};
+    return p->length++;
+}
+
+static uint32_t ancillary(uint32_t what)
+{
+    return (uint32_t)SKF_AD_OFF + what;
+}
+
+uint32_t port_filter_program(uint32_t kind, struct port_instruction *out)
+{
+    struct program p = {out, 0, 0};
+    uint32_t last_station = kind == PORT_KIND_HOST ? PACKET_OTHERHOST : PACKET_MULTICAST;
+    emit(&p, BPF_LD | BPF_H | BPF_ABS, ancillary(SKF_AD_PROTOCOL), 0, 0);
+    emit(&p, BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IP, 1, 0);
+    emit(&p, BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IPV6, 0, 6);
+    emit(&p, BPF_LD | BPF_H | BPF_ABS, ancillary(SKF_AD_VLAN_TAG), 0, 0);
+    emit(&p, BPF_ALU | BPF_AND | BPF_K, VLAN_ID, 0, 0);
+    emit(&p, BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 3);
+    emit(&p, BPF_LD | BPF_B | BPF_ABS, ancillary(SKF_AD_PKTTYPE), 0, 0);
+    emit(&p, BPF_JMP | BPF_JGT | BPF_K, last_station, 1, 0);
+    emit(&p, BPF_RET | BPF_K, ACCEPT, 0, 0);
+    emit(&p, BPF_RET | BPF_K, 0, 0, 0);
+    return p.length;
+}
+
+uint32_t port_closed_program(struct port_instruction *out)
+{
+    struct program p = {out, 0, 0};
+    emit(&p, BPF_RET | BPF_K, 0, 0, 0);
+    return p.length;
+}
+
+/* Each end of a flow, its address and port, is hashed alone into a cell of the program's memory;
+ * the two are added, so that both directions of a flow have the same sum and the same worker. */
+enum end { SOURCE = 0, TARGET = 1 };
+
+/* A = X ^ X >> bits. */
+static void fold(struct program *p, uint32_t bits)
+{
+    emit(p, BPF_MISC | BPF_TXA, 0, 0, 0);
+    emit(p, BPF_ALU | BPF_RSH | BPF_K, bits, 0, 0);
+    emit(p, BPF_ALU | BPF_XOR | BPF_X, 0, 0, 0);
+}
+
+/* X = (X ^ word at `offset`) * GOLDEN. */
+static void mix_word(struct program *p, uint32_t offset)
+{
+    emit(p, BPF_LD | BPF_W | BPF_ABS, offset, 0, 0);
+    emit(p, BPF_ALU | BPF_XOR | BPF_X, 0, 0, 0);
+    emit(p, BPF_ALU | BPF_MUL | BPF_K, GOLDEN, 0, 0);
+    emit(p, BPF_MISC | BPF_TAX, 0, 0, 0);
+}
+
+/* One address of `words` words, folded: the sum of two ends must not be their addresses' sum times
+ * a constant, or all pairs of hosts with one sum would have one worker. */
+static void hash_address(struct program *p, uint32_t offset, uint32_t words, uint32_t cell)
+{
+    emit(p, BPF_LDX | BPF_W | BPF_IMM, 0, 0, 0);
+    for (uint32_t i = 0; i < words; i++)
+        mix_word(p, offset + i * 4);
+    fold(p, 15);
+    emit(p, BPF_ST, cell, 0, 0);
+}
+
+/* Mixes the port in A into M[cell]. */
+static void hash_port(struct program *p, uint32_t cell)
+{
+    emit(p, BPF_LDX | BPF_W | BPF_MEM, cell, 0, 0);
+    emit(p, BPF_ALU | BPF_ADD | BPF_X, 0, 0, 0);
+    emit(p, BPF_ALU | BPF_MUL | BPF_K, GOLDEN, 0, 0);
+    emit(p, BPF_MISC | BPF_TAX, 0, 0, 0);
+    fold(p, 15);
+    emit(p, BPF_ST, cell, 0, 0);
+}
+
+/* Multiplying moves bits up only, and the modulo of the kernel looks at the low ones: the two
+ * rounds of MurmurHash3's finalizer, then the upper half, which all bits have reached. */
+static void finish(struct program *p)
+{
+    emit(p, BPF_LD | BPF_W | BPF_MEM, SOURCE, 0, 0);
+    emit(p, BPF_LDX | BPF_W | BPF_MEM, TARGET, 0, 0);
+    emit(p, BPF_ALU | BPF_ADD | BPF_X, 0, 0, 0);
+    emit(p, BPF_MISC | BPF_TAX, 0, 0, 0);
+    fold(p, 16);
+    emit(p, BPF_ALU | BPF_MUL | BPF_K, 0x85ebca6bu, 0, 0);
+    emit(p, BPF_MISC | BPF_TAX, 0, 0, 0);
+    fold(p, 13);
+    emit(p, BPF_ALU | BPF_MUL | BPF_K, 0xc2b2ae35u, 0, 0);
+    emit(p, BPF_ALU | BPF_RSH | BPF_K, 16, 0, 0);
+    if (p->members != 0)
+        emit(p, BPF_ALU | BPF_MOD | BPF_K, p->members, 0, 0);
+    emit(p, BPF_RET | BPF_A, 0, 0, 0);
+}
+
+/* Falls through for TCP and UDP; returns the jump to patch for everything else. */
+static uint32_t if_ports(struct program *p, uint32_t protocol_at)
+{
+    emit(p, BPF_LD | BPF_B | BPF_ABS, protocol_at, 0, 0);
+    emit(p, BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_TCP, 1, 0);
+    return emit(p, BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_UDP, 0, 0);
+}
+
+/* How far a jump at `at` has to go to reach the next instruction emitted. */
+static uint8_t to_here(const struct program *p, uint32_t at)
+{
+    return (uint8_t)(p->length - at - 1);
+}
+
+static void fanout4(struct program *p)
+{
+    hash_address(p, 12, 1, SOURCE);
+    hash_address(p, 16, 1, TARGET);
+    uint32_t no_ports = if_ports(p, 9);
+    emit(p, BPF_LD | BPF_H | BPF_ABS, 6, 0, 0);
+    uint32_t fragment = emit(p, BPF_JMP | BPF_JSET | BPF_K, IPV4_LATER_OR_MORE, 0, 0);
+    for (uint32_t end = SOURCE; end <= TARGET; end++) {
+        emit(p, BPF_LDX | BPF_B | BPF_MSH, 0, 0, 0); /* X = header length */
+        emit(p, BPF_LD | BPF_H | BPF_IND, end * 2, 0, 0);
+        hash_port(p, end);
+    }
+    p->out[no_ports].jump_false = to_here(p, no_ports);
+    p->out[fragment].jump_true = to_here(p, fragment);
+    finish(p);
+}
+
+static void fanout6(struct program *p)
+{
+    hash_address(p, 8, 4, SOURCE);
+    hash_address(p, 24, 4, TARGET);
+    uint32_t no_ports = if_ports(p, 6);
+    for (uint32_t end = SOURCE; end <= TARGET; end++) {
+        emit(p, BPF_LD | BPF_H | BPF_ABS, 40 + end * 2, 0, 0);
+        hash_port(p, end);
+    }
+    p->out[no_ports].jump_false = to_here(p, no_ports);
+    finish(p);
+}
+
+uint32_t port_fanout_program(uint32_t members, struct port_instruction *out)
+{
+    struct program p = {out, 0, members};
+    emit(&p, BPF_LD | BPF_B | BPF_ABS, 0, 0, 0);
+    emit(&p, BPF_ALU | BPF_RSH | BPF_K, 4, 0, 0);
+    uint32_t not4 = emit(&p, BPF_JMP | BPF_JEQ | BPF_K, 4, 0, 0);
+    fanout4(&p);
+    p.out[not4].jump_false = to_here(&p, not4);
+    emit(&p, BPF_JMP | BPF_JEQ | BPF_K, 6, 1, 0);
+    emit(&p, BPF_RET | BPF_K, 0, 0, 0);
+    fanout6(&p);
+    return p.length;
+}

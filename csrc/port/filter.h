@@ -1,0 +1,44 @@
+/* The classic BPF programs of a port: what may enter its rings, and which worker gets it.
+ *
+ * Use: port_filter_program() and port_fanout_program() fill an array of instructions that
+ * socket.c attaches, `doctor` and `show ports` print (shared/filters.py), and the tests run
+ * in an interpreter. Generated, because classic BPF has no names; classic, because loading eBPF
+ * needs rights that a rootless router does not have.
+ *
+ * Pure functions without state: any process may call them.
+ */
+#ifndef RC_PORT_FILTER_H
+#define RC_PORT_FILTER_H
+#include "base/base.h"
+
+/* Kinds of port: who is at the far end of the link. */
+enum port_kind {
+    PORT_KIND_NETWORK = 0, /* other stations */
+    PORT_KIND_HOST = 1,    /* this machine's own stack (rc-host) */
+};
+
+struct port_instruction { /* struct sock_filter */
+    uint16_t code;
+    uint8_t jump_true;
+    uint8_t jump_false;
+    uint32_t k;
+};
+
+enum { PORT_PROGRAM_MAX = 160 };
+
+/* Accepts IPv4 and IPv6 frames to this station, broadcast or multicast. It asks the kernel for
+ * whom a frame was (SKF_AD_PKTTYPE), so a change of the port's MAC needs no new filter. A frame
+ * with a VLAN tag belongs to a VLAN device, not to this port; priority tags (VID 0) do not count.
+ * PORT_KIND_HOST takes frames to any station: the host stack addresses whatever it believes in.
+ * Returns the number of instructions, at most PORT_PROGRAM_MAX. */
+uint32_t port_filter_program(uint32_t kind, struct port_instruction *out);
+/* Accepts nothing: what a member wears until it has joined its fanout group. */
+uint32_t port_closed_program(struct port_instruction *out);
+/* Hash of addresses, and ports of TCP and UDP unless a fragment; the same for both directions of
+ * a flow, so that its answers meet the same worker and wake no other. Runs at the network header.
+ * skb->hash would be cheaper, but is 0 for most of what crosses a veth.
+ * `members`: only the first so many of the group get anything, the others run dry; 0: all of
+ * them, the kernel takes the result modulo their number. */
+uint32_t port_fanout_program(uint32_t members, struct port_instruction *out);
+
+#endif

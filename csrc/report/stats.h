@@ -1,0 +1,36 @@
+/* The writer's half of a stats object: what only the worker that owns it may call.
+ *
+ * Use: stats_attach() once, then count into `writer.now` (plain private memory) and call
+ * stats_commit() at the end of each batch, after its packets left and before its ring slots go
+ * back to the kernel. The readers' half (stats_read, stats_balanced) is in layout/stats_layout.h.
+ *
+ *     count, count, count -> stats_commit() -> slots back      killed here: slots are handed back
+ *                         ^ killed here: batch read again        by the successor, nothing twice
+ *
+ * Not for two threads, and two workers never own one object at a time: the supervisor starts a
+ * successor only when the old process is gone.
+ */
+#ifndef RC_STATS_H
+#define RC_STATS_H
+#include "layout/stats_layout.h"
+
+struct stats_writer {
+    struct stats_object *object;
+    struct stats_block now; /* private: the state the next commit publishes */
+    uint32_t ports;         /* port[] entries ever used; what lies beyond is zero in both blocks */
+    uint32_t unused;
+};
+
+/* Formats zeroed memory of `size` bytes; identity line last. 0 or -EINVAL. For the supervisor. */
+int stats_create(void *base, uint64_t size, uint32_t worker, uint64_t instance_id);
+/* Takes an object over: continues its counters, turns what a dead owner held into
+ * drops[DROP_WORKER_RESTARTING], counts a restart, and commits. The waiting word is cleared.
+ * 0; -EINVAL: not a ready stats object of this build; -EBADMSG: its block does not balance. */
+int stats_attach(struct stats_writer *writer, struct stats_object *object, uint64_t size,
+                 uint64_t now_ns);
+/* Publishes writer->now with one release store. */
+void stats_commit(struct stats_writer *writer);
+/* Counts one packet of `bucket` size class or time: index of the highest bit set. */
+uint32_t stats_bucket(uint64_t value, uint32_t buckets);
+
+#endif
