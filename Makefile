@@ -45,14 +45,10 @@ fuzz: build
 bench: build
 	$(BIN)/python -m ribcage.lab.bench_tcp $(ARGS)
 
-# mypy does not follow the package mapping, so it is shown the packages where they are installed.
 lint: build
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	rm -rf build/lint && mkdir -p build/lint
-	cp -rs $(CURDIR)/ribcage build/lint/ribcage
-	for plane in controlplane dataplane shared lab; do ln -sfn $(CURDIR)/$$plane build/lint/ribcage/$$plane; done
-	cd build/lint && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p ribcage
+	$(BIN)/mypy -p ribcage
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info shared/_core.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
