@@ -43,7 +43,7 @@ fuzz: build
 	RIBCAGE_FUZZ_SECONDS=$(FOR) $(BIN)/python -m pytest tests/c/test_fuzz.py -k finds_nothing $(ARGS)
 
 bench: build
-	$(BIN)/python -m ribcage.lab.bench_tcp $(ARGS)
+	$(BIN)/python -m ribcage.lab.bench.tcp $(ARGS)
 
 lint: build
 	$(BIN)/ruff check .

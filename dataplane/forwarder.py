@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ribcage.shared._core import ffi, lib
+
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.plan import Plan
 

@@ -12,15 +12,22 @@ import time
 from collections.abc import Callable
 
 import sysv_ipc
-from ribcage.dataplane.forwarder import Descriptors, Forwarder
-from ribcage.shared import log as lines
 from ribcage.shared._core import lib
-from ribcage.shared.channel import Channel, ChannelClosed, ChannelError, Message, Reconnector
+
+from ribcage.dataplane.forwarder import Descriptors, Forwarder
 from ribcage.shared.errors import RibcageError
-from ribcage.shared.fib_sync import open_semaphore
-from ribcage.shared.log import log
-from ribcage.shared.names import Names
+from ribcage.shared.memory.fib_sync import open_semaphore
 from ribcage.shared.plan import Plan
+from ribcage.shared.process import log as lines
+from ribcage.shared.process.channel import (
+    Channel,
+    ChannelClosed,
+    ChannelError,
+    Message,
+    Reconnector,
+)
+from ribcage.shared.process.log import log
+from ribcage.shared.process.names import Names
 
 VERSION = "0.1.0"
 DRAIN_SECONDS = 4.0  # at most: longer than a packet is held for a neighbour by default

@@ -10,6 +10,7 @@ import os
 from typing import Protocol
 
 from ribcage.shared._core import ffi, lib
+
 from ribcage.shared.errors import Exit, RibcageError
 
 KINDS = {"port": lib.PORT_KIND_NETWORK, "host": lib.PORT_KIND_HOST}

@@ -2,14 +2,15 @@
 
 It may map the FIB (from a descriptor opened O_RDONLY), write its own stats object, send on the
 event queue, and use the sockets it is handed. It opens nothing by name but the channel, takes no
-lock, keeps no capability, and its packet path is C (csrc/worker/worker.h); the Python here runs only
-when the channel, a signal or a deadline asks for it.
+lock, keeps no capability, and its packet path is C (csrc/worker/worker.h); the Python here runs
+only when the channel, a signal or a deadline asks for it.
 
     attach -> map, pin, drop rights -> ready -> run ... stop message, SIGTERM or orphan_timeout
                                                   `-- end of the channel: go on, look for the next
 
 Use: `run_worker(channel_fd)` in a forked child; returns at an orderly stop, the caller ends the
-process. Its death is nobody's problem but its successor's: see csrc/port/ring.h and csrc/report/stats.h.
+process. Its death is nobody's problem but its successor's: see csrc/port/ring.h and
+csrc/report/stats.h.
 """
 
 import os
@@ -17,12 +18,13 @@ import select
 import signal
 import time
 
-from ribcage.dataplane.process import Worker
 from ribcage.shared._core import ffi, lib
-from ribcage.shared.channel import Channel, ChannelClosed, Message
+
+from ribcage.dataplane.process import Worker
 from ribcage.shared.errors import RibcageError
-from ribcage.shared.log import log
-from ribcage.shared.stats import UNUSABLE
+from ribcage.shared.memory.stats import UNUSABLE
+from ribcage.shared.process.channel import Channel, ChannelClosed, Message
+from ribcage.shared.process.log import log
 
 ATTACH_SECONDS = 10.0  # the supervisor sends `attach` right after the fork
 

@@ -17,8 +17,8 @@ from ribcage.controlplane.supervisor.daemon import Status, daemonize
 from ribcage.controlplane.supervisor.rights import require_rights
 from ribcage.controlplane.supervisor.run import run_supervisor
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.names import Names
 from ribcage.shared.plan import PlanError
+from ribcage.shared.process.names import Names
 
 USAGE = (
     "usage: python -m ribcage.roles supervisor --plan-fd N [--instance NAME] [--daemon] "
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
                     status.failed(error)
                     raise
             case ["undo", run_dir]:
-                from ribcage.controlplane.kernel.undo import undo
+                from ribcage.controlplane.kernel.changes.undo import undo
 
                 problems = undo(Path(run_dir) / "undo.json")
                 for problem in problems:
@@ -95,7 +95,7 @@ def roles() -> Roles:
     """What the supervisor is lent of the other planes."""
     from ribcage.dataplane.sockets import open_port
     from ribcage.dataplane.worker import run_worker
-    from ribcage.shared.stats import create_stats
+    from ribcage.shared.memory.stats import create_stats
 
     return Roles(
         run_worker=run_worker,
@@ -110,7 +110,7 @@ def roles() -> Roles:
 
 
 def _run_control(channel_fd: int, standby: bool) -> None:
-    from ribcage.controlplane.control import run_control
+    from ribcage.controlplane.process.control import run_control
 
     run_control(channel_fd, standby)
 

@@ -6,10 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ribcage.shared.stats import REASONS as COUNTED
-
 from ribcage.cli.codes import CODES, GROUPS
 from ribcage.cli.reasons import REASONS
+from ribcage.shared.memory.stats import REASONS as COUNTED
 
 ROOT = Path(__file__).resolve().parent.parent
 PLANES = ("ribcage", "controlplane", "dataplane", "shared")

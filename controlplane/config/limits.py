@@ -9,8 +9,8 @@ from typing import Any
 from ribcage.controlplane.config.links import rows
 from ribcage.controlplane.config.machine import Machine
 from ribcage.controlplane.config.model import EVENT_SIZE, MAX_WORKERS
-from ribcage.controlplane.config.positions import Path, Positions
-from ribcage.controlplane.config.problems import Problem
+from ribcage.controlplane.config.toml.positions import Path, Positions
+from ribcage.controlplane.config.toml.problems import Problem
 from ribcage.shared.plan import RingsPlan, WorkersPlan
 
 PAGE = 4096  # a ring slot is a whole number of pages: blocks hold whole slots

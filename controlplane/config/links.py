@@ -17,8 +17,8 @@ from ribcage.controlplane.config.addresses import (
     read_interface,
 )
 from ribcage.controlplane.config.model import MAX_INTERFACES
-from ribcage.controlplane.config.positions import Path, Positions
-from ribcage.controlplane.config.problems import Problem
+from ribcage.controlplane.config.toml.positions import Path, Positions
+from ribcage.controlplane.config.toml.problems import Problem
 
 
 @dataclass(slots=True)

@@ -16,16 +16,16 @@ from ribcage.controlplane.config.compile import compile_plan
 from ribcage.controlplane.config.limits import check_limits
 from ribcage.controlplane.config.links import check_links
 from ribcage.controlplane.config.machine import Machine
-from ribcage.controlplane.config.positions import Positions
-from ribcage.controlplane.config.problems import (
+from ribcage.controlplane.config.routes import check_routes
+from ribcage.controlplane.config.toml.positions import Positions
+from ribcage.controlplane.config.toml.problems import (
     ConfigErrors,
     Problem,
     Report,
     Span,
     in_file_order,
 )
-from ribcage.controlplane.config.routes import check_routes
-from ribcage.controlplane.config.syntax import parse
+from ribcage.controlplane.config.toml.syntax import parse
 from ribcage.controlplane.config.translate import validate
 from ribcage.shared.plan import Plan
 

@@ -8,6 +8,7 @@ other parts of the file can refuse is in checks.py. Unknown keys are errors.
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
+
 from ribcage.controlplane.config.types import (
     between,
     count_or_auto,

@@ -15,8 +15,8 @@ from ribcage.controlplane.config.addresses import (
 )
 from ribcage.controlplane.config.links import Links, rows
 from ribcage.controlplane.config.model import MAX_NEXTHOPS, MAX_ROUTES
-from ribcage.controlplane.config.positions import Path, Positions
-from ribcage.controlplane.config.problems import Problem
+from ribcage.controlplane.config.toml.positions import Path, Positions
+from ribcage.controlplane.config.toml.problems import Problem
 
 
 def check_routes(data: Mapping[str, Any], links: Links, positions: Positions) -> Iterator[Problem]:

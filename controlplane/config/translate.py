@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
+
 from ribcage.controlplane.config.model import LATER, TABLES, File, keys_of
-from ribcage.controlplane.config.positions import Path, Positions
-from ribcage.controlplane.config.problems import Problem, Span
-from ribcage.controlplane.config.suggest import closest
-from ribcage.controlplane.config.syntax import LISTS
+from ribcage.controlplane.config.toml.positions import Path, Positions
+from ribcage.controlplane.config.toml.problems import Problem, Span
+from ribcage.controlplane.config.toml.suggest import closest
+from ribcage.controlplane.config.toml.syntax import LISTS
 from ribcage.controlplane.config.types import kind_of
 
 MAX_PROBLEMS = 200

@@ -13,11 +13,11 @@ import socket
 import time
 from collections.abc import Callable
 
+from ribcage.controlplane.kernel.changes.journal import Journal
 from ribcage.controlplane.kernel.events import LinkEvent
-from ribcage.controlplane.kernel.journal import Journal
 from ribcage.controlplane.kernel.links import LinkTable
-from ribcage.controlplane.kernel.messages import resolve_request
 from ribcage.controlplane.kernel.neighbours import Limiter, NeighbourTable
+from ribcage.controlplane.kernel.netlink.messages import resolve_request
 
 Entry = tuple[str, str]  # interface name, address
 

@@ -26,7 +26,9 @@ from pathlib import Path
 from typing import Final
 
 from ribcage.controlplane.kernel.asker import Asker
-from ribcage.controlplane.kernel.deadline import KernelSilent, in_thread
+from ribcage.controlplane.kernel.changes.journal import Journal
+from ribcage.controlplane.kernel.changes.settings import Settings, namespace_settings, table_sizes
+from ribcage.controlplane.kernel.changes.undo import undo
 from ribcage.controlplane.kernel.events import (
     AddressEvent,
     Event,
@@ -35,16 +37,14 @@ from ribcage.controlplane.kernel.events import (
 )
 from ribcage.controlplane.kernel.guard import ForwardingGuard
 from ribcage.controlplane.kernel.hearing import Hearing
-from ribcage.controlplane.kernel.journal import Journal
 from ribcage.controlplane.kernel.keeper import Keeper
 from ribcage.controlplane.kernel.links import LinkTable
-from ribcage.controlplane.kernel.messages import RTM_GETADDR, RTM_GETLINK, RTM_GETNEIGH
-from ribcage.controlplane.kernel.monitor import Monitor, open_socket
 from ribcage.controlplane.kernel.neighbours import NeighbourTable
+from ribcage.controlplane.kernel.netlink.deadline import KernelSilent, in_thread
+from ribcage.controlplane.kernel.netlink.messages import RTM_GETADDR, RTM_GETLINK, RTM_GETNEIGH
+from ribcage.controlplane.kernel.netlink.monitor import Monitor, open_socket
 from ribcage.controlplane.kernel.ports import Interface, canonical
 from ribcage.controlplane.kernel.rchost import HostPort
-from ribcage.controlplane.kernel.settings import Settings, namespace_settings, table_sizes
-from ribcage.controlplane.kernel.undo import undo
 
 START_TIMEOUT: Final = 5.0
 RETRY_DELAY: Final = 0.05  # before a spoilt dump is asked for again: a storm must not be fed

@@ -12,10 +12,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from ribcage.controlplane.kernel.changes.settings import Settings
 from ribcage.controlplane.kernel.events import ForwardingEvent
 from ribcage.controlplane.kernel.links import LinkTable
-from ribcage.controlplane.kernel.messages import ALL_INTERFACES, ForwardingMessage
-from ribcage.controlplane.kernel.settings import Settings
+from ribcage.controlplane.kernel.netlink.messages import ALL_INTERFACES, ForwardingMessage
 
 FIGHTS: Final = 10
 FIGHT_WINDOW: Final = 10.0

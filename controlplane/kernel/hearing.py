@@ -19,7 +19,8 @@ from ribcage.controlplane.kernel.events import AddressEvent, Event, LinkEvent
 from ribcage.controlplane.kernel.guard import ForwardingGuard
 from ribcage.controlplane.kernel.keeper import Keeper
 from ribcage.controlplane.kernel.links import LinkTable
-from ribcage.controlplane.kernel.messages import (
+from ribcage.controlplane.kernel.neighbours import NeighbourTable
+from ribcage.controlplane.kernel.netlink.messages import (
     RTM_GETADDR,
     RTM_GETLINK,
     RTM_GETNEIGH,
@@ -28,7 +29,6 @@ from ribcage.controlplane.kernel.messages import (
     LinkMessage,
     NeighbourMessage,
 )
-from ribcage.controlplane.kernel.neighbours import NeighbourTable
 
 REMANAGE_DELAY: Final = 0.2
 

@@ -17,13 +17,13 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from ribcage.controlplane.kernel import filter as transit
-from ribcage.controlplane.kernel.deadline import KernelSilent, Netlink, ended
+from ribcage.controlplane.kernel.changes.journal import Journal
+from ribcage.controlplane.kernel.changes.settings import Settings
 from ribcage.controlplane.kernel.events import LinkEvent
-from ribcage.controlplane.kernel.journal import Journal
 from ribcage.controlplane.kernel.links import LinkTable
+from ribcage.controlplane.kernel.netlink.deadline import KernelSilent, Netlink, ended
 from ribcage.controlplane.kernel.ports import Interface, Ports, canonical
 from ribcage.controlplane.kernel.rchost import HostPair
-from ribcage.controlplane.kernel.settings import Settings
 
 DEFAULT_MTU: Final = 1500
 SILENCE_PAUSE: Final = 1.0

@@ -12,7 +12,7 @@ did not mention are those that went away unseen.
 from dataclasses import replace
 
 from ribcage.controlplane.kernel.events import AddressEvent, Event, LinkEvent
-from ribcage.controlplane.kernel.messages import (
+from ribcage.controlplane.kernel.netlink.messages import (
     IFF_LOWER_UP,
     IFF_UP,
     AddressMessage,

@@ -25,7 +25,7 @@ from ribcage.controlplane.kernel.events import (
     Event,
     NeighbourEvent,
 )
-from ribcage.controlplane.kernel.messages import NeighbourMessage
+from ribcage.controlplane.kernel.netlink.messages import NeighbourMessage
 
 Key = tuple[int, str]  # ifindex, address
 

@@ -17,12 +17,13 @@ from typing import Final, Protocol
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
-from ribcage.controlplane.kernel.deadline import Netlink, in_thread, words
+
+from ribcage.controlplane.kernel.changes.journal import Journal, PortState
+from ribcage.controlplane.kernel.changes.settings import Settings, port_settings, restore
+from ribcage.controlplane.kernel.changes.undo import revert_addresses, revert_port
 from ribcage.controlplane.kernel.events import LinkEvent
-from ribcage.controlplane.kernel.journal import Journal, PortState
 from ribcage.controlplane.kernel.links import LinkTable
-from ribcage.controlplane.kernel.settings import Settings, port_settings, restore
-from ribcage.controlplane.kernel.undo import revert_addresses, revert_port
+from ribcage.controlplane.kernel.netlink.deadline import Netlink, in_thread, words
 
 IFA_F_NODAD: Final = 0x02
 REVERT_TIMEOUT: Final = 3.0

@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from pyroute2.netlink.exceptions import NetlinkError
-from ribcage.controlplane.kernel.deadline import Netlink, words
-from ribcage.controlplane.kernel.journal import Journal
+
+from ribcage.controlplane.kernel.changes.journal import Journal
+from ribcage.controlplane.kernel.netlink.deadline import Netlink, words
 
 IFF_NOARP: Final = 0x80
 PROTOCOL: Final = 82  # 'R'; unassigned in iproute2's rt_protos

@@ -29,8 +29,8 @@ from ribcage.controlplane.management.listener import make_listener, remove_liste
 from ribcage.controlplane.management.peer import Peer, Role, peer_of
 from ribcage.controlplane.management.protocol import encode_error
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.log import log as default_log
 from ribcage.shared.plan import ManagementPlan
+from ribcage.shared.process.log import log as default_log
 
 ACCEPTS = 32  # connections taken per turn of the loop
 RETRY = 0.1  # seconds before accepting again when the system has no memory for it

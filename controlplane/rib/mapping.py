@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ribcage.shared._core import ffi, lib
+
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.segment import SegmentKind, create_segment, open_segment, remove_segment
+from ribcage.shared.memory.segment import SegmentKind, create_segment, open_segment, remove_segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class RibParams:
 
 
 class Memory(Protocol):
-    """Where a table lies: a shared segment (ribcage.shared.segment.Mapped) or private memory."""
+    """Where a table lies: shared memory (Mapped of shared/memory/segment.py) or private."""
 
     @property
     def address(self) -> Any: ...

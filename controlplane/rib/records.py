@@ -14,6 +14,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from ribcage.shared._core import ffi, lib
+
 from ribcage.shared.errors import Exit, RibcageError
 
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}

@@ -15,6 +15,8 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ribcage.shared._core import ffi, lib
+
 from ribcage.controlplane.rib.mapping import Memory, RibParams, anonymous_rib, map_rib
 from ribcage.controlplane.rib.records import (
     Filter,
@@ -31,10 +33,9 @@ from ribcage.controlplane.rib.records import (
     unpack_row,
 )
 from ribcage.controlplane.rib.results import Applied, Counts, Recovery, Slice
-from ribcage.shared._core import ffi, lib
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.names import Names
-from ribcage.shared.segment import remove_segment
+from ribcage.shared.memory.segment import remove_segment
+from ribcage.shared.process.names import Names
 
 SLICE_SLOTS = 65536  # row slots a sweep or reselect looks at per call, a few milliseconds
 MAX_LIST: int = lib.RIB_WALK_MAX

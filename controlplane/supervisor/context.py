@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ribcage.controlplane.supervisor.children.table import Child, Table
 from ribcage.controlplane.supervisor.loop import Loop
-from ribcage.controlplane.supervisor.objects import CreateStats, Objects
-from ribcage.controlplane.supervisor.ports import OpenPort, Ports
-from ribcage.controlplane.supervisor.table import Child, Table
-from ribcage.shared.log import log
-from ribcage.shared.names import Names
+from ribcage.controlplane.supervisor.resources.objects import CreateStats, Objects
+from ribcage.controlplane.supervisor.resources.ports import OpenPort, Ports
 from ribcage.shared.plan import Plan
 from ribcage.shared.plan_changes import settle
+from ribcage.shared.process.log import log
+from ribcage.shared.process.names import Names
 
 
 @dataclass(frozen=True, slots=True)

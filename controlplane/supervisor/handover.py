@@ -7,12 +7,12 @@ gets it later, in order; one that does not read 256 messages is hung and is kill
 import os
 from typing import Any
 
+from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.loop import READ, WRITE
-from ribcage.controlplane.supervisor.ports import Port
-from ribcage.controlplane.supervisor.table import Child
-from ribcage.shared.channel import ChannelClosed, ChannelError
-from ribcage.shared.log import log
+from ribcage.controlplane.supervisor.resources.ports import Port
+from ribcage.shared.process.channel import ChannelClosed, ChannelError
+from ribcage.shared.process.log import log
 
 
 class Handover:

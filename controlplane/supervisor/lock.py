@@ -11,7 +11,7 @@ import struct
 from pathlib import Path
 
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.names import Names
+from ribcage.shared.process.names import Names
 
 _WHOLE_FILE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)  # struct flock
 

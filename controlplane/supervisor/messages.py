@@ -9,17 +9,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ribcage.controlplane.supervisor import processes
+from ribcage.controlplane.supervisor.children import processes
+from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle
+from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context, Fib
 from ribcage.controlplane.supervisor.handover import Handover
-from ribcage.controlplane.supervisor.lifecycle import Lifecycle
-from ribcage.controlplane.supervisor.objects import open_shm
-from ribcage.controlplane.supervisor.ports import Port
-from ribcage.controlplane.supervisor.table import Child
-from ribcage.shared.channel import ChannelClosed, ChannelError, Message
+from ribcage.controlplane.supervisor.resources.objects import open_shm
+from ribcage.controlplane.supervisor.resources.ports import Port
 from ribcage.shared.errors import RibcageError
-from ribcage.shared.fib_sync import WITH_SEGMENT
-from ribcage.shared.log import log
+from ribcage.shared.memory.fib_sync import WITH_SEGMENT
+from ribcage.shared.process.channel import ChannelClosed, ChannelError, Message
+from ribcage.shared.process.log import log
 
 PER_TURN = 64  # messages of one child before the others have their turn
 

@@ -9,15 +9,15 @@ and log level are the supervisor's own part.
 import json
 from collections.abc import Callable
 
+from ribcage.controlplane.supervisor.children.helper import Helpers
+from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle, log_level
+from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context, Settings
 from ribcage.controlplane.supervisor.handover import Handover
-from ribcage.controlplane.supervisor.helper import Helpers
-from ribcage.controlplane.supervisor.lifecycle import Lifecycle, log_level
 from ribcage.controlplane.supervisor.messages import Messages
-from ribcage.controlplane.supervisor.table import Child
-from ribcage.shared import log as lines
-from ribcage.shared.log import log
 from ribcage.shared.plan import PlanError
+from ribcage.shared.process import log as lines
+from ribcage.shared.process.log import log
 
 
 class Reloading:

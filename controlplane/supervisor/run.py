@@ -12,28 +12,29 @@ import signal
 import socket
 from collections.abc import Callable
 
-from ribcage.controlplane.supervisor import exits, processes
-from ribcage.controlplane.supervisor.adoption import Adoption
+from ribcage.shared._core import lib
+
+from ribcage.controlplane.supervisor.children import exits, processes
+from ribcage.controlplane.supervisor.children.adoption import Adoption
+from ribcage.controlplane.supervisor.children.health import Health
+from ribcage.controlplane.supervisor.children.helper import Helpers
+from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle, log_level
+from ribcage.controlplane.supervisor.children.table import Table
 from ribcage.controlplane.supervisor.context import Context, Limits, Roles, Settings
-from ribcage.controlplane.supervisor.descriptors import raise_descriptor_limit
 from ribcage.controlplane.supervisor.handover import Handover
-from ribcage.controlplane.supervisor.health import Health
-from ribcage.controlplane.supervisor.helper import Helpers
-from ribcage.controlplane.supervisor.lifecycle import Lifecycle, log_level
 from ribcage.controlplane.supervisor.lock import SupervisorLock
 from ribcage.controlplane.supervisor.loop import Loop
 from ribcage.controlplane.supervisor.messages import Messages
-from ribcage.controlplane.supervisor.objects import Objects, remove_recorded
-from ribcage.controlplane.supervisor.ports import Ports
 from ribcage.controlplane.supervisor.reloading import Reloading
+from ribcage.controlplane.supervisor.resources.descriptors import raise_descriptor_limit
+from ribcage.controlplane.supervisor.resources.objects import Objects, remove_recorded
+from ribcage.controlplane.supervisor.resources.ports import Ports
 from ribcage.controlplane.supervisor.signals import Signals
 from ribcage.controlplane.supervisor.statefile import ChildRecord, State
 from ribcage.controlplane.supervisor.stopping import Stopping
-from ribcage.controlplane.supervisor.table import Table
-from ribcage.shared import log as lines
-from ribcage.shared._core import lib
-from ribcage.shared.log import log
-from ribcage.shared.names import Names
+from ribcage.shared.process import log as lines
+from ribcage.shared.process.log import log
+from ribcage.shared.process.names import Names
 
 LEVELS = ("info", "debug", "warning")  # SIGUSR2 cycles through them
 DUMP = "dump.json"

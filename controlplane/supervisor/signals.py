@@ -8,10 +8,11 @@ import os
 import signal
 from collections.abc import Callable
 
-from ribcage.controlplane.supervisor.loop import Loop
 from ribcage.shared._core import ffi, lib
+
+from ribcage.controlplane.supervisor.loop import Loop
 from ribcage.shared.errors import RibcageError
-from ribcage.shared.log import log
+from ribcage.shared.process.log import log
 
 HANDLED = (
     signal.SIGTERM,

@@ -8,12 +8,12 @@ A second request, or a second Ctrl-C, skips the waiting. Deadlines are timers, n
 
 from collections.abc import Callable
 
+from ribcage.controlplane.supervisor.children.helper import Helpers
+from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.handover import Handover
-from ribcage.controlplane.supervisor.helper import Helpers
 from ribcage.controlplane.supervisor.loop import Timer
-from ribcage.controlplane.supervisor.table import Child
-from ribcage.shared.log import log
+from ribcage.shared.process.log import log
 
 
 class Stopping:

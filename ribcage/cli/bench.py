@@ -58,8 +58,8 @@ def fib(
         raise usage(f"--family {family} is not 4 or 6")
     if csv and session.output.json:
         raise usage("--csv and --json are two forms of one answer", "leave one of them out")
-    from ribcage.lab.bench import report
-    from ribcage.lab.bench.fib import Request, run
+    from ribcage.lab.bench.fib import report
+    from ribcage.lab.bench.fib.run import Request, run
 
     request = Request(
         family=family,

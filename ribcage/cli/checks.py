@@ -170,7 +170,7 @@ def table_bytes(plan: FibPlan) -> int:
     routes4, routes6 = plan.max_routes4, plan.max_routes6
     try:
         from ribcage.shared._core import ffi, lib
-        from ribcage.shared.fib_engines import engine_id
+        from ribcage.shared.memory.fib_engines import engine_id
 
         fib = {"max_routes4": routes4, "max_routes6": routes6,
                "max_groups": lib.FIB_MAX_GROUPS, "max_adjacencies": 16384,

@@ -12,7 +12,7 @@ from ribcage.cli.session import Session, session_of, usage
 from ribcage.shared.errors import Exit, RibcageError
 
 if TYPE_CHECKING:
-    from ribcage.controlplane.config.problems import Report
+    from ribcage.controlplane.config.toml.problems import Report
     from ribcage.shared.plan import Plan
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)

@@ -36,7 +36,7 @@ def help_(
 
 def _drop(words: Sequence[str]) -> tuple[str, str]:
     from ribcage.cli.reasons import REASONS
-    from ribcage.controlplane.config.suggest import closest
+    from ribcage.controlplane.config.toml.suggest import closest
 
     if len(words) != 1:
         raise usage("which drop reason?", f"one of: {', '.join(REASONS)}")
@@ -50,7 +50,7 @@ def _drop(words: Sequence[str]) -> tuple[str, str]:
 
 def _error(words: Sequence[str]) -> tuple[str, str]:
     from ribcage.cli.codes import CODES
-    from ribcage.controlplane.config.suggest import closest
+    from ribcage.controlplane.config.toml.suggest import closest
 
     if len(words) != 1:
         raise usage("which error code?", "such as E107 or E_NO_DAEMON; docs/errors.md has them all")

@@ -18,8 +18,8 @@ import typer
 from ribcage.cli.session import Session, session_of, usage
 from ribcage.cli.stop import lock_owner
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.names import Names
 from ribcage.shared.plan import Plan
+from ribcage.shared.process.names import Names
 
 HELP = """\b
 Examples:
@@ -47,7 +47,7 @@ def run(
     ] = None,
 ) -> None:
     from ribcage.cli.config import read
-    from ribcage.shared.fib_sync import refuse_untaught
+    from ribcage.shared.memory.fib_sync import refuse_untaught
 
     session = session_of(context)
     if log_file is not None and not daemon:

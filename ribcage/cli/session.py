@@ -10,7 +10,7 @@ from ribcage.cli.client import Client
 from ribcage.cli.options import DEFAULT_TIMEOUT, Options
 from ribcage.cli.output import Output
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.names import Names
+from ribcage.shared.process.names import Names
 
 
 @dataclass(slots=True)

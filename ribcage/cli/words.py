@@ -14,7 +14,7 @@ from ribcage.controlplane.config.addresses import (
     read_nexthop,
     read_prefix,
 )
-from ribcage.controlplane.config.suggest import closest
+from ribcage.controlplane.config.toml.suggest import closest
 from ribcage.shared.errors import RibcageError
 
 TYPES = ("blackhole", "unreachable", "prohibit")

@@ -6,7 +6,6 @@ import pytest
 
 from tests.c.build import FIB, SANITIZE, build_c_test, side_by_side
 
-
 PATIENCE_S = 300  # a guard against hanging; the longest takes ten seconds
 pytestmark = pytest.mark.timeout(2 * PATIENCE_S)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from ribcage.shared._core import lib
-from ribcage.shared.fib_sync import STRATEGIES, WITH_LOCK
 
+from ribcage.shared.memory.fib_sync import STRATEGIES, WITH_LOCK
 from tests.c.build import FIB, build_c_test
 
 FLAGS = ("-O2", "-DRC_LOAD_POINTS", "-DRC_FAULT_POINTS")

@@ -8,8 +8,8 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from ribcage.shared.fib_sync import STRATEGIES
 
+from ribcage.shared.memory.fib_sync import STRATEGIES
 from tests.c.build import FIB, build_c_test
 from tests.model.fib_memory import ENGINES
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.c.build import CSRC, FIB, build_c_test, run_c_test
+from tests.c.build import CSRC, FIB, build_c_test, rooms, run_c_test
 
 ROOT = CSRC.parent
 SECONDS = int(os.environ.get("RIBCAGE_FUZZ_SECONDS", "0"))
@@ -29,8 +29,7 @@ class Target:
     plain: int
 
 
-PACKET = ["base/address_class.c", "packet/checksum.c", "packet/finish.c", "packet/flow_hash.c", "packet/icmp.c",
-          "packet/judge.c", "packet/parse.c", "packet/rewrite.c"]  # fmt: skip
+PACKET = rooms("base", "packet")
 ROWS = ["rows/rows.c", "rows/sort.c"]
 TARGETS = {
     "packet": Target(PACKET, 2048, 40_000),

@@ -2,18 +2,9 @@
 
 from pathlib import Path
 
-from tests.c.build import run_c_test
+from tests.c.build import rooms, run_c_test
 
-PACKET = [
-    "base/address_class.c",
-    "packet/checksum.c",
-    "packet/finish.c",
-    "packet/flow_hash.c",
-    "packet/icmp.c",
-    "packet/judge.c",
-    "packet/parse.c",
-    "packet/rewrite.c",
-]
+PACKET = rooms("base", "packet")
 
 
 def test_checksum_equals_reference(tmp_path: Path) -> None:

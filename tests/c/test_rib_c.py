@@ -5,7 +5,6 @@ from pathlib import Path
 from tests.c.build import RIB, run_c_test
 
 
-
 def test_no_limit_and_no_damage_leads_out_of_the_table(tmp_path: Path) -> None:
     """Every limit is a named error, and a scribbled segment is refused or read within bounds."""
     run_c_test("test_rib.c", RIB, tmp_path, ["500"])

@@ -6,14 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.c.build import SANITIZE, build_c_test
+from tests.c.build import SANITIZE, build_c_test, rooms
 
 FAULTS = (*SANITIZE, "-DRC_FAULT_POINTS")
-PACKET = ("packet/parse.c", "packet/judge.c", "packet/rewrite.c", "packet/icmp.c", "packet/finish.c", "packet/checksum.c",
-          "packet/flow_hash.c", "base/address_class.c", "forward/limiter.c")  # fmt: skip
-FORWARD = ("forward/forward.c", "forward/work.c", "forward/decide.c", "forward/error.c",
-           "forward/account.c", "port/ring.c", "port/socket.c", "port/filter.c", "forward/hold.c",
-           "port/transmit.c", "forward/own_addresses.c", "report/event.c", "report/stats.c", "segment/identity.c", *PACKET)  # fmt: skip
+PACKET = (*rooms("base", "packet"), "forward/limiter.c")
+FORWARD = rooms("base", "segment", "report", "packet", "port", "forward")
 TESTS = {
     "test_stats.c": ("report/stats.c", "segment/identity.c"),
     "test_ring.c": ("port/ring.c", "port/socket.c", "port/filter.c"),

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ribcage.shared.errors import Exit
 
 from ribcage.cli.options import split, wants_json
+from ribcage.shared.errors import Exit
 
 GOOD = '[[interface]]\nname = "eth1"\naddress = "10.0.1.1/24"\n'
 BAD = '[fib]\nsync = "epcoh"\n'

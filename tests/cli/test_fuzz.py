@@ -5,10 +5,10 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ribcage.shared.errors import RibcageError
 
 from ribcage.cli import words
 from ribcage.cli.words import KEYS
+from ribcage.shared.errors import RibcageError
 
 LIMITS = settings(
     max_examples=60,

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ribcage.lab.demo import CONFIG
-from ribcage.lab.namespaces import Lab, available
-from ribcage.lab.router import Router, wait_for
-from ribcage.lab.topologies import demo as demo_topology
+
+from ribcage.lab.demo.demo import CONFIG
+from ribcage.lab.topology.namespaces import Lab, available
+from ribcage.lab.topology.router import Router, wait_for
+from ribcage.lab.topology.topologies import demo as demo_topology
 from ribcage.shared.management import ManagementClient
 
 POSSIBLE, REASON = available()

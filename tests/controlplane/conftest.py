@@ -13,24 +13,25 @@ from typing import Any
 
 import posix_ipc
 import pytest
-from ribcage.controlplane.core import Core
-from ribcage.controlplane.fib_segment import FibParams
-from ribcage.controlplane.fib_tables import FibTables
-from ribcage.controlplane.fib_writer import FibWriter
-from ribcage.controlplane.forwarding import Forwarding
-from ribcage.controlplane.nexthop import GroupPlan, NexthopSet
-from ribcage.controlplane.publisher import Publisher
-from ribcage.controlplane.publishing import Applied
+from ribcage.shared._core import ffi
+
+from ribcage.controlplane.fib.forwarding import Forwarding
+from ribcage.controlplane.fib.publisher import Publisher
+from ribcage.controlplane.fib.publishing import Applied
+from ribcage.controlplane.fib.segment import FibParams
+from ribcage.controlplane.fib.small_tables import AdjacencyRecord, PortRecord
+from ribcage.controlplane.fib.tables import FibTables
+from ribcage.controlplane.fib.writer import FibWriter
+from ribcage.controlplane.fib.writer_guard import WriterGuard
 from ribcage.controlplane.rib.mapping import RibParams
 from ribcage.controlplane.rib.segment import Rib
-from ribcage.controlplane.small_tables import AdjacencyRecord, PortRecord
-from ribcage.controlplane.topology import Network, Port, Topology
-from ribcage.controlplane.writer_guard import WriterGuard
-from ribcage.shared._core import ffi
-from ribcage.shared.fib import FibReader
-from ribcage.shared.names import Names
+from ribcage.controlplane.routes.core import Core
+from ribcage.controlplane.values.nexthop import GroupPlan, NexthopSet
+from ribcage.controlplane.values.topology import Network, Port, Topology
+from ribcage.shared.memory.fib import FibReader
+from ribcage.shared.memory.segment import remove_segment
 from ribcage.shared.plan import FibPlan, Plan
-from ribcage.shared.segment import remove_segment
+from ribcage.shared.process.names import Names
 
 Key = tuple[int, bytes, int]
 

@@ -8,14 +8,15 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
-from ribcage.controlplane.nexthop import NexthopSet, host
-from ribcage.controlplane.publishing import Applied
-from ribcage.controlplane.rows import pack
-from ribcage.controlplane.sources import SOURCE_CONNECTED, SOURCE_RUNTIME, Wanted
-from ribcage.controlplane.verify import verify
 from ribcage.shared._core import lib
+
+from ribcage.controlplane.fib.publishing import Applied
+from ribcage.controlplane.fib.verify import verify
+from ribcage.controlplane.routes.sources import SOURCE_CONNECTED, SOURCE_RUNTIME, Wanted
+from ribcage.controlplane.values.nexthop import NexthopSet, host
+from ribcage.controlplane.values.rows import pack
 from ribcage.shared.errors import RibcageError
-from ribcage.shared.fib_records import FibKind
+from ribcage.shared.memory.fib_records import FibKind
 from ribcage.shared.plan import FibPlan
 
 A, B = ip_address("10.0.1.9"), ip_address("10.0.2.9")

@@ -7,19 +7,20 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
-from ribcage.controlplane.nexthop import BLACKHOLE, Hop, NexthopSet, Path, host, nexthop_set
-from ribcage.controlplane.rows import pack
-from ribcage.controlplane.sources import (
+from ribcage.shared._core import lib
+
+from ribcage.controlplane.fib.verify import verify
+from ribcage.controlplane.routes.sources import (
     SOURCE_CONNECTED,
     SOURCE_NEIGHBOUR,
     SOURCE_RUNTIME,
     SOURCE_STATIC,
     Wanted,
 )
-from ribcage.controlplane.sources.neighbour import Neighbour
-from ribcage.controlplane.verify import verify
-from ribcage.shared._core import lib
-from ribcage.shared.fib_records import AdjacencyState, FibKind
+from ribcage.controlplane.routes.sources.neighbour import Neighbour
+from ribcage.controlplane.values.nexthop import BLACKHOLE, Hop, NexthopSet, Path, host, nexthop_set
+from ribcage.controlplane.values.rows import pack
+from ribcage.shared.memory.fib_records import AdjacencyState, FibKind
 from ribcage.shared.plan import NexthopPlan, RoutePlan
 
 A, B = ip_address("10.0.1.9"), ip_address("10.0.2.9")
@@ -272,7 +273,7 @@ def test_a_lost_fib_is_built_again_from_the_rib(router: Any) -> None:
         add(router.core, "203.0.113.0/24", host(2, B))
 
     run(scenario)
-    from ribcage.shared.segment import remove_segment
+    from ribcage.shared.memory.segment import remove_segment
 
     router.stop()
     remove_segment(router.names.fib)

@@ -5,12 +5,13 @@ from ipaddress import ip_address, ip_interface
 from typing import Any
 
 import pytest
-from ribcage.controlplane.explain import Question, View, default_source, explain
-from ribcage.controlplane.nexthop import BLACKHOLE, PROHIBIT, UNREACHABLE, Hop, host
-from ribcage.controlplane.routes import Routes
-from ribcage.controlplane.sources import SOURCE_CONNECTED
-from ribcage.controlplane.sources.neighbour import Neighbour
-from ribcage.controlplane.topology import Port
+
+from ribcage.controlplane.management.explain import Question, View, default_source, explain
+from ribcage.controlplane.routes.routes import Routes
+from ribcage.controlplane.routes.sources import SOURCE_CONNECTED
+from ribcage.controlplane.routes.sources.neighbour import Neighbour
+from ribcage.controlplane.values.nexthop import BLACKHOLE, PROHIBIT, UNREACHABLE, Hop, host
+from ribcage.controlplane.values.topology import Port
 
 A = ip_address("10.0.1.2")
 B = ip_address("10.0.2.9")

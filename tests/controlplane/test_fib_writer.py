@@ -11,16 +11,17 @@ from pathlib import Path
 
 import posix_ipc
 import pytest
-from ribcage.controlplane.fib_segment import FibParams
-from ribcage.controlplane.fib_writer import ApplyError, FibWriter
-from ribcage.controlplane.writer_guard import WriterGuard
 from ribcage.shared._core import ffi
+
+from ribcage.controlplane.fib.segment import FibParams
+from ribcage.controlplane.fib.writer import ApplyError, FibWriter
+from ribcage.controlplane.fib.writer_guard import WriterGuard
 from ribcage.shared.errors import RibcageError
-from ribcage.shared.fib import FibReader, Match
-from ribcage.shared.fib_records import Adjacency, AdjacencyState, FibKind, Group, Port
-from ribcage.shared.names import Names
-from ribcage.shared.rows import Route, rows_of
-from ribcage.shared.segment import SegmentKind, create_segment, open_segment, remove_segment
+from ribcage.shared.memory.fib import FibReader, Match
+from ribcage.shared.memory.fib_records import Adjacency, AdjacencyState, FibKind, Group, Port
+from ribcage.shared.memory.rows import Route, rows_of
+from ribcage.shared.memory.segment import SegmentKind, create_segment, open_segment, remove_segment
+from ribcage.shared.process.names import Names
 
 PARAMS = FibParams(100, 100, 32, 32)
 LAN = Adjacency(
@@ -33,11 +34,11 @@ PORT = Port(2, "eth2", 7, 1500, "02:00:00:00:00:01", addresses=("192.0.2.1/24", 
 DYING = """
 import os, signal, sys
 from pathlib import Path
-from ribcage.controlplane.fib_segment import FibParams
-from ribcage.controlplane.fib_writer import FibWriter
-from ribcage.shared.fib_records import FibKind, Group
-from ribcage.shared.names import Names
-from ribcage.shared.rows import Route
+from ribcage.controlplane.fib.segment import FibParams
+from ribcage.controlplane.fib.writer import FibWriter
+from ribcage.shared.memory.fib_records import FibKind, Group
+from ribcage.shared.process.names import Names
+from ribcage.shared.memory.rows import Route
 fib = FibWriter.create_or_attach(Names(sys.argv[1], Path(sys.argv[2])), FibParams(100, 100, 32, 32))
 with fib.batch():
     fib.set_group(Group(1, FibKind.BLACKHOLE))

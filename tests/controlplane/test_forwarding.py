@@ -5,8 +5,11 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from ribcage.controlplane.forwarding import Forwarding
-from ribcage.controlplane.nexthop import (
+from ribcage.shared._core import lib
+
+from ribcage.controlplane.fib.forwarding import Forwarding
+from ribcage.controlplane.routes.sources.neighbour import Neighbour
+from ribcage.controlplane.values.nexthop import (
     BLACKHOLE,
     NOWHERE,
     Hop,
@@ -16,8 +19,6 @@ from ribcage.controlplane.nexthop import (
     host,
     nexthop_set,
 )
-from ribcage.controlplane.sources.neighbour import Neighbour
-from ribcage.shared._core import lib
 
 A, B = ip_address("10.0.1.9"), ip_address("10.0.2.9")
 BOTH = nexthop_set([Path(Hop(1, A)), Path(Hop(2, B), 3)])

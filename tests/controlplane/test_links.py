@@ -5,10 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
+from ribcage.controlplane.fib.verify import verify
 from ribcage.controlplane.kernel.events import AddressEvent, Event, LinkEvent, NeighbourEvent
-from ribcage.controlplane.links import Links
-from ribcage.controlplane.verify import verify
-from ribcage.shared.fib_records import FibKind
+from ribcage.controlplane.routes.links import Links
+from ribcage.shared.memory.fib_records import FibKind
 from ribcage.shared.plan import InterfacePlan
 
 OLD, NEW = bytes([2, 0, 0, 0, 0, 0xA]), bytes([2, 0, 0, 0, 0, 0xB])

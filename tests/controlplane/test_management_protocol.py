@@ -6,6 +6,7 @@ from itertools import pairwise
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
+
 from ribcage.controlplane.management.protocol import (
     LineBuffer,
     ProtocolError,

@@ -16,11 +16,11 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
+
 from ribcage.controlplane.management.listener import holder, make_listener, remove_listener
 from ribcage.controlplane.management.peer import Role
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.management import ManagementClient
-
 from tests.controlplane.management_bench import DEADLINE, Bench, dial, eventually, read_all
 
 

@@ -6,7 +6,8 @@ from ipaddress import ip_address
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ribcage.controlplane.nexthop import (
+
+from ribcage.controlplane.values.nexthop import (
     BLACKHOLE,
     MAX_BUCKETS,
     MAX_PATHS,

@@ -5,9 +5,10 @@ from ipaddress import ip_address, ip_interface, ip_network
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ribcage.controlplane.nexthop import BLACKHOLE, MAX_PATHS, Hop, Path, glean, nexthop_set
-from ribcage.controlplane.parse import parse_nexthops, parse_number, parse_prefix, resolve
-from ribcage.controlplane.topology import Port, Topology
+
+from ribcage.controlplane.values.nexthop import BLACKHOLE, MAX_PATHS, Hop, Path, glean, nexthop_set
+from ribcage.controlplane.values.parse import parse_nexthops, parse_number, parse_prefix, resolve
+from ribcage.controlplane.values.topology import Port, Topology
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.plan import NexthopPlan
 

@@ -3,7 +3,8 @@
 import os
 
 import pytest
-from ribcage.controlplane.proc import capabilities, join
+
+from ribcage.controlplane.process.proc import capabilities, join
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ribcage.controlplane.nexthop import BLACKHOLE
-from ribcage.controlplane.publishing import Published
+
+from ribcage.controlplane.fib.publishing import Published
+from ribcage.controlplane.values.nexthop import BLACKHOLE
 from ribcage.shared.errors import RibcageError
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import posix_ipc
 import pytest
+from ribcage.shared._core import ffi, lib
+
 from ribcage.controlplane.rib.mapping import RibParams
 from ribcage.controlplane.rib.records import Filter, NexthopSet, Row, pack_rows
 from ribcage.controlplane.rib.records import Path as Hop
 from ribcage.controlplane.rib.segment import Rib
-from ribcage.shared._core import ffi, lib
 from ribcage.shared.errors import RibcageError
-from ribcage.shared.names import Names
+from ribcage.shared.process.names import Names
 
 PARAMS = RibParams(max_rows=1000, max_nexthops=64, max_nodes=128, instance_id=0xABC)
 

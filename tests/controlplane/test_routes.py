@@ -6,14 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ribcage.controlplane.loads import Loads
-from ribcage.controlplane.routes import Routes
-from ribcage.controlplane.sources import SOURCE_CONNECTED, SOURCE_STATIC
-from ribcage.controlplane.verify import verify
-from ribcage.controlplane.visible import Look
 from ribcage.shared._core import lib
+
+from ribcage.controlplane.fib.verify import verify
+from ribcage.controlplane.routes.loads import Loads
+from ribcage.controlplane.routes.routes import Routes
+from ribcage.controlplane.routes.sources import SOURCE_CONNECTED, SOURCE_STATIC
+from ribcage.controlplane.workers.visible import Look
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.fib_records import FibKind
+from ribcage.shared.memory.fib_records import FibKind
 from ribcage.shared.plan import NexthopPlan, RoutePlan
 
 VIA1, VIA2 = {"via": "10.0.1.9"}, {"via": "10.0.2.9"}
@@ -180,9 +181,9 @@ def test_a_worker_that_does_not_follow_times_out_and_the_route_stays(
 ) -> None:
     async def scenario(router: Any, routes: Routes) -> None:
         late = Routes(router.core, lambda: [Follower(router.core, behind=1)])
-        monkeypatch.setattr("ribcage.controlplane.visible.DEADLINE", 0.0)
+        monkeypatch.setattr("ribcage.controlplane.workers.visible.DEADLINE", 0.0)
         real = wait_with_deadline()
-        monkeypatch.setattr("ribcage.controlplane.routes.wait_visible", real)
+        monkeypatch.setattr("ribcage.controlplane.routes.routes.wait_visible", real)
         with pytest.raises(RibcageError) as caught:
             await late.add({"dst": NET, "nexthops": [VIA2]})
         assert caught.value.exit_code == Exit.TIMEOUT
@@ -192,7 +193,7 @@ def test_a_worker_that_does_not_follow_times_out_and_the_route_stays(
 
 
 def wait_with_deadline() -> Any:
-    from ribcage.controlplane.visible import wait_visible
+    from ribcage.controlplane.workers.visible import wait_visible
 
     async def wait(watches: Any, generation: int) -> Any:
         return await wait_visible(watches, generation, 0.0)

@@ -2,12 +2,12 @@
 
 from ipaddress import ip_address, ip_interface, ip_network
 
-from ribcage.controlplane.nexthop import BROADCAST, RECEIVE, Hop, NexthopSet, glean, host
-from ribcage.controlplane.sources import SOURCE_NEIGHBOUR, Wanted
-from ribcage.controlplane.sources.connected import connected_routes
-from ribcage.controlplane.sources.neighbour import Neighbour, is_host, neighbour_routes
-from ribcage.controlplane.sources.static import static_routes
-from ribcage.controlplane.topology import Port, Topology
+from ribcage.controlplane.routes.sources import SOURCE_NEIGHBOUR, Wanted
+from ribcage.controlplane.routes.sources.connected import connected_routes
+from ribcage.controlplane.routes.sources.neighbour import Neighbour, is_host, neighbour_routes
+from ribcage.controlplane.routes.sources.static import static_routes
+from ribcage.controlplane.values.nexthop import BROADCAST, RECEIVE, Hop, NexthopSet, glean, host
+from ribcage.controlplane.values.topology import Port, Topology
 from ribcage.shared.plan import NexthopPlan, RoutePlan
 
 

@@ -3,7 +3,8 @@
 import asyncio
 
 import pytest
-from ribcage.controlplane.visible import Look, Seen, judge, wait_visible
+
+from ribcage.controlplane.workers.visible import Look, Seen, judge, wait_visible
 from ribcage.shared.errors import Exit, RibcageError
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from ribcage.controlplane.worker_events import SLOW_BELL, WorkerEvents
 from ribcage.shared._core import lib
-from ribcage.shared.events import Event, EventQueue, encode
+
+from ribcage.controlplane.workers.events import SLOW_BELL, WorkerEvents
+from ribcage.shared.process.events import Event, EventQueue, encode
 
 ADDRESS = bytes([10, 0, 2, 9])
 
@@ -85,7 +86,7 @@ def test_a_lost_bell_costs_a_tenth_of_a_second_at_most(heard: Heard) -> None:
 
 def test_a_bell_is_heard_at_once(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the slow look out of the way."""
-    monkeypatch.setattr("ribcage.controlplane.worker_events.SLOW_BELL", 60.0)
+    monkeypatch.setattr("ribcage.controlplane.workers.events.SLOW_BELL", 60.0)
 
     def script() -> None:
         heard.send(1)

@@ -5,16 +5,17 @@ import os
 import subprocess
 import sys
 
-from ribcage.controlplane.workers import Worker, Workers
 from ribcage.shared._core import ffi
-from ribcage.shared.stats import SIZE, StatsReader, format_stats
+
+from ribcage.controlplane.workers.workers import Worker, Workers
+from ribcage.shared.memory.stats import SIZE, StatsReader, format_stats
 
 # In a process of its own: what this guards against is SIGSEGV.
 GONE = """
 import os
-from ribcage.controlplane.workers import Worker, Workers
+from ribcage.controlplane.workers.workers import Worker, Workers
 from ribcage.shared._core import ffi
-from ribcage.shared.stats import SIZE, StatsReader, format_stats
+from ribcage.shared.memory.stats import SIZE, StatsReader, format_stats
 
 fd = os.memfd_create("stats", os.MFD_CLOEXEC)
 os.ftruncate(fd, SIZE)

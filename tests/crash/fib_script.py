@@ -15,9 +15,10 @@ from types import TracebackType
 from typing import Any
 
 import pytest
-from ribcage.controlplane.fib_segment import FibParams
 from ribcage.shared._core import ffi, lib
-from ribcage.shared.fib_sync import (
+
+from ribcage.controlplane.fib.segment import FibParams
+from ribcage.shared.memory.fib_sync import (
     STRATEGIES,
     WITH_SEGMENT,
     WITH_SEMAPHORE,
@@ -25,8 +26,7 @@ from ribcage.shared.fib_sync import (
     create_semaphore,
     remove_semaphore,
 )
-from ribcage.shared.rows import Route, address_bytes, family_of
-
+from ribcage.shared.memory.rows import Route, address_bytes, family_of
 from tests.c.build import FIB, build_c_test
 from tests.model.fib_memory import ENGINES, on
 from tests.model.golden import Golden

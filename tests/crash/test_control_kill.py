@@ -11,14 +11,15 @@ from typing import Any
 
 import posix_ipc
 import pytest
-from ribcage.controlplane.core import Core
-from ribcage.controlplane.nexthop import BLACKHOLE
-from ribcage.controlplane.segments import Segments, open_segments
-from ribcage.controlplane.verify import verify
-from ribcage.shared.fib_records import FibKind
-from ribcage.shared.names import Names
+
+from ribcage.controlplane.fib.verify import verify
+from ribcage.controlplane.process.segments import Segments, open_segments
+from ribcage.controlplane.routes.core import Core
+from ribcage.controlplane.values.nexthop import BLACKHOLE
+from ribcage.shared.memory.fib_records import FibKind
+from ribcage.shared.memory.segment import remove_segment
 from ribcage.shared.plan import FibPlan, Plan
-from ribcage.shared.segment import remove_segment
+from ribcage.shared.process.names import Names
 
 PLAN = Plan("t", fib=FibPlan(max_routes4=1000, max_routes6=1000))
 
@@ -28,12 +29,12 @@ VICTIM = textwrap.dedent(
     import asyncio, os, signal, sys
     from ipaddress import ip_network
     from pathlib import Path
-    from ribcage.controlplane.core import Core
-    from ribcage.controlplane.nexthop import BLACKHOLE
-    from ribcage.controlplane.rows import pack
-    from ribcage.controlplane.segments import open_segments
-    from ribcage.controlplane.sources import SOURCE_RUNTIME, Wanted
-    from ribcage.shared.names import Names
+    from ribcage.controlplane.routes.core import Core
+    from ribcage.controlplane.values.nexthop import BLACKHOLE
+    from ribcage.controlplane.values.rows import pack
+    from ribcage.controlplane.process.segments import open_segments
+    from ribcage.controlplane.routes.sources import SOURCE_RUNTIME, Wanted
+    from ribcage.shared.process.names import Names
     from ribcage.shared.plan import FibPlan, Plan
 
     def die(*_):

@@ -12,10 +12,10 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from ribcage.controlplane.rib.mapping import PrivateMemory, RibParams, anonymous_rib
-from ribcage.controlplane.rib.segment import Rib
 from ribcage.shared._core import ffi, lib
 
+from ribcage.controlplane.rib.mapping import PrivateMemory, RibParams, anonymous_rib
+from ribcage.controlplane.rib.segment import Rib
 from tests.c.build import RIB, build_c_test
 
 VICTIM = Path(__file__).with_name("rib_victim.c")

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from ribcage.shared.fib_records import FibKind
-from ribcage.shared.fib_sync import STRATEGIES, WITH_LOCK
 
+from ribcage.shared.memory.fib_records import FibKind
+from ribcage.shared.memory.fib_sync import STRATEGIES, WITH_LOCK
 from tests.crash.fib_script import DONE, TORTURE, Stage, built, cycle
 from tests.model.fib_memory import ENGINES
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from itertools import count
 
 import pytest
-from ribcage.controlplane.fib_segment import FibParams
 from ribcage.shared._core import ffi, lib
-from ribcage.shared.rows import Route, rows_of
 
+from ribcage.controlplane.fib.segment import FibParams
+from ribcage.shared.memory.rows import Route, rows_of
 from tests.model.fib_memory import SMALL, FibMemory
 
 EINVAL, ENOENT, EBUSY, ENOSPC, E2BIG = -22, -2, -16, -28, -7

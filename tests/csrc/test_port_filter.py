@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from ribcage.shared.filters import (
     ANCILLARY_AT,
     Instruction,

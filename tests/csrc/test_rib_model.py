@@ -4,6 +4,8 @@ choices, and a FIB that was fed the reported changes and nothing else."""
 import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from ribcage.shared._core import ffi, lib
+
 from ribcage.controlplane.rib.mapping import RibParams, anonymous_rib
 from ribcage.controlplane.rib.records import (
     Filter,
@@ -15,7 +17,6 @@ from ribcage.controlplane.rib.records import (
     unpack_row,
 )
 from ribcage.controlplane.rib.segment import Rib
-from ribcage.shared._core import ffi, lib
 
 PREFIXES = [
     "0.0.0.0/0",

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ribcage.shared._core import ffi, lib
-from ribcage.shared.rows import row_prefix
+
+from ribcage.shared.memory.rows import row_prefix
 
 
 def parse(

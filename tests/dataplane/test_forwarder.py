@@ -9,15 +9,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from ribcage.controlplane.fib_segment import FibParams
-from ribcage.controlplane.methods_system import FAULTS as OFFERED
+from ribcage.shared._core import ffi, lib
+
+from ribcage.controlplane.fib.segment import FibParams
+from ribcage.controlplane.management.methods.system import FAULTS as OFFERED
 from ribcage.dataplane.forwarder import FAULTS, Descriptors, Forwarder
 from ribcage.dataplane.sockets import open_port, ring_bytes
-from ribcage.shared._core import ffi, lib
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.events import EventQueue
+from ribcage.shared.memory.stats import SIZE, StatsReader, format_stats
 from ribcage.shared.plan import Plan
-from ribcage.shared.stats import SIZE, StatsReader, format_stats
+from ribcage.shared.process.events import EventQueue
 
 PLAN = Plan(name="t")
 

@@ -8,8 +8,9 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+
 from ribcage.dataplane.worker import run_worker
-from ribcage.shared.channel import Channel, pair
+from ribcage.shared.process.channel import Channel, pair
 
 HIGH = 1500  # select() ends at 1,023
 

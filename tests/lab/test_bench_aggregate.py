@@ -1,7 +1,8 @@
 """The benchmark of aggregation on a small synthetic table."""
 
 import pytest
-from ribcage.lab.bench_aggregate import measure, text
+
+from ribcage.lab.bench.aggregate import measure, text
 from ribcage.lab.tables import synthetic
 
 

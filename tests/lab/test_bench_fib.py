@@ -10,23 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ribcage.lab.bench import report
-from ribcage.lab.bench.build import build, dpdk_missing
-from ribcage.lab.bench.contestants import choose, params_file, strategies
-from ribcage.lab.bench.fib import Request, run
-from ribcage.lab.bench.measure import Measurement, Plan
-from ribcage.lab.bench.program import Program
-from ribcage.lab.bench.streams import STREAMS, make_pairs, make_streams
-from ribcage.lab.bench.table import Rows, load_table
-from ribcage.lab.bench.updates import synthetic_updates
-from ribcage.lab.router import wait_for
-from ribcage.lab.tables import synthetic
 from ribcage.shared._core import ffi
-from ribcage.shared.errors import RibcageError
-from ribcage.shared.fib_engines import engines
-from ribcage.shared.fib_sync import WITH_LOCK
 
 from ribcage.cli.main import main
+from ribcage.lab.bench.fib import report
+from ribcage.lab.bench.fib.build import build, dpdk_missing
+from ribcage.lab.bench.fib.contestants import choose, params_file, strategies
+from ribcage.lab.bench.fib.measure import Measurement, Plan
+from ribcage.lab.bench.fib.program import Program
+from ribcage.lab.bench.fib.run import Request, run
+from ribcage.lab.bench.fib.streams import STREAMS, make_pairs, make_streams
+from ribcage.lab.bench.fib.table import Rows, load_table
+from ribcage.lab.bench.fib.updates import synthetic_updates
+from ribcage.lab.tables import synthetic
+from ribcage.lab.topology.router import wait_for
+from ribcage.shared.errors import RibcageError
+from ribcage.shared.memory.fib_engines import engines
+from ribcage.shared.memory.fib_sync import WITH_LOCK
 
 ADDRESSES = 1 << 14
 PLAN = replace(
@@ -220,7 +220,7 @@ def test_a_void_run_ends_with_1(
 ) -> None:
     """The document still says what differed."""
     void = {"void": "next hops differ", "summary": {"checksums_agree": False}}
-    monkeypatch.setattr("ribcage.lab.bench.fib.run", lambda request, progress: void)
+    monkeypatch.setattr("ribcage.lab.bench.fib.run.run", lambda request, progress: void)
     status, document = cli(capfd)
     assert (status, document["void"]) == (1, "next hops differ")
 

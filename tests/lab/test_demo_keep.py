@@ -9,8 +9,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from ribcage.lab.namespaces import available
-from ribcage.lab.router import wait_for
+
+from ribcage.lab.topology.namespaces import available
+from ribcage.lab.topology.router import wait_for
 
 POSSIBLE, REASON = available()
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(not POSSIBLE, reason=REASON)]

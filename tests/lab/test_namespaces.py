@@ -11,10 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from ribcage.lab import topologies
-from ribcage.lab.demo_steps import leftovers
-from ribcage.lab.namespaces import PATH, Lab, LabError, Node, available
-from ribcage.lab.router import Router
+
+from ribcage.lab.demo.steps import leftovers
+from ribcage.lab.topology import topologies
+from ribcage.lab.topology.namespaces import PATH, Lab, LabError, Node, available
+from ribcage.lab.topology.router import Router
 
 pytestmark = [
     pytest.mark.netns,
@@ -93,7 +94,7 @@ def test_a_killed_creator_leaves_nothing() -> None:
     """kill -9 of the creating process: holders and members go without it."""
     script = (
         "import sys, time\n"
-        "from ribcage.lab.namespaces import Lab\n"
+        "from ribcage.lab.topology.namespaces import Lab\n"
         "lab = Lab(); node = lab.node('a')\n"
         "import subprocess\n"
         "child = node.popen(['cat'], stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
@@ -123,7 +124,7 @@ def test_a_call_dies_with_its_caller(user: bool | None) -> None:
         pytest.skip(ok[1])
     script = (
         "import os, time\n"
-        "from ribcage.lab.namespaces import Lab\n"
+        "from ribcage.lab.topology.namespaces import Lab\n"
         f"lab = Lab({user}); node = lab.node('a')\n"
         "def wait():\n"
         "    print(lab._base.pid, node.pid, os.getpid(), flush=True)\n"
@@ -239,6 +240,6 @@ def test_leftovers_tell_settings_and_refuse_to_tell_nothing(tmp_path: Path) -> N
         for name in ("nsenter", "env", "ip", "tc", "ls"):
             (tmp_path / "bin" / name).symlink_to(str(shutil.which(name, path=PATH)))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("ribcage.lab.namespaces.PATH", str(tmp_path / "bin"))
+            patch.setattr("ribcage.lab.topology.namespaces.PATH", str(tmp_path / "bin"))
             with pytest.raises(LabError, match="nft"):
                 leftovers(router)

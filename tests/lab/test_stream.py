@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import pytest
+
 from ribcage.lab.probe.stream import MAGIC, PACKET
 
 

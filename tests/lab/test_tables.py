@@ -3,6 +3,7 @@
 import ipaddress
 
 import pytest
+
 from ribcage.lab.tables import find_table, synthetic
 
 

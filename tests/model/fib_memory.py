@@ -5,16 +5,17 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from ribcage.controlplane.fib_segment import FibParams
 from ribcage.shared._core import ffi, lib
-from ribcage.shared.fib_records import Adjacency, AdjacencyState, FibKind, Group
-from ribcage.shared.fib_sync import (
+
+from ribcage.controlplane.fib.segment import FibParams
+from ribcage.shared.memory.fib_records import Adjacency, AdjacencyState, FibKind, Group
+from ribcage.shared.memory.fib_sync import (
     WITH_SEGMENT,
     WITH_SEMAPHORE,
     create_semaphore,
     remove_semaphore,
 )
-from ribcage.shared.rows import Route, address_bytes, family_of, row_prefix, rows_of
+from ribcage.shared.memory.rows import Route, address_bytes, family_of, row_prefix, rows_of
 
 SMALL = FibParams(max_routes4=64, max_routes6=64, max_groups=64, max_adjacencies=64)
 # (IPv4, IPv6); the interval engine takes both families.

@@ -7,7 +7,7 @@ import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ribcage.shared.rows import Route
+from ribcage.shared.memory.rows import Route
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -13,13 +13,14 @@ from typing import Any
 import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from ribcage.controlplane.aggregation import Aggregation
-from ribcage.controlplane.publishing import Applied
+from ribcage.shared._core import ffi, lib
+
+from ribcage.controlplane.fib.aggregation import Aggregation
+from ribcage.controlplane.fib.publishing import Applied
 from ribcage.controlplane.rib.mapping import RibParams, anonymous_rib
 from ribcage.controlplane.rib.records import NexthopSet, Path, Row, pack_rows
 from ribcage.controlplane.rib.segment import Rib
-from ribcage.controlplane.rows import new_rows, prefix_of
-from ribcage.shared._core import ffi, lib
+from ribcage.controlplane.values.rows import new_rows, prefix_of
 
 GROUPS = 3
 ANCHORS = {

@@ -16,11 +16,11 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from ribcage.controlplane.fib_segment import FibParams
 from ribcage.shared._core import ffi, lib
-from ribcage.shared.fib_sync import STRATEGIES, WITH_LOCK
-from ribcage.shared.rows import Route, rows_of
 
+from ribcage.controlplane.fib.segment import FibParams
+from ribcage.shared.memory.fib_sync import STRATEGIES, WITH_LOCK
+from ribcage.shared.memory.rows import Route, rows_of
 from tests.model.fib_memory import ENGINES, SMALL, FibMemory, on
 from tests.model.golden import Golden
 

@@ -7,9 +7,15 @@ from typing import Any
 
 import pytest
 from ribcage.shared._core import ffi, lib
-from ribcage.shared.fib_sync import STRATEGIES, WITH_LOCK, Locks, create_semaphore, remove_semaphore
-from ribcage.shared.rows import Route, rows_of
 
+from ribcage.shared.memory.fib_sync import (
+    STRATEGIES,
+    WITH_LOCK,
+    Locks,
+    create_semaphore,
+    remove_semaphore,
+)
+from ribcage.shared.memory.rows import Route, rows_of
 from tests.model.fib_memory import SMALL, FibMemory
 
 ENOENT, EAGAIN, ENOLCK = -2, -11, -37

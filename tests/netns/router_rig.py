@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ribcage.lab.demo_steps import leftovers
-from ribcage.lab.namespaces import Lab, Node
-from ribcage.lab.router import Router, wait_for
-from ribcage.lab.topologies import demo
-from ribcage.lab.traffic import StreamResult, probe
+from ribcage.lab.demo.steps import leftovers
+from ribcage.lab.probe.traffic import StreamResult, probe
+from ribcage.lab.topology.namespaces import Lab, Node
+from ribcage.lab.topology.router import Router, wait_for
+from ribcage.lab.topology.topologies import demo
 
 INTERFACES = """
 [[interface]]

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ribcage.lab.namespaces import Lab, available
+
+from ribcage.lab.topology.namespaces import Lab, available
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.management import ManagementClient
-from ribcage.shared.names import Names
 from ribcage.shared.plan import FibPlan, InterfacePlan, NexthopPlan, Plan, RoutePlan
+from ribcage.shared.process.names import Names
 
 able, why = available()
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(not able, reason=why)]

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ribcage.lab.demo import CONFIG
-from ribcage.lab.demo_steps import STEPS, Demo, Step, leftovers, stop
-from ribcage.lab.namespaces import Lab, available
-from ribcage.lab.router import Router
+
+from ribcage.lab.demo.demo import CONFIG
+from ribcage.lab.demo.steps import STEPS, Demo, Step, leftovers, stop
 from ribcage.lab.tables import synthetic
-from ribcage.lab.topologies import demo as demo_topology
+from ribcage.lab.topology.namespaces import Lab, available
+from ribcage.lab.topology.router import Router
+from ribcage.lab.topology.topologies import demo as demo_topology
 
 POSSIBLE, REASON = available()
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(not POSSIBLE, reason=REASON)]

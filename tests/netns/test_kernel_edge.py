@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ribcage.controlplane.kernel import deadline
+
+from ribcage.controlplane.kernel.changes.journal import Journal
+from ribcage.controlplane.kernel.changes.undo import undo
 from ribcage.controlplane.kernel.edge import KernelEdge
 from ribcage.controlplane.kernel.events import (
     AddressEvent,
@@ -23,10 +25,9 @@ from ribcage.controlplane.kernel.events import (
     LinkEvent,
     NeighbourEvent,
 )
-from ribcage.controlplane.kernel.journal import Journal
-from ribcage.controlplane.kernel.undo import undo
-from ribcage.lab import topologies
-from ribcage.lab.namespaces import Lab, Node, available
+from ribcage.controlplane.kernel.netlink import deadline
+from ribcage.lab.topology import topologies
+from ribcage.lab.topology.namespaces import Lab, Node, available
 
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(not available()[0], reason=available()[1])]
 

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from ribcage.controlplane.kernel.changes.undo import undo
 from ribcage.controlplane.kernel.edge import KernelEdge
-from ribcage.controlplane.kernel.undo import undo
-from ribcage.lab import topologies
-from ribcage.lab.namespaces import Lab, LabError, available
+from ribcage.lab.topology import topologies
+from ribcage.lab.topology.namespaces import Lab, LabError, available
 
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(not available()[0], reason=available()[1])]
 

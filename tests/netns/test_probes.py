@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from ribcage.lab.namespaces import Lab, Node, available
-from ribcage.lab.router import wait_for
-from ribcage.lab.topologies import kernel_path
-from ribcage.lab.traffic import Stream, probe, transfer
+
+from ribcage.lab.probe.traffic import Stream, probe, transfer
+from ribcage.lab.topology.namespaces import Lab, Node, available
+from ribcage.lab.topology.router import wait_for
+from ribcage.lab.topology.topologies import kernel_path
 
 POSSIBLE, REASON = available()
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(not POSSIBLE, reason=REASON)]

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ribcage.lab.namespaces import available
-from ribcage.lab.router import wait_for
-from ribcage.lab.traffic import Stream
 
+from ribcage.lab.probe.traffic import Stream
+from ribcage.lab.topology.namespaces import available
+from ribcage.lab.topology.router import wait_for
 from tests.netns.router_rig import FLOWS, ROUTES, Rig, config, rig
 
 POSSIBLE, REASON = available()

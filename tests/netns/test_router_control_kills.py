@@ -7,12 +7,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from ribcage.lab.namespaces import available
-from ribcage.lab.router import Router
-from ribcage.lab.traffic import Stream
+
+from ribcage.lab.probe.traffic import Stream
+from ribcage.lab.topology.namespaces import available
+from ribcage.lab.topology.router import Router
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.management import ManagementClient
-
 from tests.netns.router_rig import FLOWS, VIA_H2, Rig, config, rig
 
 POSSIBLE, REASON = available()

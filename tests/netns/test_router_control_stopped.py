@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ribcage.lab.namespaces import available
-from ribcage.lab.router import wait_for
-from ribcage.lab.traffic import Stream
-from ribcage.shared.segment import SegmentKind, open_segment
-from ribcage.shared.stats import StatsReader
 
+from ribcage.lab.probe.traffic import Stream
+from ribcage.lab.topology.namespaces import available
+from ribcage.lab.topology.router import wait_for
+from ribcage.shared.memory.segment import SegmentKind, open_segment
+from ribcage.shared.memory.stats import StatsReader
 from tests.netns.router_rig import FLOWS, Rig, rig
 from tests.netns.worker_frames import udp_frame
 

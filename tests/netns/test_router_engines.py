@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from ribcage.lab.namespaces import available
 
+from ribcage.lab.topology.namespaces import available
 from tests.netns.router_rig import config, rig
 
 POSSIBLE, REASON = available()

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ribcage.lab.namespaces import available
 
+from ribcage.lab.topology.namespaces import available
 from tests.netns.router_rig import Rig, config, rig
 from tests.netns.worker_frames import checksum, patched, udp_frame
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ribcage.lab.namespaces import available
-from ribcage.lab.router import wait_for
-from ribcage.lab.traffic import Stream, probe
 
+from ribcage.lab.probe.traffic import Stream, probe
+from ribcage.lab.topology.namespaces import available
+from ribcage.lab.topology.router import wait_for
 from tests.netns.router_rig import FLOWS, VIA_H2, Rig, config, lab_and_router, rig
 
 POSSIBLE, REASON = available()

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ribcage.lab.namespaces import available
-from ribcage.lab.router import wait_for
-from ribcage.lab.traffic import Stream
-from ribcage.shared.errors import RibcageError
 
+from ribcage.lab.probe.traffic import Stream
+from ribcage.lab.topology.namespaces import available
+from ribcage.lab.topology.router import wait_for
+from ribcage.shared.errors import RibcageError
 from tests.netns.router_rig import FLOWS, VIA_H2, Rig, rig
 
 POSSIBLE, REASON = available()

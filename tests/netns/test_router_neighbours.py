@@ -5,9 +5,9 @@ import struct
 from collections.abc import Iterator
 
 import pytest
-from ribcage.lab.namespaces import available
-from ribcage.lab.traffic import Stream
 
+from ribcage.lab.probe.traffic import Stream
+from ribcage.lab.topology.namespaces import available
 from tests.netns.router_rig import FLOWS, Rig, rig
 from tests.netns.worker_frames import icmp_of, udp_frame
 

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from ribcage.lab.namespaces import Node, available
-from ribcage.lab.router import Router
-from ribcage.lab.traffic import Stream, probe
 from ribcage.shared._core import ffi, lib
-from ribcage.shared.segment import SegmentKind
 
+from ribcage.lab.probe.traffic import Stream, probe
+from ribcage.lab.topology.namespaces import Node, available
+from ribcage.lab.topology.router import Router
+from ribcage.shared.memory.segment import SegmentKind
 from tests.netns.router_rig import (
     FLOWS,
     Rig,

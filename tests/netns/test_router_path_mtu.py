@@ -9,9 +9,9 @@ import struct
 from collections.abc import Iterator
 
 import pytest
-from ribcage.lab.namespaces import available
-from ribcage.lab.traffic import transfer
 
+from ribcage.lab.probe.traffic import transfer
+from ribcage.lab.topology.namespaces import available
 from tests.netns.router_rig import INTERFACES, TCP_SLOTS, Rig, config, rig
 from tests.netns.worker_frames import icmp_of
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ribcage.lab.namespaces import available
-from ribcage.lab.router import wait_for
 
+from ribcage.lab.topology.namespaces import available
+from ribcage.lab.topology.router import wait_for
 from tests.netns.router_rig import Rig, rig
 
 POSSIBLE, REASON = available()

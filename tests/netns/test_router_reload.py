@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ribcage.lab.namespaces import available
-from ribcage.lab.router import wait_for
-from ribcage.lab.traffic import Stream, probe
 
+from ribcage.lab.probe.traffic import Stream, probe
+from ribcage.lab.topology.namespaces import available
+from ribcage.lab.topology.router import wait_for
 from tests.netns.router_rig import FLOWS, INTERFACES, ROUTES, Rig, config, rig
 from tests.netns.worker_frames import udp_frame
 

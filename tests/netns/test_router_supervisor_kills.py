@@ -5,10 +5,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from ribcage.lab.namespaces import available
-from ribcage.lab.router import wait_for
-from ribcage.lab.traffic import Stream
 
+from ribcage.lab.probe.traffic import Stream
+from ribcage.lab.topology.namespaces import available
+from ribcage.lab.topology.router import wait_for
 from tests.netns.router_rig import FLOWS, VIA_H2, Rig, config, rig, stopped
 
 POSSIBLE, REASON = available()

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ribcage.lab.namespaces import available
-from ribcage.lab.traffic import Stream
+
+from ribcage.lab.probe.traffic import Stream
+from ribcage.lab.topology.namespaces import available
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.management import ManagementClient
-
 from tests.netns.router_rig import FLOWS, VIA_H2, Rig, config, rig
 
 POSSIBLE, REASON = available()

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ribcage.lab.namespaces import Node, available
-from ribcage.lab.traffic import FlowResult, Stream, StreamResult
-from ribcage.shared.segment import SegmentKind, open_segment
-from ribcage.shared.stats import StatsReader
 
+from ribcage.lab.probe.traffic import FlowResult, Stream, StreamResult
+from ribcage.lab.topology.namespaces import Node, available
+from ribcage.shared.memory.segment import SegmentKind, open_segment
+from ribcage.shared.memory.stats import StatsReader
 from tests.netns.router_rig import FLOWS, Rig, config, rig
 from tests.netns.worker_frames import udp_frame
 

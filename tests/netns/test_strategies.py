@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from ribcage.lab.namespaces import Lab, available
-from ribcage.shared.fib_sync import STRATEGIES, WITH_SEGMENT
 
+from ribcage.lab.topology.namespaces import Lab, available
+from ribcage.shared.memory.fib_sync import STRATEGIES, WITH_SEGMENT
 from tests.netns.test_control_life import ECHO, WAIT, Router
 
 able, why = available()

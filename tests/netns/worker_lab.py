@@ -21,13 +21,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ribcage.shared._core import ffi, lib
+
 from ribcage.dataplane.sockets import open_port
 from ribcage.dataplane.worker import run_worker
-from ribcage.shared._core import ffi, lib
-from ribcage.shared.channel import Channel, Message, pair
-from ribcage.shared.events import EventQueue
+from ribcage.shared.memory.stats import SIZE, Snapshot, StatsReader, format_stats
 from ribcage.shared.plan import Plan, RingsPlan, WorkersPlan
-from ribcage.shared.stats import SIZE, Snapshot, StatsReader, format_stats
+from ribcage.shared.process.channel import Channel, Message, pair
+from ribcage.shared.process.events import EventQueue
 
 CLONE_NEWNET = 0x40000000
 DEADLINE = 20.0

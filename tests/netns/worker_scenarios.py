@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from ribcage.shared._core import lib
-from ribcage.shared.channel import Channel
 from worker_frames import (
     icmp_of,
     number_of,
@@ -25,6 +24,8 @@ from worker_frames import (
     udp_frame,
 )
 from worker_lab import PLAN, Lab, drain, ip, port_json, receive, wait_for
+
+from ribcage.shared.process.channel import Channel
 
 SMALL = {"slots": 2048}  # with small slots: many frames, little memory
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ribcage.shared.channel import (
+
+from ribcage.shared.process.channel import (
     MESSAGE_BYTES,
     OUTBOX,
     VERSION,

@@ -9,8 +9,9 @@ import sysv_ipc
 from hypothesis import given
 from hypothesis import strategies as st
 from ribcage.shared._core import ffi, lib
+
 from ribcage.shared.errors import RibcageError
-from ribcage.shared.events import TYPES, Event, EventQueue, decode, encode
+from ribcage.shared.process.events import TYPES, Event, EventQueue, decode, encode
 
 MISS, FAULT = lib.EVENT_NEIGHBOUR_MISS, lib.EVENT_WORKER_FAULT
 

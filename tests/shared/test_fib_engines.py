@@ -1,10 +1,11 @@
 """The words of the configuration are the engines of the build, both ways."""
 
 import pytest
+
 from ribcage.controlplane.config.model import LOOKUPS4, LOOKUPS6
-from ribcage.controlplane.fib_segment import FibParams
+from ribcage.controlplane.fib.segment import FibParams
 from ribcage.shared.errors import RibcageError
-from ribcage.shared.fib_engines import engine_id, engine_name, engines
+from ribcage.shared.memory.fib_engines import engine_id, engine_name, engines
 from ribcage.shared.plan import FibPlan
 
 

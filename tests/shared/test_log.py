@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ribcage.shared.log import LINE_BYTES, REPEATS, LineLog
+
+from ribcage.shared.process.log import LINE_BYTES, REPEATS, LineLog
 
 
 @pytest.fixture

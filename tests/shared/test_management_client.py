@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.management import ManagementClient
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from ribcage.shared.errors import RibcageError
-from ribcage.shared.names import Names
+from ribcage.shared.process.names import Names
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "-x", "a/b", "a b", "é", "a" * 33, "a\n", "a\0"])

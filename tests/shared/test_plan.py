@@ -6,6 +6,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from ribcage.shared.plan import (
     MAX_TEXT,
     InterfacePlan,

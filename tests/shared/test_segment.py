@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import posix_ipc
 import pytest
 from ribcage.shared._core import ffi, lib
+
 from ribcage.shared.errors import RibcageError
-from ribcage.shared.segment import (
+from ribcage.shared.memory.segment import (
     HugePages,
     Mapped,
     SegmentKind,
@@ -135,7 +136,7 @@ def test_a_write_through_a_read_only_mapping_faults_the_writer(name: str) -> Non
     before = bytes(ffi.buffer(mapped.address, SIZE))
     script = (
         "import sys\n"
-        "from ribcage.shared.segment import SegmentKind, open_segment\n"
+        "from ribcage.shared.memory.segment import SegmentKind, open_segment\n"
         "from ribcage.shared._core import ffi\n"
         "m = open_segment(sys.argv[1], SegmentKind.FIB)\n"
         "print('mapped', flush=True)\n"
@@ -166,7 +167,7 @@ def test_required_huge_pages_are_all_there_or_the_segment_is_not(
 ) -> None:
     """`require` where the kernel gives too few: both numbers, the way out, no name left; `try`
     takes what there is."""
-    monkeypatch.setattr("ribcage.shared.segment.lib", FewPages())
+    monkeypatch.setattr("ribcage.shared.memory.segment.lib", FewPages())
     size = 3 * lib.SEGMENT_UNIT
     with pytest.raises(RibcageError, match=r"gave [01] of 3 huge pages of 2 MiB") as caught:
         create_segment(name, size, huge=HugePages.REQUIRE)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ribcage.shared._core import ffi, lib
+
 from ribcage.shared.errors import RibcageError
-from ribcage.shared.names import Names
-from ribcage.shared.stats import (
+from ribcage.shared.memory.stats import (
     REASONS,
     SIZE,
     StatsReader,
@@ -22,6 +22,7 @@ from ribcage.shared.stats import (
     keep_rings,
     total,
 )
+from ribcage.shared.process.names import Names
 
 
 @pytest.fixture

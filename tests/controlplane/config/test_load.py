@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from ribcage.controlplane.config.load import check, load, load_plan
 from ribcage.controlplane.config.machine import Machine
 from ribcage.controlplane.config.model import LATER, TABLES, keys_of
-from ribcage.controlplane.config.positions import Positions
-from ribcage.controlplane.config.problems import ConfigErrors
+from ribcage.controlplane.config.toml.positions import Positions
+from ribcage.controlplane.config.toml.problems import ConfigErrors
 from ribcage.shared.plan import InterfacePlan, NexthopPlan, Plan, RoutePlan
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "ribcage.toml"

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ribcage.controlplane.config.positions import Positions
+
+from ribcage.controlplane.config.toml.positions import Positions
 
 EXAMPLE = (Path(__file__).resolve().parents[3] / "docs" / "ribcage.toml").read_text()
 CORNERS = """\

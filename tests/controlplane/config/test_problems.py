@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import pytest
+
 from ribcage.controlplane.config.load import check
 from ribcage.controlplane.config.machine import Machine
-from ribcage.controlplane.config.problems import Problem, Report
+from ribcage.controlplane.config.toml.problems import Problem, Report
 
 MACHINE = Machine(cpus=(0, 1), msgmnb=16384, groups=frozenset({"ribcage"}))
 LINKS = """\

@@ -4,19 +4,20 @@ import asyncio
 from pathlib import Path
 
 import pytest
+
 from ribcage.controlplane.kernel.asker import Asker, unicast
+from ribcage.controlplane.kernel.changes.journal import Journal
+from ribcage.controlplane.kernel.changes.settings import Settings
 from ribcage.controlplane.kernel.events import ForwardingEvent, LinkEvent
 from ribcage.controlplane.kernel.guard import FIGHTS, ForwardingGuard
-from ribcage.controlplane.kernel.journal import Journal
 from ribcage.controlplane.kernel.links import LinkTable
-from ribcage.controlplane.kernel.messages import (
+from ribcage.controlplane.kernel.neighbours import NeighbourTable
+from ribcage.controlplane.kernel.netlink.messages import (
     ForwardingMessage,
     LinkMessage,
     NeighbourMessage,
     resolve_request,
 )
-from ribcage.controlplane.kernel.neighbours import NeighbourTable
-from ribcage.controlplane.kernel.settings import Settings
 
 MAC = b"\2\0\0\0\0\1"
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ribcage.controlplane.kernel import filter as transit
-from ribcage.controlplane.kernel.deadline import KernelSilent, Netlink, ended, in_thread
 from ribcage.controlplane.kernel.keeper import Keeper
 from ribcage.controlplane.kernel.links import LinkTable
+from ribcage.controlplane.kernel.netlink.deadline import KernelSilent, Netlink, ended, in_thread
 
 
 async def never(*_: object, **__: object) -> Any:

@@ -1,6 +1,7 @@
 """The text handed to nft: one transaction, and no name can break out of it."""
 
 import pytest
+
 from ribcage.controlplane.kernel import filter as transit
 
 

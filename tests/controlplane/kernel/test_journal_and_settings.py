@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from ribcage.controlplane.kernel.journal import Journal, PortState, namespace_id
-from ribcage.controlplane.kernel.settings import (
+
+from ribcage.controlplane.kernel.changes.journal import Journal, PortState, namespace_id
+from ribcage.controlplane.kernel.changes.settings import (
     Settings,
     namespace_settings,
     port_settings,

@@ -2,9 +2,10 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from ribcage.controlplane.kernel.events import AddressEvent, Event, LinkEvent
 from ribcage.controlplane.kernel.links import LinkTable
-from ribcage.controlplane.kernel.messages import AddressMessage, LinkMessage
+from ribcage.controlplane.kernel.netlink.messages import AddressMessage, LinkMessage
 
 MAC = b"\2\0\0\0\0\1"
 UP = 0x10001

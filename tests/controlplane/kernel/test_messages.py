@@ -5,7 +5,8 @@ import struct
 
 from hypothesis import given
 from hypothesis import strategies as st
-from ribcage.controlplane.kernel.messages import (
+
+from ribcage.controlplane.kernel.netlink.messages import (
     RTM_DELLINK,
     RTM_GETLINK,
     RTM_NEWADDR,

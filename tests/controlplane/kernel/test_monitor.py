@@ -5,8 +5,13 @@ import struct
 from collections import deque
 from collections.abc import Callable
 
-from ribcage.controlplane.kernel.messages import RTM_GETLINK, RTM_GETNEIGH, Content, LinkMessage
-from ribcage.controlplane.kernel.monitor import DUMPS, Monitor
+from ribcage.controlplane.kernel.netlink.messages import (
+    RTM_GETLINK,
+    RTM_GETNEIGH,
+    Content,
+    LinkMessage,
+)
+from ribcage.controlplane.kernel.netlink.monitor import DUMPS, Monitor
 
 
 def attribute(kind: int, value: bytes) -> bytes:

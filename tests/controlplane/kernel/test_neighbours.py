@@ -1,9 +1,10 @@
 """The neighbour table and the limiter: bounded, and true to what the kernel says."""
 
 import pytest
+
 from ribcage.controlplane.kernel.events import NeighbourEvent
-from ribcage.controlplane.kernel.messages import NeighbourMessage
 from ribcage.controlplane.kernel.neighbours import Limiter, NeighbourTable
+from ribcage.controlplane.kernel.netlink.messages import NeighbourMessage
 
 MAC = b"\2\0\0\0\0\1"
 

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from ribcage.controlplane.supervisor.objects import remove_recorded
+
+from ribcage.controlplane.supervisor.resources.objects import remove_recorded
 from ribcage.controlplane.supervisor.statefile import State
-from ribcage.shared.channel import Channel, ChannelClosed, ChannelError
-from ribcage.shared.names import Names
 from ribcage.shared.plan import Plan, WorkersPlan
+from ribcage.shared.process.channel import Channel, ChannelClosed, ChannelError
+from ribcage.shared.process.names import Names
 
 HERE = Path(__file__).parent
 DEADLINE = 15.0

@@ -18,16 +18,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ribcage.shared._core import ffi, lib
+
 from ribcage.controlplane.supervisor.context import Limits, Roles, Settings
 from ribcage.controlplane.supervisor.daemon import Status, daemonize
-from ribcage.controlplane.supervisor.ports import Port
+from ribcage.controlplane.supervisor.resources.ports import Port
 from ribcage.controlplane.supervisor.run import run_supervisor
 from ribcage.dataplane import sockets, worker
-from ribcage.shared import stats
-from ribcage.shared._core import ffi, lib
-from ribcage.shared.channel import Channel, ChannelClosed, Message, Reconnector
 from ribcage.shared.errors import RibcageError
-from ribcage.shared.names import Names
+from ribcage.shared.memory import stats
+from ribcage.shared.process.channel import Channel, ChannelClosed, Message, Reconnector
+from ribcage.shared.process.names import Names
 
 WORKER = os.environ.get("FAKE_WORKER", "")
 CONTROL = os.environ.get("FAKE_CONTROL", "")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ribcage.shared.channel import Channel, ChannelClosed
+
+from ribcage.shared.process.channel import Channel, ChannelClosed
 
 MakeRouter = Callable[..., Any]
 

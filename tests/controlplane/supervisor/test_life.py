@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ribcage.shared.channel import Channel, ChannelClosed
-from ribcage.shared.names import Names
 
+from ribcage.shared.process.channel import Channel, ChannelClosed
+from ribcage.shared.process.names import Names
 from tests.controlplane.supervisor.memory import private_kb
 
 MakeRouter = Callable[..., Any]

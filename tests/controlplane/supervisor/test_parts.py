@@ -10,18 +10,27 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ribcage.controlplane.supervisor import exits
-from ribcage.controlplane.supervisor.backoff import FIRST_DELAY, MAX_DELAY, Backoff, ForkRetry
+from ribcage.shared._core import lib
+
+from ribcage.controlplane.supervisor.children import exits
+from ribcage.controlplane.supervisor.children.backoff import (
+    FIRST_DELAY,
+    MAX_DELAY,
+    Backoff,
+    ForkRetry,
+)
 from ribcage.controlplane.supervisor.context import Settings
-from ribcage.controlplane.supervisor.descriptors import descriptors_needed, raise_descriptor_limit
 from ribcage.controlplane.supervisor.lock import SupervisorLock
 from ribcage.controlplane.supervisor.loop import Loop
-from ribcage.controlplane.supervisor.ports import Port
+from ribcage.controlplane.supervisor.resources.descriptors import (
+    descriptors_needed,
+    raise_descriptor_limit,
+)
+from ribcage.controlplane.supervisor.resources.ports import Port
 from ribcage.controlplane.supervisor.statefile import ChildRecord, State
-from ribcage.shared._core import lib
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.names import Names
 from ribcage.shared.plan import Plan, PlanError, RoutePlan
+from ribcage.shared.process.names import Names
 
 
 def test_the_first_restart_is_at_once_and_the_next_ones_wait_longer() -> None:

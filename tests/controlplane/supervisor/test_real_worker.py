@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ribcage.shared.stats import UNUSABLE
 
+from ribcage.shared.memory.stats import UNUSABLE
 from tests.controlplane.supervisor.memory import private_kb
 
 pytestmark = pytest.mark.netns

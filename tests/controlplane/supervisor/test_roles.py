@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from ribcage.shared.plan import Plan
 
 
@@ -83,5 +84,5 @@ def test_the_composition_root_imports_nothing_heavy() -> None:
 
 def test_undo_without_a_journal_is_no_error(tmp_path: Path) -> None:
     """`roles undo RUN_DIR` with nothing to undo: status 0."""
-    pytest.importorskip("ribcage.controlplane.kernel.undo")
+    pytest.importorskip("ribcage.controlplane.kernel.changes.undo")
     assert run("undo", str(tmp_path)).returncode == 0

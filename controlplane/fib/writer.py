@@ -1,0 +1,393 @@
+"""The FIB's only writer: control makes or attaches the segment and publishes into it.
+
+Use:
+    fib = FibWriter.create_or_attach(names, FibParams(), instance_id=random)
+    with fib.batch():
+        fib.set_adjacency(Adjacency(...)); fib.set_group(Group(...))
+        fib.apply(rows)                       # a C array of rows, or Routes
+        generation = fib.publish(update_id, t0, t1)
+
+Words are visible to readers as they are stored; the generation says that a batch is whole. Every
+change happens inside `batch()` (the writer's semaphore, signals blocked). Groups exist before a
+route names them, adjacencies before a group does; what is still named cannot be cleared. After a
+failure everything that `applied` does not count is as it was.
+
+Control alone, from one thread. Not for the packet path: one call costs about a microsecond.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from ribcage.shared._core import ffi, lib
+
+from ribcage.controlplane.fib.segment import FibParams, make_segment
+from ribcage.controlplane.fib.writer_guard import WriterGuard
+from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.memory.fib import fields
+from ribcage.shared.memory.fib_records import Adjacency, Group, Port
+from ribcage.shared.memory.fib_sync import (
+    WITH_SEGMENT,
+    WITH_SEMAPHORE,
+    Locks,
+    create_sync,
+    strategy_name,
+)
+from ribcage.shared.memory.rows import Route, fill_row, row_prefix, rows_of
+from ribcage.shared.memory.segment import (
+    Mapped,
+    SegmentKind,
+    SegmentState,
+    huge_bytes,
+    open_segment,
+    remove_segment,
+    segment_state,
+)
+from ribcage.shared.process.names import Names
+
+ENOENT, EBUSY, E2BIG, EINVAL, ENOSPC = -2, -16, -7, -22, -28
+WALK_ROWS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """`applied` rows are in force, of which `changed` changed a route."""
+
+    applied: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What taking over found: see struct fib_recovery."""
+
+    redone: bool
+    reclaimed: int
+    routes: int
+    nanoseconds: int
+
+
+class FibWriter:
+    """Ownership of one FIB segment. Make it with `create_or_attach`."""
+
+    def __init__(
+        self,
+        names: Names,
+        guard: WriterGuard,
+        mapped: Mapped,
+        outcome: str,
+        locks: Locks | None = None,
+    ) -> None:
+        """Opens the writer on a mapped, ready segment; E_FIB_CORRUPT when it is no tree."""
+        recovery = ffi.new("struct fib_recovery *")
+        handle = ffi.NULL if locks is None else locks.handle
+        self._done = ffi.new("uint64_t[2]")
+        self._writer = lib.fib_writer_open_locked(mapped.address, mapped.size, handle, recovery)
+        self.locks = locks
+        """What readers need under rwlock, undo and mutex; None under the others."""
+        if self._writer == ffi.NULL:
+            if locks is not None:
+                locks.close()
+            raise RibcageError(
+                "E_FIB_CORRUPT",
+                f"segment {mapped.name} carries this build's layout but its content is not a FIB",
+                hint=f"remove /dev/shm{mapped.name}; it is built again from the RIB",
+            )
+        self.names, self.guard, self.mapped = names, guard, mapped
+        self.outcome = outcome
+        """"created", "attached" or "replaced" (what was there was unusable)."""
+        self.recovery = Recovery(
+            bool(recovery.redone), recovery.reclaimed, recovery.routes, recovery.nanoseconds
+        )
+        self._header = ffi.cast("struct fib_header *", mapped.address)
+
+    @classmethod
+    def create_or_attach(
+        cls,
+        names: Names,
+        params: FibParams | None = None,
+        *,
+        instance_id: int | None = None,
+        guard: WriterGuard | None = None,
+        semaphore: int = -1,
+    ) -> "FibWriter":
+        """Takes ownership (unless handed a guard), then attaches the segment of the process
+        before, or makes one. A half-made or corrupt segment is replaced; one of another build
+        or purpose is refused (E_LAYOUT). An attached segment keeps the size it was made with.
+        The semaphore of a dead writer is put right here; a guard shared with the RIB stays
+        the caller's to close. An attached segment also keeps its strategy; `semaphore` is the
+        id of the set that `undo` needs."""
+        wanted = params or FibParams()
+        number = int.from_bytes(os.urandom(8)) if instance_id is None else instance_id
+        own = guard or WriterGuard(names)
+        try:
+            writer = cls._attach(names, own, semaphore)
+            if writer is None:
+                outcome = "replaced" if remove_segment(names.fib) else "created"
+                remove_segment(names.sync)
+                locks = _locks(names, wanted.sync, number, semaphore)
+                made = make_segment(names.fib, wanted, number)
+                writer = cls(names, own, made, outcome, locks)
+            own.recovered()
+        except BaseException:
+            if guard is None:
+                own.close()
+            raise
+        writer._owns_guard = guard is None
+        return writer
+
+    _owns_guard = False
+
+    @classmethod
+    def _attach(cls, names: Names, guard: WriterGuard, semaphore: int) -> "FibWriter | None":
+        state = segment_state(names.fib, SegmentKind.FIB)
+        if state in (SegmentState.ABSENT, SegmentState.INITIALISING):
+            return None
+        mapped = open_segment(names.fib, SegmentKind.FIB, write=True)
+        header = ffi.cast("struct fib_header *", mapped.address)
+        try:
+            strategy = strategy_name(header.geometry.strategy)
+            locks = _locks(names, strategy, header.identity.instance_id, semaphore)
+            return cls(names, guard, mapped, "attached", locks)
+        except RibcageError:
+            mapped.close()
+            return None
+
+    def batch(self) -> AbstractContextManager[None]:
+        """The writer's semaphore; every change is made inside. The strategy's own lock is taken
+        with the first change and given back with the publish, or here at the latest."""
+        return self.guard.batch(self._end_batch)
+
+    def _end_batch(self) -> None:
+        if self._writer != ffi.NULL:
+            lib.fib_batch_end(self._writer)
+
+    def break_lock(self) -> None:
+        """rwlock, undo, mutex: a reader died; whatever it held is left behind. Nothing under the
+        others."""
+        with self.guard.batch():
+            lib.fib_break_lock(self._writer)
+
+    def close(self) -> None:
+        """Unmaps and gives ownership up; the segment stays for the workers and the heir."""
+        if self._writer == ffi.NULL:
+            return
+        lib.fib_writer_close(self._writer)
+        self._writer = ffi.NULL
+        self.mapped.close()
+        if self.locks is not None:
+            self.locks.close()
+        if self._owns_guard:
+            self.guard.close()
+
+    def __enter__(self) -> "FibWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- changes ----
+
+    def apply(self, rows: Any, n: int | None = None) -> Applied:
+        """Applies rows in order: a cffi `struct route_row[]` (its first `n`), or Routes.
+
+        E_TABLE_FULL (max-routes), E_FIB_FULL (no memory), E_ROW (bad row or unknown group); the
+        error's `applied` rows are in force, the others are not.
+        """
+        self._inside()
+        if not isinstance(rows, ffi.CData):
+            rows = rows_of(rows)
+        count = len(rows) if n is None else n
+        done = self._done
+        result = lib.fib_apply(self._writer, rows, count, done, done + 1)
+        if result != 0:
+            raise self._apply_error(result, rows, done[0])
+        return Applied(done[0], done[1])
+
+    def set_group(self, group: Group) -> None:
+        """One word, however many routes are behind it. E_GROUP: see the message."""
+        self._inside()
+        memory = group.to_c()
+        result = lib.fib_set_group(self._writer, ffi.cast("struct fib_group *", memory))
+        self._check(
+            result,
+            "group",
+            group.id,
+            f"{group}: id, kind or number of buckets (a power of "
+            "two) out of range, or a bucket names an adjacency that is not set",
+        )
+
+    def clear_group(self, id: int) -> None:
+        self._inside()
+        self._check(lib.fib_clear_group(self._writer, id), "group", id, "id out of range")
+
+    def set_adjacency(self, adjacency: Adjacency) -> None:
+        self._inside()
+        result = lib.fib_set_adjacency(self._writer, adjacency.to_c())
+        self._check(result, "adjacency", adjacency.id, f"{adjacency}: id or port out of range")
+
+    def clear_adjacency(self, id: int) -> None:
+        self._inside()
+        self._check(lib.fib_clear_adjacency(self._writer, id), "adjacency", id, "id out of range")
+
+    def set_port(self, port: Port) -> None:
+        self._inside()
+        result = lib.fib_set_port(self._writer, port.to_c())
+        self._check(result, "port", port.index, f"{port}: index out of range")
+
+    def clear_port(self, index: int) -> None:
+        self._inside()
+        self._check(lib.fib_clear_port(self._writer, index), "port", index, "index out of range")
+
+    def publish(self, update_id: int = 0, t0: int = 0, t1: int = 0) -> int:
+        """Ends a batch: the new generation. t0, t1: CLOCK_MONOTONIC ns, see struct fib_stamp."""
+        self._inside()
+        return int(lib.fib_publish(self._writer, update_id, t0, t1))
+
+    # ---- looking ----
+
+    @property
+    def handle(self) -> Any:
+        """`struct fib_writer *` for C callers in this process; valid until close()."""
+        return self._writer
+
+    @property
+    def generation(self) -> int:
+        return int(self._now().published.generation)
+
+    @property
+    def unpublished(self) -> bool:
+        """Something was changed since the last publish, by this writer or by a dead one."""
+        return bool(lib.fib_unpublished(self._writer))
+
+    @property
+    def instance_id(self) -> int:
+        return int(self._header.identity.instance_id)
+
+    @property
+    def born(self) -> int:
+        """Tells this segment from one that it replaced, whose instance is the same."""
+        return int(self._header.born)
+
+    def walk_rows(self) -> Iterator[tuple[Any, int]]:
+        """Every route in order, as (C array, rows in it); the array is used again."""
+        cursor = ffi.new("struct route_row *")
+        rows = ffi.new("struct route_row[]", WALK_ROWS)
+        while n := lib.fib_walk(self._writer, cursor, rows, WALK_ROWS):
+            yield rows, n
+
+    def walk(self) -> Iterator[Route]:
+        """Every route in order of family, address, length."""
+        for rows, n in self.walk_rows():
+            for i in range(n):
+                yield Route(row_prefix(rows[i]), rows[i].nexthop)
+
+    def exact(self, prefix: str) -> int:
+        """The group of exactly this prefix, 0 when there is no such route."""
+        row = ffi.new("struct route_row *")
+        fill_row(row, prefix)
+        return int(lib.fib_exact(self._writer, row))
+
+    def check(self) -> bool:
+        """Counts and digest recomputed from the routes fit what the writer believes."""
+        return bool(lib.fib_check(self._writer) == 0)
+
+    def geometry(self) -> dict[str, int]:
+        return fields(self._header.geometry)
+
+    def published(self) -> dict[str, int]:
+        return fields(self._now().published)
+
+    def _now(self) -> Any:
+        """The newest publish's header; readers of `message` come to it through their queue."""
+        if self._writer == ffi.NULL:
+            raise RuntimeError("this writer is closed")
+        return lib.fib_header_newest(self._writer)
+
+    def sync_words(self) -> dict[str, int]:
+        """What the strategy counts: batches (seqlock), locks broken, banks swapped, ring bytes."""
+        words = self._header.sync
+        return {
+            name: int(getattr(words, name)) for name in ("sequence", "breaks", "swaps", "commit")
+        }
+
+    def memory(self) -> dict[str, int]:
+        """Bytes: the segment, and the arena's live, retired and free blocks, as of the last
+        publish; `retired_most` is what retired can never pass, whatever readers do;
+        `huge_pages` what this process has of it in pages of 2 MiB."""
+        block = int(lib.FIB_BLOCK)
+        published = self.published()
+        figures = {
+            name: published[f"{name}_blocks"] * block for name in ("live", "retired", "free")
+        }
+        high = max(0, published["high_water"] + 1 - self.geometry()["arena_at"])
+        most = int(lib.fib_retired_most(ffi.addressof(self._header.geometry)))
+        return {
+            "segment": self.mapped.size,
+            **figures,
+            "retired_most": most,
+            "high_water": high * block,
+            "huge_pages": huge_bytes(self.mapped),
+        }
+
+    # ---- errors ----
+
+    def _inside(self) -> None:
+        if not self.guard.held:
+            raise RuntimeError("the FIB is changed inside `with writer.batch():` only")
+
+    def _apply_error(self, result: int, rows: Any, applied: int) -> RibcageError:
+        row = rows[applied]
+        known = row.family in (4, 6)
+        text = f"{row_prefix(row) if known else '?'} -> group {row.nexthop} (row {applied})"
+        error = {
+            E2BIG: (
+                "E_TABLE_FULL",
+                f"{text}: the table holds max-routes "
+                f"{self.geometry()[f'max_routes{row.family}'] if known else 0} already",
+                "raise max-routes and start again, or withdraw routes",
+            ),
+            ENOSPC: (
+                "E_FIB_FULL",
+                f"{text}: the FIB segment of {self.mapped.size >> 20} MiB is full",
+                "these prefixes are sparser than real tables; raise max-routes",
+            ),
+        }.get(
+            result,
+            ("E_ROW", f"{text}: not a valid prefix, or a group that is not set", None),
+        )
+        return ApplyError(*error, applied=applied)
+
+    def _check(self, result: int, what: str, id: int, why: str) -> None:
+        if result == 0:
+            return
+        text = {
+            ENOENT: f"{what} {id} is not set",
+            EBUSY: f"{what} {id} is still named by a {'route' if what == 'group' else 'group'}",
+            ENOSPC: f"no room for {what} {id}: the FIB segment is full",
+        }.get(result, why)
+        raise RibcageError(f"E_{what.upper()}", text)
+
+
+def _locks(names: Names, strategy: str, number: int, semaphore: int) -> Locks | None:
+    """What the strategy needs beside the FIB: attached, or made."""
+    if strategy in WITH_SEMAPHORE:
+        if semaphore < 0:
+            raise RibcageError("E_SYNC", f"strategy {strategy} needs a System V semaphore set")
+        return Locks.of_semaphore(semaphore)
+    if strategy not in WITH_SEGMENT:
+        return None
+    if segment_state(names.sync, SegmentKind.SYNC) is SegmentState.READY:
+        return Locks.of_memory(open_segment(names.sync, SegmentKind.SYNC, write=True))
+    remove_segment(names.sync)
+    return Locks.of_memory(create_sync(names.sync, number))
+
+
+class ApplyError(RibcageError):
+    """`apply` stopped: the rows before `applied` are in force, the others are not."""
+
+    def __init__(self, code: str, message: str, hint: str | None, *, applied: int) -> None:
+        super().__init__(code, message, hint, Exit.INTERNAL)
+        self.applied = applied

@@ -1,0 +1,224 @@
+"""The control process's state in one place: RIB, FIB, links, and the operations on all of them.
+
+    core = Core(plan, rib, fib, reader, publisher options...)
+    core.takeover()                 # what a dead predecessor left is in force again
+    core.put_port(port)             # a link changed: FIB first, then who is eligible
+    await core.sync(SOURCE_STATIC)  # mark, announce, sweep; in slices, the loop goes on
+
+Everything that changes a route or a next hop goes through here or through `publisher`; edges
+(kernel, management, channel) call it and are called by nothing in here. One thread.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ribcage.controlplane.fib.contents import Contents
+from ribcage.controlplane.fib.forwarding import Forwarding
+from ribcage.controlplane.fib.publisher import CHANGES, Publisher
+from ribcage.controlplane.fib.tables import FibTables
+from ribcage.controlplane.rib.segment import Rib
+from ribcage.controlplane.routes.nexthops import Nexthops
+from ribcage.controlplane.routes.source_sync import Rejections, SourceSync
+from ribcage.controlplane.routes.sources import Wanted
+from ribcage.controlplane.routes.sources.neighbour import Neighbour
+from ribcage.controlplane.values.nexthop import Hop
+from ribcage.controlplane.values.rows import new_rows, pack
+from ribcage.controlplane.values.topology import Port, Topology
+from ribcage.shared.errors import RibcageError
+from ribcage.shared.memory.fib import FibReader
+from ribcage.shared.plan import Plan
+
+Log = Callable[..., None]
+
+
+@dataclass(slots=True)
+class Taken:
+    """What a takeover found and did; times in ns."""
+
+    replayed: int = 0
+    everything: bool = False
+    sets: int = 0
+    nanoseconds: int = 0
+
+
+class Core:
+    """See the module's text. `fib` is the adapter of the FIB's writer."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        rib: Rib,
+        fib: FibTables,
+        reader: FibReader,
+        *,
+        bells: Callable[[], int] = lambda: 0,
+        log: Log = lambda *_, **__: None,
+    ) -> None:
+        self.plan = plan
+        self.rib = rib
+        self.fib = fib
+        self.reader = reader
+        self.log = log
+        self.topology = Topology()
+        self.neighbours: dict[Hop, Neighbour] = {}
+        self.hosts: set[Hop] = set()  # neighbours that have a host route
+        self.forwarding = Forwarding(fib, self.topology, self.neighbours)
+        self.nexthops = Nexthops(rib, self.forwarding, fib.guard)
+        generation = reader.generation
+        stamp = reader.stamp(generation)
+        self.publisher = Publisher(
+            rib,
+            fib,
+            self.forwarding,
+            bells=bells,
+            max_delay=plan.fib.max_delay,
+            max_batch=plan.fib.max_batch,
+            update_id=stamp.update_id if stamp is not None else generation,
+            generation=generation,
+            unpublished=fib.writer.unpublished,
+            replay=lambda: self.contents.replay(time.monotonic_ns()),
+        )
+        self.contents = Contents(rib, fib, self.publisher, log)
+        self._changes = new_rows(CHANGES)
+        self.sources = SourceSync(self)
+        self._reselecting: asyncio.Task[None] | None = None
+
+    # -- takeover
+
+    def takeover(self, fib_is_new: bool) -> Taken:
+        """Puts in force what the RIB holds: sets, links as the FIB knew them, open changes.
+
+        After it every acknowledged update is in the FIB and published; nothing that was right
+        is written. About a millisecond, plus the journal; a new FIB takes a walk of the RIB.
+        """
+        start = time.monotonic_ns()
+        self.forwarding.recover()
+        self.forwarding.restore()
+        self.nexthops.load()
+        taken = Taken(sets=len(self.forwarding.sets))
+        recovery = self.rib.recovery
+        if fib_is_new and recovery.rows:
+            self.rib.doubt()
+        switched = self.contents.begin(self.plan.fib.aggregate)
+        if (fib_is_new and recovery.rows) or recovery.everything or switched:
+            taken.everything = True
+            taken.replayed = self.contents.compare(start)
+        else:
+            taken.replayed = self.contents.replay(start)
+        self.contents.begun(self.plan.fib.aggregate)
+        if recovery.reselect or self.nexthops.judge():
+            self._reselect_now(start)
+        self.publisher.flush()
+        self.rib.published(self.rib.changed())
+        taken.nanoseconds = time.monotonic_ns() - start
+        return taken
+
+    def clear_strays(self) -> int:
+        """Groups that a death left in the FIB and no set of the RIB names: cleared."""
+        strays = self.forwarding.strays(set(self.forwarding.sets))
+        with self.fib.guard():
+            for group in strays:
+                try:
+                    self.forwarding.forget(group)
+                except RibcageError as error:  # a route names it: verify will say so
+                    self.log("error", "group.stray", group=group, why=error.message)
+        return len(strays)
+
+    def repair(self) -> int:
+        """Makes the FIB agree with the RIB where it does not; how many routes were wrong."""
+        self.contents.reload()
+        wrong = self.contents.compare(time.monotonic_ns())
+        with self.fib.guard():
+            self.forwarding.rewrite()
+        self.publisher.flush()
+        return wrong
+
+    # -- links and neighbours
+
+    def put_port(self, port: Port, t0: int | None = None) -> None:
+        """A port is new or changed. The FIB's words first, then which routes are eligible."""
+        with self.fib.guard():
+            self.forwarding.put_port(port)
+        self.links_changed(t0)
+
+    def drop_port(self, index: int, t0: int | None = None) -> None:
+        with self.fib.guard():
+            self.forwarding.drop_port(index)
+        self.links_changed(t0)
+
+    def links_changed(self, t0: int | None = None) -> None:
+        """Publishes changed words; lets runners-up take over where next hops died."""
+        if self.forwarding.changed:
+            self.publisher.touch(t0 or time.monotonic_ns())
+        if self.nexthops.judge():
+            self.reselect(t0)
+
+    def neighbour(self, hop: Hop, known: Neighbour | None, t0: int | None = None) -> bool:
+        """An adjacency's MAC came, changed or went; True when the FIB was touched."""
+        with self.fib.guard():
+            changed = self.forwarding.neighbour(hop, known)
+        if changed:
+            self.publisher.touch(t0 or time.monotonic_ns())
+        return changed
+
+    def gateways(self) -> set[Hop]:
+        """Hops that routes go through, host routes of neighbours not counted."""
+        found = set()
+        for number, nexthops in self.forwarding.sets.items():
+            hops = [hop for hop in nexthops.hops() if hop.gateway is not None]
+            own = 1 if len(hops) == 1 and hops[0] in self.hosts else 0
+            if hops and self.rib.nexthop_refs(number) > own:
+                found.update(hops)
+        return found
+
+    # -- selection after liveness changed
+
+    def reselect(self, t0: int | None = None) -> None:
+        """Judges the prefixes of changed sets again: the first slice now, the rest later."""
+        if self._reselecting is not None and not self._reselecting.done():
+            return  # the pass under way starts over by itself: the RIB remembers
+        since = t0 or time.monotonic_ns()
+        if self._reselect_slice(since):
+            self._reselecting = asyncio.get_running_loop().create_task(self._reselect_rest(since))
+        self.publisher.flush()
+
+    def _reselect_slice(self, t0: int) -> bool:
+        step = self.rib.reselect(self._changes, CHANGES)
+        self.publisher.forward(self._changes, step.changes, t0)
+        return step.more
+
+    def _reselect_now(self, t0: int) -> None:
+        while self._reselect_slice(t0):
+            pass
+
+    async def _reselect_rest(self, t0: int) -> None:
+        more = True
+        while more:
+            await asyncio.sleep(0)
+            more = self._reselect_slice(t0)
+            self.publisher.flush()
+
+    # -- whole sources
+
+    @property
+    def rejections(self) -> Rejections:
+        """Routes a source asked for and cannot have now."""
+        return self.sources.rejections
+
+    async def sync(self, source: int) -> int:
+        """Mark, announce, sweep: source_sync.py. Returns the routes refused."""
+        return await self.sources.sync(source)
+
+    # -- one neighbour's host route
+
+    def announce_host(self, route: Wanted, t0: int) -> "asyncio.Future[Any]":
+        """The host route of one resolved neighbour, published with the next batch."""
+        rows, count = pack([route], [self.nexthops.intern(route.nexthops, popular=False)])
+        return self.publisher.submit(rows, count, t0)
+
+    def withdraw_host(self, route: Wanted, t0: int) -> "asyncio.Future[Any]":
+        rows, count = pack([route], [0])
+        return self.publisher.submit(rows, count, t0)

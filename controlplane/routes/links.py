@@ -1,0 +1,288 @@
+"""What the kernel says about links, addresses and neighbours, turned into ports and routes.
+
+    links = Links(core, edge, tell, log)
+    KernelEdge(on_event=links.hear, ...)      # every event; never blocks, never raises
+    await links.settle()                      # after the first dump: what was not told is gone
+
+Until `settle` the links a predecessor left in the FIB count as if they were told, so a restart
+of control takes no route away. `tell` sends port-open and port-close to the supervisor, which
+makes the packet sockets. Who is behind a port is the matter of link_neighbours.py. Control only.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from ipaddress import ip_interface
+from typing import Any
+
+from ribcage.controlplane.kernel.events import (
+    AddressEvent,
+    Event,
+    ForwardingEvent,
+    LinkEvent,
+    NeighbourEvent,
+)
+from ribcage.controlplane.routes.core import Core, Log
+from ribcage.controlplane.routes.link_neighbours import Edge, LinkNeighbours
+from ribcage.controlplane.routes.sources import SOURCE_CONNECTED, SOURCE_NEIGHBOUR, SOURCE_STATIC
+from ribcage.controlplane.values.topology import KIND_HOST, KIND_PORT, Interface, Port
+
+EVENTS_A_TURN = 512  # neighbour events taken before others have their turn
+ORDER = (SOURCE_CONNECTED, SOURCE_STATIC, SOURCE_NEIGHBOUR)
+
+
+class Links:
+    """See the module's text."""
+
+    def __init__(
+        self,
+        core: Core,
+        edge: Edge,
+        tell: Callable[[dict[str, Any]], None],
+        log: Log,
+    ) -> None:
+        self.core = core
+        self.edge = edge
+        self.tell = tell
+        self.log = log
+        self.settled = False
+        self.counters = {"events": 0, "failed": 0, "misses": 0, "refused": 0, "probed": 0}
+        self._queue: deque[tuple[int, Event]] = deque()
+        self._links: dict[int, LinkEvent] = {}
+        self._addresses: dict[int, dict[Interface, None]] = {}
+        self._opened: dict[int, tuple[int, str]] = {}  # index -> ifindex, kind told
+        self.neighbours = LinkNeighbours(core, edge, self.counters)
+        self._woken = False
+        self._dirty: set[int] = set()  # sources to sync
+        self._syncing: asyncio.Task[None] | None = None
+
+    # -- hearing
+
+    def hear(self, event: Event) -> None:
+        """The kernel edge's on_event: noted now, worked on in the same turn's end."""
+        self._queue.append((time.monotonic_ns(), event))
+        if not self._woken:
+            self._woken = True
+            asyncio.get_running_loop().call_soon(self._work)
+
+    def _work(self) -> None:
+        """All that was heard: links and addresses first, since neighbours are on them."""
+        self._woken = False
+        changed: dict[str, int] = {}  # names -> t0
+        neighbours: list[tuple[int, NeighbourEvent]] = []
+        taken = 0
+        while self._queue and taken < EVENTS_A_TURN:
+            t0, event = self._queue.popleft()
+            self.counters["events"] += 1
+            taken += 1
+            try:
+                if isinstance(event, NeighbourEvent):
+                    neighbours.append((t0, event))
+                else:
+                    self._note(event, t0, changed)
+            except Exception as error:
+                self._failed(event, error)
+        for name, t0 in changed.items():
+            try:
+                self._refresh(name, t0)
+            except Exception as error:
+                self._failed(name, error)
+        for t0, event in neighbours:
+            try:
+                self.neighbours.hear(event, t0)
+            except Exception as error:
+                self._failed(event, error)
+        if self._queue and not self._woken:
+            self._woken = True
+            asyncio.get_running_loop().call_soon(self._work)
+
+    def _failed(self, what: object, error: Exception) -> None:
+        """An event that could not be used: counted and logged, and the loop goes on."""
+        self.counters["failed"] += 1
+        self.log("error", "kernel.event", what=str(what)[:200], error=repr(error)[:300])
+
+    def _note(self, event: Event, t0: int, changed: dict[str, int]) -> None:
+        if isinstance(event, LinkEvent):
+            if event.gone:
+                self._links.pop(event.ifindex, None)
+                self._addresses.pop(event.ifindex, None)
+            else:
+                self._links[event.ifindex] = event
+            changed.setdefault(event.name, t0)
+        elif isinstance(event, AddressEvent):
+            own = ip_interface(f"{event.address}/{event.prefixlen}")
+            held = self._addresses.setdefault(event.ifindex, {})
+            if event.added:
+                held[own] = None
+            else:
+                held.pop(own, None)
+            changed.setdefault(event.ifname, t0)
+        elif isinstance(event, ForwardingEvent):
+            level = "warning" if event.restored else "error"
+            self.log(level, "kernel.forwarding", dev=event.ifname, restored=event.restored)
+
+    # -- ports
+
+    def _wanted(self, name: str) -> str | None:
+        """The kind of port this interface should be; None: not ours."""
+        host = self.edge.host_port
+        if host is not None and name == host.name:
+            return KIND_HOST
+        if any(interface.name == name for interface in self.core.plan.interfaces):
+            return KIND_PORT
+        return None
+
+    def _refresh(self, name: str, t0: int) -> None:
+        """Brings one interface's port and the routes that hang on it up to date."""
+        core = self.core
+        link = next((link for link in self._links.values() if link.name == name), None)
+        before = core.topology.by_name(name)
+        kind = self._wanted(name)
+        self._refresh_local()
+        if link is None or kind is None:
+            # Before `settle` a predecessor's port stays, whatever is not known yet: the host
+            # port's name is not, when its link is told.
+            if before is not None and self.settled:
+                self._drop(before, t0)
+            return
+        index = core.topology.index_for(name)
+        if index is None:
+            self.log("error", "port.limit", dev=name)
+            return
+        addresses = tuple(self._addresses.get(link.ifindex, ()))
+        if before is not None and not self.settled:
+            # A predecessor's word counts until the kernel's whole story is told.
+            addresses = tuple(dict.fromkeys((*addresses, *before.addresses)))
+        up = link.up and link.carrier
+        mac = link.mac if len(link.mac) == 6 else bytes(6)
+        port = Port(index, name, link.ifindex, kind, mac, link.mtu, up, addresses)
+        if port != before:
+            self._put(before, port, t0)
+        self._open(port)
+
+    def _put(self, before: Port | None, port: Port, t0: int) -> None:
+        another = before is not None and before.ifindex != port.ifindex
+        if another:
+            self.neighbours.lose_port(port.index, t0)
+        self.core.put_port(port, t0)
+        if before is None or another or before.addresses != port.addresses:
+            self.resync(*ORDER)
+        if before is None or before.up != port.up:
+            self.log("info", "port.state", dev=port.name, index=port.index, up=port.up)
+
+    def _drop(self, port: Port, t0: int) -> None:
+        self.neighbours.lose_port(port.index, t0)
+        self.core.drop_port(port.index, t0)
+        if self._opened.pop(port.index, None) is not None:
+            self.tell({"type": "port-close", "index": port.index})
+        self.log("info", "port.gone", dev=port.name, index=port.index)
+        self.resync(*ORDER)
+
+    def _open(self, port: Port) -> None:
+        key = (port.ifindex, port.kind)
+        if self._opened.get(port.index) != key:
+            self._opened[port.index] = key
+            self.tell(self._open_message(port))
+
+    def _open_message(self, port: Port) -> dict[str, Any]:
+        rings = self.core.plan.rings
+        return {
+            "type": "port-open",
+            "index": port.index,
+            "name": port.name,
+            "ifindex": port.ifindex,
+            "kind": port.kind,
+            "slots": rings.slots,
+            "slot_bytes": rings.slot_bytes,
+        }
+
+    def tell_ports(self) -> None:
+        """Says every port again: the supervisor is new."""
+        for index in self._opened:
+            port = self.core.topology.ports.get(index)
+            if port is not None:
+                self.tell(self._open_message(port))
+
+    def _refresh_local(self) -> None:
+        """Addresses the host stack answers for on interfaces that are no ports."""
+        local = {
+            own.ip
+            for ifindex, held in self._addresses.items()
+            if ifindex in self._links and self._wanted(self._links[ifindex].name) is None
+            for own in held
+        }
+        if self.settled and local != self.core.topology.local:
+            self.core.topology.local = local
+            self.resync(SOURCE_CONNECTED)
+
+    # -- whole sources
+
+    def resync(self, *sources: int) -> None:
+        """These sources' routes depend on what changed: announce them again, soon."""
+        self._dirty.update(sources)
+        if self.settled and (self._syncing is None or self._syncing.done()):
+            self._syncing = asyncio.get_running_loop().create_task(self._sync())
+
+    async def _sync(self) -> None:
+        while self._dirty:
+            source = next(source for source in ORDER if source in self._dirty)
+            self._dirty.discard(source)
+            try:
+                await self.core.sync(source)
+            except Exception as error:
+                self._failed(f"sync of source {source}", error)
+        self.neighbours.manage_gateways()
+
+    async def settle(self) -> None:
+        """The kernel has told everything: what only the FIB knew is gone; all sources again."""
+        while self._queue:
+            self._work()
+        self.settled = True
+        t0 = time.monotonic_ns()
+        self._refresh_all(t0)
+        self.neighbours.forget_silent(self.edge.neighbours(), t0)
+        self._refresh_local()
+        self._dirty.update(ORDER)
+        self.resync()
+        await self.synced()
+        self.edge.sweep_managed()
+
+    async def told_addresses(self, limit: float) -> bool:
+        """Waits until the plan's addresses on links that exist were told, `limit` seconds at
+        most: at a fresh start static routes are announced once, not first rejected."""
+        end = time.monotonic() + limit
+        while True:
+            missing = [
+                text
+                for interface in self.core.plan.interfaces
+                for link in self._links.values()
+                if link.name == interface.name
+                for text in interface.addresses
+                if ip_interface(text) not in self._addresses.get(link.ifindex, {})
+            ]
+            if not missing:
+                return True
+            if time.monotonic() >= end:
+                self.log("warning", "kernel.addresses", missing=", ".join(missing)[:200])
+                return False
+            await asyncio.sleep(0.005)
+
+    async def synced(self) -> None:
+        """Until no source waits to be announced."""
+        while self._syncing is not None and not self._syncing.done():
+            await asyncio.shield(self._syncing)
+
+    def replan(self) -> None:
+        """The plan changed: interfaces came or left, routes too."""
+        self._refresh_all(time.monotonic_ns())
+        self.resync(*ORDER)
+
+    def _refresh_all(self, t0: int) -> None:
+        names = {link.name for link in self._links.values()}
+        names |= {port.name for port in self.core.topology.ports.values()}
+        for name in sorted(names):
+            try:
+                self._refresh(name, t0)
+            except Exception as error:
+                self._failed(name, error)

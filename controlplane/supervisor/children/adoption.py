@@ -1,0 +1,257 @@
+"""Finding those who outlived the last supervisor, and taking their descriptors back.
+
+The channel's socket is bound anew at each start. A child that lost its supervisor connects and
+says `hello` with again=True; the kernel tells who it is (SO_PEERCRED), the state file tells
+whether it is one of ours. What it hands back (rings, bells) is kept; it is watched by pidfd from
+then on, its exit status unreadable. Who is alive but silent at the deadline is killed and
+replaced: a process nobody can talk to must not hold the ring of its successor.
+"""
+
+import os
+import signal
+import socket
+import struct
+from collections.abc import Callable
+
+from ribcage.controlplane.supervisor.children import processes
+from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle
+from ribcage.controlplane.supervisor.children.table import Child
+from ribcage.controlplane.supervisor.context import Context
+from ribcage.controlplane.supervisor.handover import Handover
+from ribcage.controlplane.supervisor.loop import Timer
+from ribcage.controlplane.supervisor.resources.ports import Port
+from ribcage.controlplane.supervisor.statefile import ChildRecord
+from ribcage.shared.errors import RibcageError
+from ribcage.shared.process.channel import Channel, ChannelError, Message
+from ribcage.shared.process.log import log
+
+GUESTS = 64  # connections that have not said who they are
+GUEST_TIME = 2.0  # seconds they have to say it
+
+
+class Adoption:
+    """The listening socket and the guests on it. `on_finished` runs once, after the deadline or
+    when the last of the living has said hello."""
+
+    def __init__(self, context: Context, handover: Handover, lifecycle: Lifecycle) -> None:
+        self.context = context
+        self.handover = handover
+        self.lifecycle = lifecycle
+        self.on_finished: Callable[[], None] = lambda: None
+        self._listener: socket.socket | None = None
+        self._guests: dict[int, tuple[Channel, Timer]] = {}
+        self._awaited: dict[int, ChildRecord] = {}
+        self._deadline: Timer | None = None
+
+    def listen(self, group: int | None) -> None:
+        """Binds the name anew: the lock says that whoever had it is dead."""
+        path = self.context.names.supervisor_socket
+        path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener.setblocking(False)
+        old = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(old)
+        if group is not None:
+            os.chown(path, -1, group)
+            path.chmod(0o660)
+        listener.listen(128)
+        self._listener = listener
+        self.context.loop.watch(listener.fileno(), self._accept)
+
+    def expect(self, living: list[ChildRecord]) -> None:
+        """Waits for these processes of the last run."""
+        self._awaited = {record.pid: record for record in living}
+        self._deadline = self.context.loop.after(self.context.limits.adoption, self._late)
+
+    def close(self) -> None:
+        for fd in list(self._guests):
+            self._drop(fd)
+        if self._listener is not None:
+            self.context.loop.unwatch(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+        self.context.names.supervisor_socket.unlink(missing_ok=True)
+
+    # ---- guests ----
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:
+            return  # gone again, or no descriptor left: the next turn tries again
+        if len(self._guests) >= GUESTS:
+            sock.close()
+            return
+        channel = Channel(sock)
+        fd = channel.fileno()
+        self._guests[fd] = (channel, self.context.loop.after(GUEST_TIME, lambda: self._drop(fd)))
+        self.context.loop.watch(fd, lambda: self._listen_to(fd))
+
+    def _drop(self, fd: int, keep: bool = False) -> None:
+        channel, timer = self._guests.pop(fd)
+        timer.cancel()
+        self.context.loop.unwatch(fd)
+        if not keep:
+            channel.close()
+
+    def _listen_to(self, fd: int) -> None:
+        channel, _ = self._guests[fd]
+        try:
+            message = channel.recv()
+            if message is None:
+                return
+        except ChannelError as error:
+            log("warning", "guest.refused", why=str(error))
+            self._drop(fd)
+            return
+        try:
+            child = self._identify(channel, message)
+        except RibcageError as error:
+            log("warning", "guest.refused", why=error.message)
+            self._drop(fd)
+        else:
+            self._drop(fd, keep=True)
+            self._adopt(child, channel, message)
+        finally:
+            message.close()
+
+    def _identify(self, channel: Channel, message: Message) -> Child:
+        """The slot this guest belongs to; E_HELLO when it does not."""
+        body = message.body
+        raw = channel.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        pid, uid, _ = struct.unpack("iII", raw)
+        role, index = body.get("role"), body.get("index")
+        who = f"pid {pid} uid {uid} as {role!r:.16} {index!r:.8}"
+        if message.type != "hello" or body.get("again") is not True:
+            raise RibcageError("E_HELLO", f"{who} did not say hello again")
+        if body.get("pid") != pid or body.get("instance") != self.context.names.instance:
+            raise RibcageError("E_HELLO", f"{who} says it is pid {body.get('pid')!r:.16} of "
+                               f"{body.get('instance')!r:.40}")  # fmt: skip
+        record = self._awaited.get(pid)
+        if record is not None:
+            if uid != record.uid or not processes.is_alive(pid, record.start):
+                raise RibcageError("E_HELLO", f"{who}: the state file has uid {record.uid}")
+            role, index = record.role, record.index
+        elif uid != os.geteuid():
+            raise RibcageError("E_HELLO", f"{who} is nobody we know")
+        child = self.context.table.slot(role, index)
+        if child is None and record is not None and record.role == "worker":
+            # The plan has fewer workers now: adopted only to be asked to leave.
+            child = Child("worker", record.index, self.context.table.control.backoff)
+            self.context.table.leaving.append(child)
+        if child is None or child.running:
+            raise RibcageError("E_HELLO", f"{who}: that slot is taken or absent")
+        return child
+
+    def _adopt(self, child: Child, channel: Channel, message: Message) -> None:
+        pid = message.body["pid"]
+        record = self._awaited.pop(pid, None)
+        uid = record.uid if record is not None else os.geteuid()
+        try:
+            child.cancel_timer()
+            child.born(pid, channel, uid, own=False)
+        except OSError:  # died since: it never was here
+            channel.close()
+            return
+        child.restarts = record.restarts if record is not None else 0
+        child.became_ready()
+        self._take_back(child, message)
+        self.lifecycle.serve(child)
+        self.lifecycle.adopt_watch(child)
+        log("info", "child.adopted", child=child.name, child_pid=pid,
+            ports=len(child.has_ports))  # fmt: skip
+        self.context.save()
+        if child in self.context.table.leaving:
+            child.state = "stopping"
+            self.handover.post(child, {"type": "stop"})
+        if self._deadline is not None:
+            if not self._awaited:
+                self.finish()
+        elif child.role == "control":
+            self.handover.post(child, {"type": "ports-request"})
+
+    def _take_back(self, child: Child, message: Message) -> None:
+        """The descriptors it hands over: ours from now on, copies of its own."""
+        bells, ports = self.context.bells, self.context.ports
+        bell = message.take("bell-control")
+        if bell is not None:
+            bells.control = _first(bells.control, bell)
+        for name in list(message.fds):
+            index = _index(name, "bell:") if child.role != "worker" else None
+            if name == "bell" and child.role == "worker":
+                index = child.index
+            if index is not None:
+                fd = message.fds.pop(name)
+                bells.worker[index] = _first(bells.worker.get(index, -1), fd)
+        if child.role != "worker":
+            return
+        child.has_fib = "fib" in message.fds
+        described = message.body.get("ports")
+        for body in described if isinstance(described, list) else []:
+            try:
+                port = Port.from_json(body if isinstance(body, dict) else {})
+            except RibcageError as error:
+                log("warning", "guest.port", child=child.name, why=error.message)
+                continue
+            ring = message.take(f"ring:{port.index}")
+            if ring is not None:
+                ports.adopt(port, child.index, ring)
+                child.has_ports.add(port.index)
+
+    def _late(self) -> None:
+        """The deadline. Who stands in the queue was in time: on a busy machine it is we who are
+        late, and the timer runs before the sockets are looked at."""
+        for _ in self._awaited:
+            self._accept()
+        for fd in list(self._guests):
+            if fd in self._guests:
+                self._listen_to(fd)
+        self.finish()
+
+    def finish(self) -> None:
+        """The deadline, or everybody is here: kill the silent, go on."""
+        if self._deadline is None:
+            return
+        self._deadline.cancel()
+        self._deadline = None
+        for record in self._awaited.values():
+            if processes.is_alive(record.pid, record.start):
+                log("warning", "child.silent", child=f"{record.role} {record.index}",
+                    child_pid=record.pid)  # fmt: skip
+                kill_record(record)
+        self._awaited = {}
+        self.on_finished()
+
+
+def kill_record(record: ChildRecord) -> None:
+    """SIGKILL by pidfd, to this very process or to nobody."""
+    try:
+        fd = os.pidfd_open(record.pid)
+    except OSError:
+        return
+    try:
+        if processes.is_alive(record.pid, record.start):
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(fd)
+
+
+def _first(have: int, offered: int) -> int:
+    """Keeps the descriptor that is there; copies of one eventfd come from several children."""
+    if have < 0:
+        return offered
+    os.close(offered)
+    return have
+
+
+def _index(name: str, prefix: str) -> int | None:
+    number = name.removeprefix(prefix)
+    if name.startswith(prefix) and number.isascii() and number.isdigit() and len(number) < 4:
+        return int(number)
+    return None

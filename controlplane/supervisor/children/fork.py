@@ -1,0 +1,130 @@
+"""Forking a role: what the parent checks before, what the child undoes after.
+
+Use: `pid = fork_role(entry, channel_fd=..., role=...)`. The child gets descriptors 0-2 and its
+end of the channel, default signal dispositions, an empty signal mask, fresh random state and
+log, and ends in os._exit whatever its entry does: it never falls back into the parent's code.
+
+The parent is single-threaded (checked): a fork copies one thread and every lock another one
+held. gc.freeze() before the fork keeps the child's collector from touching, and so copying, the
+pages it shares with the parent.
+"""
+
+import contextlib
+import faulthandler
+import gc
+import os
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ribcage.shared._core import lib
+
+from ribcage.shared.errors import RibcageError
+from ribcage.shared.process import log
+
+CRASHED = 70  # exit status of a role whose entry raised
+# Control talks netlink and nft; workers are handed all they need.
+CAP_CHOWN, CAP_NET_ADMIN, CAP_NET_RAW = 0, 12, 13
+CONTROL_CAPABILITIES = 1 << CAP_NET_ADMIN | 1 << CAP_NET_RAW | 1 << CAP_CHOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What a child is to become. `uid` None: keeps the parent's; `capabilities`: kept mask."""
+
+    role: str
+    title: str  # at most 15 bytes, shown by ps
+    capabilities: int
+    level: str = "info"
+    form: str = "text"
+    uid: int | None = None
+    gid: int | None = None
+    cpu: int | None = None
+
+
+def fork_role(
+    birth: Birth,
+    channel_fd: int,
+    entry: Callable[[int], None],
+    fork: Callable[[], int] = os.fork,
+) -> int:
+    """The child's pid. OSError when the kernel refuses (the caller tries again later)."""
+    threads = sum(1 for _ in Path("/proc/self/task").iterdir())
+    if threads != 1:
+        raise RibcageError("E_THREADS", f"fork with {threads} threads; the supervisor has one")
+    sys.stdout.flush()
+    gc.freeze()
+    try:
+        pid = fork()
+    finally:
+        gc.unfreeze()
+    if pid != 0:
+        return pid
+    gc.freeze()
+    status = CRASHED
+    try:
+        _become(birth, channel_fd)
+        entry(channel_fd)
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else CRASHED
+    except BaseException:
+        with contextlib.suppress(Exception):
+            log.log("error", "role.crashed", trace=traceback.format_exc()[-3000:])
+    finally:
+        os._exit(status & 0xFF)
+
+
+def _become(birth: Birth, channel_fd: int) -> None:
+    """Runs in the child, first thing."""
+    # Ctrl-C and a closed terminal reach the whole group; the supervisor alone answers them, so
+    # that exactly one orderly stop runs. SIGTERM keeps its default.
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    close_others(channel_fd)
+    lib.sys_set_name(birth.title.encode())
+    if "random" in sys.modules:
+        sys.modules["random"].seed()
+    log.setup(birth.role, birth.level, birth.form)
+    faulthandler.enable()  # a stack on stderr, then the true signal for the supervisor to see
+    # A core would hold routes and packets; faulthandler has said where it was.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    if birth.cpu is not None:
+        try:
+            os.sched_setaffinity(0, {birth.cpu})
+        except OSError as error:
+            log.log("warning", "cpu.pin", cpu=birth.cpu, error=error.strerror)
+    _drop_rights(birth)
+    # Last: a signal that waited since before the fork finds the child complete.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def close_others(channel_fd: int) -> None:
+    """Leaves 0, 1, 2 and the channel open; stdin reads nothing from now on."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(null, 0, inheritable=True)
+    if channel_fd > 3:
+        lib.sys_close_range(3, channel_fd - 1)
+    lib.sys_close_range(channel_fd + 1, 0xFFFFFFFF)
+
+
+def _drop_rights(birth: Birth) -> None:
+    if birth.uid is not None and os.geteuid() == 0:
+        gid = birth.gid if birth.gid is not None else birth.uid
+        os.setgroups([gid])
+        os.setresgid(gid, gid, gid)
+        if birth.capabilities:
+            lib.sys_keep_capabilities(1)
+        os.setresuid(birth.uid, birth.uid, birth.uid)
+    for call, error in (
+        ("no_new_privs", lib.sys_no_new_privileges()),
+        ("capabilities", lib.sys_drop_capabilities(birth.capabilities)),
+    ):
+        if error != 0:
+            raise RibcageError("E_RIGHTS", f"{call}: {os.strerror(-error)}")

@@ -1,0 +1,277 @@
+"""Births and deaths: forking into a slot, what follows an exit, promotion of the standby.
+
+A worker's successor is forked in the same loop turn as the death is read; control's place is
+taken by the standby at once, and a new standby follows after a pause. Who dies too often fails.
+"""
+
+import os
+import time
+from collections.abc import Callable
+
+from ribcage.controlplane.supervisor.children.backoff import ForkRetry
+from ribcage.controlplane.supervisor.children.exits import UNKNOWN
+from ribcage.controlplane.supervisor.children.fork import CONTROL_CAPABILITIES, Birth, fork_role
+from ribcage.controlplane.supervisor.children.table import Child
+from ribcage.controlplane.supervisor.context import Context
+from ribcage.controlplane.supervisor.handover import Handover
+from ribcage.shared.errors import RibcageError
+from ribcage.shared.memory.stats import UNUSABLE
+from ribcage.shared.process.channel import pair
+from ribcage.shared.process.log import log
+
+CANNOT_COUNT = f"exited {UNUSABLE}"  # as exits.py says it
+
+
+class Lifecycle:
+    """Owns the transitions of `Child.state`. `on_readable(child)` serves a child's channel,
+    `on_gone()` is called after each death (the orderly stop waits for it)."""
+
+    def __init__(self, context: Context, handover: Handover) -> None:
+        self.context = context
+        self.handover = handover
+        self.on_readable: Callable[[Child], None] = lambda child: None
+        self.on_gone: Callable[[], None] = lambda: None
+        self._forks = ForkRetry()
+
+    # ---- births ----
+
+    def start(self, child: Child) -> None:
+        """Forks a process into an empty slot and tells it all it needs."""
+        context = self.context
+        child.cancel_timer()
+        if child.running or context.phase == "stopping":
+            return
+        try:
+            if child.role == "worker":
+                context.objects.stats_fd(child.index)  # made before the fork: /dev/shm may be full
+            self._fork(child)
+        except (OSError, RibcageError) as error:
+            # Short of processes, memory, descriptors: the others go on, this one is tried again.
+            delay = self._forks.failed()
+            log("error", "fork.failed", child=child.name, error=str(error), retry_s=delay)
+            child.state = "waiting"
+            child.timer = context.loop.after(delay, lambda: self.start(child))
+            return
+        self._forks.succeeded()
+        self.serve(child)
+        log("info", "child.start", child=child.name, child_pid=child.pid, restarts=child.restarts)
+        context.save()
+        try:
+            if child.role == "worker":
+                self.handover.attach_worker(child)
+            elif child.role == "control":
+                self.handover.attach_control(child)
+        except (OSError, RibcageError) as error:
+            log("error", "attach.failed", child=child.name, error=str(error))
+            child.kill()
+        self.expect_ready(child)
+        self.handover.tell_workers()
+
+    def _fork(self, child: Child) -> None:
+        roles = self.context.roles
+        entry = roles.run_worker
+        if child.role != "worker":
+            standby = child.role == "standby"
+
+            def entry(fd: int) -> None:
+                roles.run_control(fd, standby)
+
+        ours, theirs = pair()
+        try:
+            pid = fork_role(self._birth(child), theirs.fileno(), entry, roles.fork)
+            uid = self._uid(child)
+            child.born(pid, ours, os.geteuid() if uid is None else uid)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+
+    def serve(self, child: Child) -> None:
+        if child.channel is not None:
+            self.context.loop.watch(child.channel.fileno(), lambda: self.on_readable(child))
+
+    def _uid(self, child: Child) -> int | None:
+        users = self.context.plan.workers.users
+        if child.role != "worker" or users is None or os.geteuid() != 0:
+            return None
+        first, last = users
+        return first + child.index % (last - first + 1)
+
+    def _birth(self, child: Child) -> Birth:
+        plan = self.context.plan
+        worker = child.role == "worker"
+        cpus = plan.workers.cpus
+        users = plan.workers.users
+        return Birth(
+            role=child.name,
+            title=f"ribcage-w{child.index}" if worker else f"ribcage-{child.role}",
+            capabilities=0 if worker else CONTROL_CAPABILITIES,
+            level=log_level(plan.log.level),
+            form=plan.log.format,
+            uid=self._uid(child),
+            gid=users[0] if users else None,
+            cpu=cpus[child.index % len(cpus)] if worker and cpus else None,
+        )
+
+    def expect_ready(self, child: Child) -> None:
+        """Starts the deadline once the child has all it needs; without a FIB no worker can be."""
+        if child.state != "starting" or child.timer is not None or child.role == "standby":
+            return
+        if child.role == "control" or child.has_fib:
+            limit = self.context.limits.start
+            child.timer = self.context.loop.after(limit, lambda: self._too_slow(child))
+
+    def _too_slow(self, child: Child) -> None:
+        child.timer = None
+        log("error", "child.silent", child=child.name, child_pid=child.pid)
+        child.kill()
+
+    def adopt_watch(self, child: Child) -> None:
+        """An adopted process is no child of ours: its pidfd says when it ends."""
+        fd = child.pidfd
+
+        def ended() -> None:
+            if child.pidfd == fd:
+                self.gone(child, UNKNOWN)
+
+        self.context.loop.watch(fd, ended)
+
+    # ---- deaths ----
+
+    def hang_up(self, child: Child) -> None:
+        """The channel ended: the exit follows, or the child is ended."""
+        self._close_channel(child)
+        pid = child.pid
+
+        def check() -> None:
+            if child.pid == pid:
+                log("error", "child.mute", child=child.name, child_pid=pid)
+                child.kill()
+
+        if child.running:
+            self.context.loop.after(self.context.limits.closed_channel, check)
+
+    def _close_channel(self, child: Child) -> None:
+        if child.channel is not None:
+            self.context.loop.unwatch(child.channel.fileno())
+            child.channel.close()
+            child.channel = None
+
+    def gone(self, child: Child, cause: str) -> None:
+        """The process in this slot has ended."""
+        context = self.context
+        if child.channel is not None:
+            self.on_readable(child)  # its last words: they were sent before it died
+        pid, was = child.pid, child.state
+        self._close_channel(child)
+        if not child.own:
+            context.loop.unwatch(child.pidfd)
+        ready_for = child.buried(cause)
+        wanted = was == "stopping" or context.phase == "stopping"
+        log("info" if wanted else "warning", "child.exit", child=child.name, child_pid=pid,
+            cause=f"{child.name} {cause}")  # fmt: skip
+        child.state = "absent"
+        renewed = False
+        if child in context.table.leaving:
+            self._retire(child)
+        elif context.phase == "running":  # while adopting, begin() fills the slot
+            renewed = child.role == "worker" and cause == CANNOT_COUNT and self._renew(child)
+            self._succeed(child, ready_for)
+        context.save()
+        self.handover.tell_workers((child.index,) if renewed else ())
+        self.on_gone()
+
+    def _renew(self, child: Child) -> bool:
+        """Another stats object for the slot; False when there is no room for one now."""
+        try:
+            self.context.objects.renew_stats(child.index)
+        except (OSError, RibcageError) as error:
+            log("error", "stats.failed", child=child.name, error=str(error))
+            return False  # start() makes it, or waits until it can
+        log("warning", "stats.renewed", child=child.name)
+        return True
+
+    def _succeed(self, child: Child, ready_for: float) -> None:
+        if child.role == "control" and self.take_standby():
+            return
+        delay = child.backoff.died(time.monotonic(), ready_for)
+        if delay is None:
+            child.state = "failed"
+            log("error", "child.failed", child=child.name, last_exit=child.last_exit,
+                limit=child.backoff.limit, window_s=child.backoff.window)  # fmt: skip
+            return
+        child.restarts += 1
+        if child.role == "standby":
+            delay = max(delay, self.context.limits.standby_delay)
+        if delay == 0:
+            self.start(child)
+        else:
+            child.state = "waiting"
+            child.timer = self.context.loop.after(delay, lambda: self.start(child))
+
+    def take_standby(self) -> bool:
+        """Moves the standby's process into control's slot. False when there is none."""
+        table, context = self.context.table, self.context
+        control, standby = table.control, table.standby
+        if not standby.running or standby.channel is None:
+            return False
+        delay = control.backoff.died(time.monotonic(), 1.0)
+        if delay is None:
+            return False
+        control.pid, control.start, control.pidfd = standby.pid, standby.start, standby.pidfd
+        control.uid, control.own, control.channel = standby.uid, standby.own, standby.channel
+        control.started_ns = standby.started_ns
+        control.restarts += 1
+        control.state = "starting"
+        standby.pid, standby.start, standby.pidfd, standby.channel = 0, 0, -1, None
+        standby.state = "absent"
+        assert control.channel is not None
+        for fd in [control.channel.fileno()] + ([] if control.own else [control.pidfd]):
+            context.loop.unwatch(fd)
+        self.serve(control)
+        if not control.own:
+            self.adopt_watch(control)
+        log("info", "control.promoted", child_pid=control.pid)
+        self.handover.attach_control(control, "promote")
+        self.expect_ready(control)
+        self.standby_later()
+        return True
+
+    def standby_later(self) -> None:
+        """A new standby, once the one at work has had the CPU for itself."""
+        standby = self.context.table.standby
+        if standby.state == "absent" and not standby.running and standby.timer is None:
+            delay = self.context.limits.standby_delay
+            standby.timer = self.context.loop.after(delay, lambda: self.start(standby))
+
+    def _retire(self, child: Child) -> None:
+        """A worker that a reload gave up has left: its slot's things go too."""
+        context = self.context
+        context.table.leaving.remove(child)
+        wanted = [worker for worker in context.workers if worker.index == child.index]
+        for worker in wanted:  # the slot is wanted again: its sockets are free now
+            self.start(worker)
+        if not wanted:
+            context.ports.close_worker(child.index)
+            context.objects.rest_stats(child.index)
+            context.bells.drop(child.index)
+        self.share_frames()
+
+    def share_frames(self) -> None:
+        """Frames go to every worker's rings again, once all are ready and nobody is leaving."""
+        context = self.context
+        if not context.table.leaving and all(w.state == "ready" for w in context.workers):
+            context.ports.steer(0)
+
+    def forgive(self) -> None:
+        """A reload tries failed slots again."""
+        for child in self.context.table.all():
+            child.backoff.forgive()
+            if child.state == "failed":
+                child.state = "absent"
+                self.start(child)
+
+
+def log_level(name: str) -> str:
+    return name if name in ("debug", "info", "warning", "error") else "info"

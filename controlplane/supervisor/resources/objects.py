@@ -1,0 +1,245 @@
+"""The IPC objects of an instance: semaphore, SysV queue, stats objects; made, kept, removed.
+
+Use: `Objects.create(names, ...)` for a new run, `Objects.attach(names, state)` for a supervisor
+that adopts. Every name and key is in the state file before the object exists, so that whatever
+dies when, the next start finds it. Mode 0600 from the moment of creation (the queue 0620 when
+workers have users of their own). Creation is exclusive: an object of that name which our state
+file does not know belongs to somebody else and is never touched.
+
+The FIB and RIB segments are control's; they are recorded and removed here, because control may
+be dead when the time comes.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import posix_ipc
+import sysv_ipc
+
+from ribcage.controlplane.supervisor.statefile import State
+from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.memory.fib_sync import (
+    WITH_SEMAPHORE,
+    create_semaphore,
+    open_semaphore,
+    remove_semaphore,
+)
+from ribcage.shared.memory.segment import SegmentKind, open_segment
+from ribcage.shared.memory.stats import keep_rings
+from ribcage.shared.process.log import log
+from ribcage.shared.process.names import Names
+
+SHM = Path("/dev/shm")
+CreateStats = Callable[[Names, int, int], int]  # (names, worker slot, instance id) -> fd
+
+
+class Objects:
+    """Handles of the objects. Owns `stats` descriptors; only the supervisor has one."""
+
+    def __init__(self, names: Names, state: State, create_stats: CreateStats) -> None:
+        self.names = names
+        self.state = state
+        self.stats: dict[int, int] = {}
+        self._create_stats = create_stats
+
+    @classmethod
+    def create(
+        cls,
+        names: Names,
+        create_stats: CreateStats,
+        queue_bytes: int,
+        group: int | None = None,
+        sync: str = "epoch",
+    ) -> "Objects":
+        """A new run: random instance id and queue key. E_TAKEN when a name is in use, E_LAYOUT
+        when what has it is no segment of this build."""
+        state = State(names.instance, _random(8) >> 1 | 1, os.getpid())
+        state.semaphore = names.writer_semaphore
+        segments = (
+            (names.fib, SegmentKind.FIB),
+            (names.rib, SegmentKind.RIB),
+            (names.sync, SegmentKind.SYNC),
+        )
+        for name, kind in segments:
+            if _shm_path(name).exists():
+                raise _occupied(name, kind)
+        state.shm = [name for name, _ in segments]
+        objects = cls(names, state, create_stats)
+        try:
+            objects._create_semaphore()
+        except RibcageError:
+            state.semaphore = ""
+            state.write(names.state_file)
+            raise
+        objects._create_queue(queue_bytes, group)
+        if sync in WITH_SEMAPHORE:
+            # Recorded a moment after it exists: a kill in between leaves a set that nobody uses.
+            state.sync_key, _ = create_semaphore(group)
+            objects.save()
+        return objects
+
+    @classmethod
+    def attach(cls, names: Names, state: State, create_stats: CreateStats) -> "Objects":
+        """Takes over the objects a dead supervisor made; what is missing is made anew."""
+        state.supervisor = os.getpid()
+        objects = cls(names, state, create_stats)
+        if not _semaphore_exists(state.semaphore):
+            log("warning", "object.missing", name=state.semaphore)
+            objects._create_semaphore()
+        objects.save()
+        return objects
+
+    def save(self) -> None:
+        self.state.write(self.names.state_file)
+
+    def _create_semaphore(self) -> None:
+        self.save()
+        try:
+            posix_ipc.Semaphore(
+                self.state.semaphore, posix_ipc.O_CREX, mode=0o600, initial_value=1
+            ).close()
+        except posix_ipc.ExistentialError as error:
+            raise _taken(f"/dev/shm/sem.{self.state.semaphore[1:]}") from error
+
+    def _create_queue(self, queue_bytes: int, group: int | None) -> None:
+        while True:
+            self.state.queue_key = _random(4) >> 1 | 1
+            self.save()
+            try:
+                queue = sysv_ipc.MessageQueue(
+                    self.state.queue_key,
+                    sysv_ipc.IPC_CREX,
+                    mode=0o600 if group is None else 0o620,
+                )
+                break
+            except sysv_ipc.ExistentialError:
+                continue  # somebody's key: take another
+        if group is not None:
+            queue.gid = group
+        try:
+            queue.max_size = queue_bytes
+        except (ValueError, OSError, sysv_ipc.Error) as error:
+            # Above kernel.msgmnb without CAP_SYS_RESOURCE: the queue stays at the kernel's size.
+            log("warning", "queue.size", wanted=queue_bytes, got=queue.max_size, error=str(error))
+
+    def stats_fd(self, worker: int) -> int:
+        """The read-write descriptor of a slot's stats object, made on first use."""
+        if worker not in self.stats:
+            name = self.names.stats(worker)
+            if name in self.state.shm and _shm_path(name).exists():
+                flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+                self.stats[worker] = os.open(_shm_path(name), flags)
+            else:
+                if _shm_path(name).exists():
+                    raise _taken(f"/dev/shm{name}")
+                if name not in self.state.shm:
+                    self.state.shm.append(name)
+                self.save()
+                self.stats[worker] = self._create_stats(self.names, worker, self.state.instance_id)
+        return self.stats[worker]
+
+    def stats_readonly(self, worker: int) -> int:
+        """A fresh O_RDONLY descriptor, the caller's own: what control is given."""
+        if self.names.stats(worker) not in self.state.shm:
+            self.stats_fd(worker)
+        return open_shm(self.names.stats(worker))
+
+    def renew_stats(self, worker: int) -> None:
+        """The slot's worker cannot use its object: a new one, with counters at zero. What its
+        rings are at is kept, or frames would wait until the kernel has been round once."""
+        old = self.stats_fd(worker)
+        try:
+            _shm_path(self.names.stats(worker)).unlink(missing_ok=True)
+            del self.stats[worker]
+            new = self.stats_fd(worker)
+            with contextlib.suppress(OSError, ValueError):  # the old one is of another size
+                keep_rings(old, new)
+        finally:
+            os.close(old)
+
+    def rest_stats(self, worker: int) -> None:
+        """The slot is given up. The object stays, so that totals never go backwards: control
+        goes on counting it, and the slot's next worker goes on from it."""
+        fd = self.stats.pop(worker, None)
+        if fd is not None:
+            os.close(fd)
+
+    def resting(self, workers: int) -> list[int]:
+        """Slots from `workers` on whose counters are kept."""
+        prefix = self.names.stats(0)[:-1]
+        slots = (name.removeprefix(prefix) for name in self.state.shm if name.startswith(prefix))
+        return sorted(int(slot) for slot in slots if slot.isdigit() and int(slot) >= workers)
+
+    def remove(self) -> None:
+        """Orderly end: everything recorded is removed, descriptors are closed."""
+        for fd in self.stats.values():
+            os.close(fd)
+        self.stats.clear()
+        remove_recorded(self.state)
+
+
+def remove_recorded(state: State) -> list[str]:
+    """Removes what a state file names; returns what was really there. Owner must be dead or us."""
+    removed = list(_remove(state))
+    if removed:
+        log("debug", "object.removed", names=" ".join(removed))
+    return removed
+
+
+def _remove(state: State) -> Iterator[str]:
+    for name in state.shm:
+        with contextlib.suppress(FileNotFoundError):
+            _shm_path(name).unlink()
+            yield name
+    if state.semaphore:
+        with contextlib.suppress(posix_ipc.ExistentialError):
+            posix_ipc.unlink_semaphore(state.semaphore)
+            yield state.semaphore
+    if state.queue_key:
+        with contextlib.suppress(sysv_ipc.ExistentialError):
+            sysv_ipc.MessageQueue(state.queue_key).remove()
+            yield f"queue {state.queue_key:#x}"
+    if state.sync_key:
+        with contextlib.suppress(RibcageError):
+            remove_semaphore(open_semaphore(state.sync_key))
+            yield f"semaphores {state.sync_key:#x}"
+
+
+def open_shm(name: str, *, write: bool = False) -> int:
+    """A POSIX shm object: what shm_open(3) does, without a library in between."""
+    access = os.O_RDWR if write else os.O_RDONLY
+    return os.open(_shm_path(name), access | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+
+def _shm_path(name: str) -> Path:
+    return SHM / name[1:]
+
+
+def _semaphore_exists(name: str) -> bool:
+    return (SHM / f"sem.{name[1:]}").exists()
+
+
+def _random(size: int) -> int:
+    # Not `secrets`: it loads OpenSSL, 4 MB in every process.
+    return int.from_bytes(os.urandom(size), "little")
+
+
+def _occupied(name: str, kind: SegmentKind) -> RibcageError:
+    """Why a segment that we did not make stops us: another layout, or another router."""
+    try:
+        open_segment(name, kind).close()
+    except RibcageError as error:
+        if error.code in ("E_LAYOUT", "E_PERMISSION"):
+            return error
+    return _taken(f"/dev/shm{name}")
+
+
+def _taken(what: str) -> RibcageError:
+    return RibcageError(
+        "E_TAKEN",
+        f"{what} exists and was not made by this run directory",
+        hint="another router of this name runs with another RIBCAGE_RUN_DIR, or remove the object",
+        exit_code=Exit.RUNNING,
+    )

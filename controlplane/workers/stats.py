@@ -1,0 +1,131 @@
+"""The workers' counters as reports: `stats show` and `drops show`. Reads stats objects only."""
+
+from ipaddress import ip_address
+from typing import Any
+
+from ribcage.controlplane.values.topology import Topology
+from ribcage.controlplane.workers.workers import Worker, Workers
+from ribcage.shared.errors import RibcageError
+from ribcage.shared.memory.stats import REASONS, TOTALS, Snapshot
+
+PORT = ("rx", "rx_bytes", "tx", "tx_bytes", "ring_drops")
+
+
+def snapshots(workers: Workers) -> list[tuple[Worker, Snapshot]]:
+    """One committed state a worker, those that a reload gave up last; who cannot be read is left
+    out. A total is the sum of all, so that it never goes backwards."""
+    found = []
+    for worker in workers.counted():
+        if worker.stats is None:
+            continue
+        try:
+            found.append((worker, worker.stats.snapshot()))
+        except RibcageError:
+            continue
+    return found
+
+
+def stats_report(workers: Workers, topology: Topology) -> dict[str, Any]:
+    """{workers, totals, balanced, ports}; the sums are of the same snapshots that are shown."""
+    taken = snapshots(workers)
+    rows = []
+    for worker, snapshot in taken:
+        if worker.stats is None or worker.index in workers.resting:
+            continue
+        life, seen = worker.stats.life(), worker.stats.seen()
+        rows.append(
+            {
+                "worker": worker.index,
+                "pid": life.pid,
+                "state": life.state if worker.state == "ready" else worker.state,
+                "generation": seen.generation,
+                "read_retries": seen.read_retries,
+                "events_sent": life.events_sent,
+                "events_lost": life.events_lost,
+                "visible_ns": worker.stats.histogram(),
+                **snapshot.to_json(),
+            }
+        )
+    totals: dict[str, Any] = {
+        name: sum(getattr(snapshot, name) for _, snapshot in taken) for name in TOTALS
+    }
+    totals["drops"] = {
+        reason: total
+        for reason in REASONS.values()
+        if (total := sum(snapshot.drops.get(reason, 0) for _, snapshot in taken))
+    }
+    totals["dropped"] = sum(totals["drops"].values())
+    return {
+        "workers": rows,
+        "totals": totals,
+        "balanced": all(snapshot.balanced for _, snapshot in taken),
+        "ports": _ports(taken, topology),
+    }
+
+
+def _ports(taken: list[tuple[Worker, Snapshot]], topology: Topology) -> list[dict[str, Any]]:
+    indices = set(topology.ports)
+    for _, snapshot in taken:
+        indices |= set(snapshot.ports)
+    rows = []
+    for index in sorted(indices):
+        counters = [s.ports[index] for _, s in taken if index in s.ports]
+        port = topology.ports.get(index)
+        row: dict[str, Any] = {
+            "index": index,
+            "name": topology.name_of(index),
+            "up": port.up if port is not None else False,
+            "kind": port.kind if port is not None else "gone",
+        }
+        row |= {name: sum(getattr(one, name) for one in counters) for name in PORT}
+        rows.append(row)
+    return rows
+
+
+def drops_report(workers: Workers, topology: Topology) -> dict[str, Any]:
+    """{reasons: [{reason, total, per_worker, example}], balance}; reasons that happened."""
+    taken = snapshots(workers)
+    gone = sum(worker.index in workers.resting for worker, _ in taken)
+    reasons: list[dict[str, Any]] = []
+    for reason in REASONS.values():
+        counts = [snapshot.drops.get(reason, 0) for _, snapshot in taken]
+        per_worker = counts[: len(counts) - gone]
+        if sum(counts):
+            reasons.append(
+                {
+                    "reason": reason,
+                    "total": sum(counts),
+                    "per_worker": per_worker,
+                    "example": _example(taken, reason, topology),
+                }
+            )
+    sums = {
+        name: sum(getattr(snapshot, name) for _, snapshot in taken)
+        for name in ("rx", "forwarded", "delivered", "held")
+    }
+    dropped = sum(int(one["total"]) for one in reasons)
+    accounted = sums["forwarded"] + sums["delivered"] + sums["held"] + dropped
+    return {
+        "reasons": reasons,
+        "balance": {**sums, "dropped": dropped, "balanced": sums["rx"] == accounted},
+    }
+
+
+def _example(
+    taken: list[tuple[Worker, Snapshot]], reason: str, topology: Topology
+) -> dict[str, Any] | None:
+    """The newest of the workers' last packets dropped for this reason."""
+    newest = None
+    for worker, _ in taken:
+        example = worker.stats.example(reason) if worker.stats is not None else None
+        if example is not None and (newest is None or example.mono_ns > newest.mono_ns):
+            newest = example
+    if newest is None or newest.family not in (4, 6):
+        return None
+    return {
+        "source": str(ip_address(newest.source)),
+        "target": str(ip_address(newest.target)),
+        "protocol": newest.protocol,
+        "port": topology.name_of(newest.port),
+        "mono_ns": newest.mono_ns,
+    }

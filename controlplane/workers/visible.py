@@ -1,0 +1,105 @@
+"""When is a change used by the workers? Read from their stats objects, never asked of them.
+
+A worker counts as having seen generation g when it began a batch with g or a later one, or when
+it sleeps in poll() with no batch open: its next batch begins with the newest (design: stamps,
+t4 and the asleep rule). Nobody is woken and nobody is waited for inside the loop: the objects
+are mapped, and the coroutine looks at them between other work, at most until its deadline.
+
+Control only. A worker that died is not waited for; its successor begins with the newest.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ribcage.shared._core import lib
+
+from ribcage.shared.errors import Exit, RibcageError
+
+DEADLINE = 2.0  # seconds
+SPINS = 200  # looks with nothing but a turn of the loop between them: about the first ms
+PAUSE = 0.0005
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at one worker's stats object."""
+
+    worker: int
+    alive: bool
+    generation: int
+    t4: int  # when the batch that first had `generation` began; 0 = never
+    asleep: bool  # in poll(), no batch open
+
+
+class Watch(Protocol):
+    """A mapped stats object."""
+
+    def look(self) -> Look: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Who uses a generation: `t4` of the slowest that had to begin a batch, 0 when all slept."""
+
+    seen: int
+    of: int
+    t4: int
+    lagging: tuple[int, ...] = ()
+
+
+def judge(looks: Iterable[Look], generation: int) -> Seen:
+    """Who of the living workers uses `generation` or a later one."""
+    living = [look for look in looks if look.alive]
+    lagging = tuple(
+        look.worker for look in living if look.generation < generation and not look.asleep
+    )
+    t4 = max((look.t4 for look in living if look.generation >= generation), default=0)
+    return Seen(len(living) - len(lagging), len(living), t4, lagging)
+
+
+async def wait_visible(
+    watches: Iterable[Watch],
+    generation: int,
+    deadline: float = DEADLINE,
+    clock: Callable[[], float] = time.monotonic,
+) -> Seen:
+    """Waits until every living worker uses `generation`.
+
+    E_TIMEOUT (exit 6) names the workers that do not; the change itself stays in force.
+    """
+    watches = list(watches)
+    end = clock() + deadline
+    turns = 0
+    while True:
+        seen = judge([watch.look() for watch in watches], generation)
+        if not seen.lagging:
+            return seen
+        if clock() >= end:
+            raise timed_out(watches, generation, deadline, seen)
+        turns += 1
+        await asyncio.sleep(0 if turns < SPINS else PAUSE)
+
+
+def timed_out(
+    watches: Iterable[Watch], generation: int, deadline: float, seen: Seen
+) -> RibcageError:
+    """The error that says which worker is at which generation."""
+    looks = {look.worker: look for look in (watch.look() for watch in watches)}
+    late = ", ".join(
+        f"worker{worker} is at generation {looks[worker].generation} of {generation}"
+        for worker in seen.lagging
+    )
+    return RibcageError(
+        "E_TIMEOUT",
+        f"published, but after {deadline:g} s only {seen.seen} of {seen.of} workers use it: {late}",
+        "the change is in force; `ribcage ps` shows what the worker does",
+        Exit.TIMEOUT,
+    )
+
+
+def asleep(state: int) -> bool:
+    """Whether a worker in this state has no batch open."""
+    return state in (lib.WORKER_POLLING, lib.WORKER_QUIESCED)

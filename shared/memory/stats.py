@@ -1,0 +1,267 @@
+"""Stats objects: made by the supervisor, written by their worker, read by anybody.
+
+Use: `fd = create_stats(names, 0, instance_id)` (supervisor), `StatsReader(fd).snapshot()`
+(control, tools; O_RDONLY is enough). A snapshot is one committed state, never a torn one: it
+balances, also when the worker was killed in the middle of a batch (csrc/layout/stats_layout.h).
+
+Counters are packets unless they say bytes; a super-frame (GSO) is one packet. They live as long
+as the object: a worker's successor goes on counting.
+"""
+
+import fcntl
+import mmap
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from ribcage.shared._core import ffi, lib
+
+from ribcage.shared.errors import RibcageError
+from ribcage.shared.memory.segment import SegmentKind, create_segment, map_segment, remove_segment
+from ribcage.shared.process.names import Names
+
+STATES = ("starting", "busy", "polling", "quiesced", "stopped")
+SIZE = ffi.sizeof("struct stats_object")
+UNUSABLE = 74
+"""Exit status of a worker that cannot go on counting in its object: it needs a new one."""
+
+
+def _reasons() -> dict[int, str]:
+    names = ((i, lib.drop_reason_name(i)) for i in range(lib.DROP_REASONS))
+    return {i: ffi.string(name).decode() for i, name in names if name != ffi.NULL}
+
+
+REASONS = _reasons()  # number -> name, the closed list
+
+
+@dataclass(frozen=True, slots=True)
+class PortCounters:
+    """One worker's share of one port."""
+
+    rx: int
+    rx_bytes: int
+    tx: int
+    tx_bytes: int
+    ring_drops: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """rx = forwarded + delivered + sum(drops) + held; `balanced` says whether it is so."""
+
+    rx: int = 0
+    forwarded: int = 0
+    delivered: int = 0
+    held: int = 0
+    from_host: int = 0
+    to_host: int = 0
+    icmp_sent: int = 0
+    icmp_limited: int = 0
+    icmp_lost: int = 0
+    batches: int = 0
+    gso: int = 0
+    drops: dict[str, int] = field(default_factory=dict)  # every known reason, also at 0
+    batch_size: tuple[int, ...] = ()  # batches of 1, 2-3, 4-7, ... 128+ packets
+    ports: dict[int, PortCounters] = field(default_factory=dict)  # those with any counter
+    balanced: bool = True
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            **{name: getattr(self, name) for name in TOTALS},
+            "drops": {name: count for name, count in self.drops.items() if count},
+            "batch_size": list(self.batch_size),
+            "ports": {
+                str(index): {name: getattr(port, name) for name in PortCounters.__slots__}
+                for index, port in self.ports.items()
+            },
+            "balanced": self.balanced,
+        }
+
+
+TOTALS = (
+    "rx", "forwarded", "delivered", "held", "from_host", "to_host", "icmp_sent", "icmp_limited",
+    "icmp_lost", "batches", "gso",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """Who works here; times are CLOCK_MONOTONIC ns."""
+
+    pid: int
+    worker: int
+    state: str
+    heartbeat: int
+    waiting: bool
+    restarts: int
+    started_ns: int
+    events_sent: int
+    events_lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The newest generation a batch began with (`message`: that its lookups used), and when (t4).
+
+    `table` says of which FIB (`born` in its header); it and `generation` belong together. A worker
+    at work may have stored a newer t4 already: then t4 is that of a later generation.
+    """
+
+    generation: int
+    t4_ns: int
+    read_retries: int
+    table: int
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """The last packet dropped for a reason, one a batch; a hint, may be torn."""
+
+    source: bytes
+    target: bytes
+    mono_ns: int
+    family: int
+    protocol: int
+    port: int
+
+
+class StatsReader:
+    """Maps one object read-only; closes nothing but its own mapping."""
+
+    def __init__(self, fd: int) -> None:
+        """E_LAYOUT or E_INITIALISING when the object is not a ready one of this build."""
+        self._mapped = map_segment(fd, SegmentKind.STATS)
+        self._object: Any = ffi.cast("struct stats_object *", self._mapped.address)
+
+    def close(self) -> None:
+        """Unmaps. A look afterwards is an exception; through a stale pointer it would be SIGSEGV,
+        as through a null one (cffi checks neither)."""
+        self._object = None
+        self._mapped.close()
+
+    def snapshot(self) -> Snapshot:
+        """One committed state. RibcageError E_STATS_BUSY after 1000 torn copies (never seen)."""
+        block = ffi.new("struct stats_block *")
+        if lib.stats_read(self._object, block) != 0:
+            raise RibcageError("E_STATS_BUSY", "the worker outran 1000 copies of its counters")
+        return _snapshot(block)
+
+    def balanced(self) -> bool:
+        return self.snapshot().balanced
+
+    def life(self) -> Life:
+        life = self._object.life
+        number = life.state  # read once: the worker may store another one between two reads
+        state = STATES[number] if number < len(STATES) else f"unknown-{number}"
+        return Life(
+            life.pid, life.worker, state, life.heartbeat, bool(life.waiting), life.restarts,
+            life.started_ns, life.events_sent, life.events_lost,
+        )  # fmt: skip
+
+    def waiting(self) -> bool:
+        """The worker holds packets for a neighbour: ring its bell after publishing."""
+        return bool(self._object.life.waiting)
+
+    def seen(self) -> Seen:
+        seen = ffi.new("struct stats_seen *")
+        lib.stats_read_seen(self._object, seen)
+        return Seen(seen.generation, seen.t4_ns, seen.read_retries, seen.table)
+
+    def histogram(self) -> list[int]:
+        """t4 - t0 of generations this worker was first to see: bucket i is [2^i, 2^(i+1)) ns."""
+        return list(self._object.visible)
+
+    def example(self, reason: int | str) -> Example | None:
+        """The last packet dropped for this reason (number or name), None if there was none."""
+        number = reason if isinstance(reason, int) else _number(reason)
+        if not 0 <= number < lib.DROP_REASONS:
+            return None
+        row = self._object.example[number]
+        if row.mono_ns == 0:
+            return None
+        length = 16 if row.family == 6 else 4
+        return Example(
+            bytes(row.source)[:length], bytes(row.target)[:length], row.mono_ns, row.family,
+            row.protocol, row.port,
+        )  # fmt: skip
+
+
+def create_stats(names: Names, index: int, instance_id: int) -> int:
+    """Makes the object of worker slot `index`; a read-write, close-on-exec descriptor.
+
+    Exclusive: RibcageError E_EXISTS when the name is taken. Mode 0600. For the supervisor.
+    """
+    name = names.stats(index)
+    with create_segment(name, SIZE) as mapped:
+        try:
+            _format(mapped.address, index, instance_id)
+        except BaseException:
+            remove_segment(name)
+            raise
+        return fcntl.fcntl(mapped.fd, fcntl.F_DUPFD_CLOEXEC, 0)
+
+
+def format_stats(fd: int, index: int, instance_id: int) -> None:
+    """Writes the identity of a fresh, zeroed object of SIZE bytes behind any descriptor."""
+    with mmap.mmap(fd, SIZE) as memory, ffi.from_buffer(memory, require_writable=True) as base:
+        _format(base, index, instance_id)
+
+
+def keep_rings(old: int, new: int) -> None:
+    """Tells a fresh object where the rings of the one it replaces stand: the sockets live on, and
+    the kernel goes on filling them there. Descriptors; nothing else of `old` is believed."""
+    with (
+        mmap.mmap(old, SIZE) as was,
+        mmap.mmap(new, SIZE) as made,
+        ffi.from_buffer("struct stats_object[]", was) as before,
+        ffi.from_buffer("struct stats_object[]", made, require_writable=True) as after,
+    ):
+        known = before[0].block[before[0].sequence & 1].port
+        for port, row in zip(after[0].block[0].port, known, strict=True):
+            for name in ("ring_next", "ring_first", "ring_mark", "ring_identity"):
+                setattr(port, name, getattr(row, name))
+
+
+def _format(base: Any, index: int, instance_id: int) -> None:
+    error = lib.stats_create(base, SIZE, index, instance_id)
+    if error != 0:
+        raise RibcageError("E_STATS", f"stats object of worker {index}: {os.strerror(-error)}")
+
+
+def total(snapshots: list[Snapshot]) -> Snapshot:
+    """The sum over workers."""
+    ports: dict[int, PortCounters] = {}
+    for snapshot in snapshots:
+        for index, port in snapshot.ports.items():
+            old = ports.get(index, PortCounters(0, 0, 0, 0, 0))
+            ports[index] = PortCounters(
+                *(getattr(old, name) + getattr(port, name) for name in PortCounters.__slots__)
+            )
+    return Snapshot(
+        **{name: sum(getattr(s, name) for s in snapshots) for name in TOTALS},
+        drops={name: sum(s.drops[name] for s in snapshots) for name in REASONS.values()},
+        batch_size=tuple(
+            sum(sizes) for sizes in zip(*(s.batch_size for s in snapshots), strict=True)
+        ),
+        ports=dict(sorted(ports.items())),
+        balanced=all(s.balanced for s in snapshots),
+    )
+
+
+def _snapshot(block: Any) -> Snapshot:
+    ports = {}
+    for index, row in enumerate(block.port):
+        counters = PortCounters(row.rx, row.rx_bytes, row.tx, row.tx_bytes, row.ring_drops)
+        if any((row.rx, row.tx, row.ring_drops)):
+            ports[index] = counters
+    return Snapshot(
+        **{name: getattr(block, name) for name in TOTALS},
+        drops={name: block.drops[i] for i, name in REASONS.items()},
+        batch_size=tuple(block.batch_size),
+        ports=ports,
+        balanced=bool(lib.stats_balanced(block)),
+    )
+
+
+def _number(name: str) -> int:
+    return next((i for i, known in REASONS.items() if known == name), -1)
