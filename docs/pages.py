@@ -38,7 +38,7 @@ CLI = f"""# The command `ribcage`
 {NOTE}
 
 `ribcage [GLOBAL] OBJECT VERB [...]`; `show OBJECT` is understood too. The answer goes to standard
-output, talk and errors to standard error.
+output, messages and errors to standard error.
 
 ```text
 {HELP.strip()}

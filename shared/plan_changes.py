@@ -1,6 +1,6 @@
 """Which settings a running router can change, and what a reload does with the others.
 
-    kept = settle(new, running)       # `new` as JSON values: those of RESTART get their old value
+    kept = keep_running_values(body, new, running)  # those of RESTART get their old value in `body`
     kept == ["rings.slots"]           # what the reload's answer names
 
 A process that is restarted later gets the running plan, so it works with the same limits as its
@@ -57,7 +57,7 @@ def needs_restart(new: Plan, running: Plan) -> list[str]:
     return [name for name in RESTART if theirs[name] != ours[name]]
 
 
-def settle(body: dict[str, Any], new: Plan, running: Plan) -> list[str]:
+def keep_running_values(body: dict[str, Any], new: Plan, running: Plan) -> list[str]:
     """Puts the running values back into `body`, which is `new` as JSON; returns their names."""
     names = needs_restart(new, running)
     encoded = running.to_json()

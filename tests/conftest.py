@@ -18,7 +18,7 @@ from tests.c.build import CACHE
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before any test module is read: each `@settings` of theirs takes from here what it does not say.
-# too_slow judges the machine: it fails a test when drawing examples takes longer than a second.
+# too_slow measures the machine: it fails a test when drawing examples takes longer than a second.
 settings.register_profile(
     "ribcage",
     deadline=None,

@@ -1,4 +1,4 @@
-"""Hypothesis as conftest.py sets it up: the same examples in each run, and no clock judges them."""
+"""Hypothesis as conftest.py sets it up: the same examples in each run, and no clock fails them."""
 
 import os
 
@@ -26,6 +26,6 @@ def test_each_run_draws_the_same_examples() -> None:
 
 
 def test_no_example_has_a_time_limit() -> None:
-    """Neither an example nor the drawing of one is judged by the clock."""
+    """Neither an example nor the drawing of one is failed by the clock."""
     assert settings().deadline is None
     assert HealthCheck.too_slow in settings().suppress_health_check

@@ -13,7 +13,7 @@ from ribcage.controlplane.config.addresses import (
     AddressError,
     Interface,
     Network,
-    edge_of,
+    network_or_broadcast,
     read_interface,
 )
 from ribcage.controlplane.config.model import MAX_INTERFACES
@@ -57,12 +57,12 @@ class Links:
     def reaches(self, address: Address) -> bool:
         return any(address in n for link in self.by_name.values() for n in link.networks())
 
-    def edge(self, address: Address) -> str | None:
+    def network_or_broadcast(self, address: Address) -> str | None:
         """ "broadcast address of 10.0.1.0/24" when address is one."""
         for link in self.by_name.values():
             for network in link.networks():
-                if address.version == 4 and (edge := edge_of(address, network)):
-                    return f"{edge} of {network}"
+                if address.version == 4 and (special := network_or_broadcast(address, network)):
+                    return f"{special} of {network}"
         return None
 
 

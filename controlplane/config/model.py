@@ -93,7 +93,7 @@ class Publish(Table):
 # The names of csrc/engines/engine.c, the default first; a test holds them to it.
 LOOKUPS4 = ("compact", "flat", "interval", "multibit", "binary")
 LOOKUPS6 = ("interval", "multibit", "binary")
-_STRATEGIES = one_of("epoch", "seqlock", "double", "rwlock", "undo", "mutex", "message", "none")
+_STRATEGIES = one_of("epoch", "seqlock", "double", "rwlock", "sem_undo", "mutex", "message", "none")
 
 
 class Fib(Table):

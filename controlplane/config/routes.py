@@ -154,8 +154,8 @@ def _nexthop(
         if dev is None:
             text = f'next hop {via} is link-local, so the route needs dev = "..."'
             yield Problem("E111", text, here, _one_of(links))
-    elif (edge := links.edge(via)) is not None:
-        yield Problem("E112", f"next hop {via} is the {edge}", here, "the address of a host")
+    elif (special := links.network_or_broadcast(via)) is not None:
+        yield Problem("E112", f"next hop {via} is the {special}", here, "the address of a host")
     elif isinstance(dev, str):
         if link is not None and link.sure and not any(via in n for n in link.networks()):
             connected = ", ".join(str(n) for n in link.networks())

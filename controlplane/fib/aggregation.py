@@ -2,7 +2,7 @@
 
     stage = Aggregation(rib, fib)          # loads what is in force
     stage.apply(changes, count)            # what the RIB decided -> FIB rows, in a safe order
-    rows, count = stage.repeat(changes, n) # an heir's changes, as rows for fib.apply
+    rows, count = stage.repeat(changes, n) # a successor's changes, as rows for fib.apply
     stage.suppress(False)                  # on the way back to a FIB with every route
 
 A route whose covering route has the same next-hop group is left out of the FIB: no lookup changes
@@ -11,7 +11,8 @@ written when).
 The limits of the FIB go on counting routes, so that the FIB can hold all of them at any time.
 
 Not atomic by itself: the rows of one change can be many, and each is in force when it is stored;
-one generation tells of all. Control only, one thread; private memory, made again by every heir.
+one generation tells of all. Control only, one thread; private memory, made again by every
+successor.
 """
 
 from collections.abc import Iterator

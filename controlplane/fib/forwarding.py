@@ -3,7 +3,7 @@
     forwarding.define(7, nexthops)        # group 7 and its adjacencies exist from here on
     forwarding.put_port(port)             # one record, its adjacencies, the groups it lives in
     forwarding.neighbour(hop, known)      # one adjacency word, whatever the number of routes
-    dead, revived = forwarding.judge()    # set ids whose routes lost / regained their way out
+    dead, revived = forwarding.liveness_changes()  # set ids whose routes lost / found their way out
 
 It remembers what the FIB holds (`recover` reads it back after a takeover) and writes only what
 differs, so a restart of control moves nothing. An adjacency that no group names any more is
@@ -17,7 +17,7 @@ from collections.abc import Iterable
 
 from ribcage.shared._core import lib
 
-from ribcage.controlplane.fib.small_tables import (
+from ribcage.controlplane.fib.records import (
     AdjacencyRecord,
     PortRecord,
     Tables,
@@ -95,7 +95,7 @@ class Forwarding:
         )
 
     def restore(self) -> None:
-        """Takes links and neighbours from the FIB, so that nothing is judged dead by silence."""
+        """Takes links and neighbours from the FIB, so that nothing is taken for dead by silence."""
         for record in self._ports.values():
             if record.index not in self.topology.ports:
                 self.topology.put(self.restored_port(record))
@@ -145,7 +145,7 @@ class Forwarding:
         if nexthops is not None:
             self._unuse(group, nexthops.hops())
 
-    def judge(self) -> tuple[list[int], list[int]]:
+    def liveness_changes(self) -> tuple[list[int], list[int]]:
         """Which sets became ineligible and which eligible since the last call; sorted ids."""
         now = {
             group

@@ -5,7 +5,7 @@
     publisher.touch(t0)                        # a small table changed: publish soon
 
 Each step of a batch is finished before the next begins, so a death between any two loses
-nothing acknowledged (the heir repeats what the RIB's journal has open):
+nothing acknowledged (the successor repeats what the RIB's journal has open):
 
     rib.apply      rows stored: acknowledged (t1)
     fib.apply      words stored, inside the writer's semaphore (t2)
@@ -146,7 +146,7 @@ class Publisher:
             self._open(t0)
             self._to_fib(changes, count)
 
-    def settle(self, rows: Any, count: int, t0: int) -> int:
+    def write_rows(self, rows: Any, count: int, t0: int) -> int:
         """What the FIB should hold, as rows and not as changes: they pass no aggregation, and
         nothing leaves the RIB for their sake. Returns how many the FIB refused."""
         if count == 0:

@@ -13,7 +13,7 @@ from typing import Any
 from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.fib.publishing import Applied
-from ribcage.controlplane.fib.small_tables import AdjacencyRecord, PortRecord
+from ribcage.controlplane.fib.records import AdjacencyRecord, PortRecord
 from ribcage.controlplane.fib.writer import ApplyError, FibWriter
 from ribcage.controlplane.values.nexthop import GroupPlan, Hop
 from ribcage.shared.memory.fib import FibReader

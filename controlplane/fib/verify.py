@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.controlplane.fib.small_tables import adjacency_record
+from ribcage.controlplane.fib.records import adjacency_record
 from ribcage.controlplane.rib.segment import Rib
 from ribcage.controlplane.values.nexthop import KIND_NAMES, NexthopSet, group_plan
 from ribcage.controlplane.values.rows import new_rows, prefix_of
@@ -89,7 +89,7 @@ async def verify(core: "Core", samples: int = 100_000, seed: int = 7) -> dict[st
     """The report of `fib verify`: {rib, fib4, fib6, differences, count, samples, seconds}."""
     start = time.monotonic()
     found: list[dict[str, Any]] = []
-    stage = core.contents.aggregation
+    stage = core.reconciler.aggregation
     rib_routes = await _compare(core, _missing(core.rib, core.fib, stage), found)
     await _compare(core, _surplus(core.rib, core.fib, stage), found)
     count = len(found) + _check_groups(core, found) + _check_aggregation(core, found)
@@ -125,7 +125,7 @@ async def _compare(
 
 
 def _recheck(core: "Core", row: Any, found: list[dict[str, Any]]) -> None:
-    stage = _wanted_by(core.contents.aggregation)
+    stage = _wanted_by(core.reconciler.aggregation)
     wanted = int(lib.verify_wanted(core.rib.handle, stage, ffi.addressof(row)))
     has = int(lib.fib_exact(core.fib.writer.handle, ffi.addressof(row)))
     prefix = str(prefix_of(row))
@@ -146,9 +146,9 @@ def _unwanted(core: "Core", prefix: str) -> str:
 
 def _check_aggregation(core: "Core", found: list[dict[str, Any]]) -> int:
     """What aggregation takes for the routes in force; their groups show in the lookups."""
-    if core.contents.aggregation is None:
+    if core.reconciler.aggregation is None:
         return 0
-    known, selected = core.contents.aggregation.counts(), core.rib.counts().selected
+    known, selected = core.reconciler.aggregation.counts(), core.rib.counts().selected
     if (known["routes4"], known["routes6"]) == selected:
         return 0
     found.append({"what": "aggregation", "rib": list(selected), "aggregation": known})

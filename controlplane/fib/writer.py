@@ -86,7 +86,7 @@ class FibWriter:
         self._done = ffi.new("uint64_t[2]")
         self._writer = lib.fib_writer_open_locked(mapped.address, mapped.size, handle, recovery)
         self.locks = locks
-        """What readers need under rwlock, undo and mutex; None under the others."""
+        """What readers need under rwlock, sem_undo and mutex; None under the others."""
         if self._writer == ffi.NULL:
             if locks is not None:
                 locks.close()
@@ -118,7 +118,7 @@ class FibWriter:
         or purpose is refused (E_LAYOUT). An attached segment keeps the size it was made with.
         The semaphore of a dead writer is put right here; a guard shared with the RIB stays
         the caller's to close. An attached segment also keeps its strategy; `semaphore` is the
-        id of the set that `undo` needs."""
+        id of the set that `sem_undo` needs."""
         wanted = params or FibParams()
         number = int.from_bytes(os.urandom(8)) if instance_id is None else instance_id
         own = guard or WriterGuard(names)
@@ -165,13 +165,13 @@ class FibWriter:
             lib.fib_batch_end(self._writer)
 
     def break_lock(self) -> None:
-        """rwlock, undo, mutex: a reader died; whatever it held is left behind. Nothing under the
-        others."""
+        """rwlock, sem_undo, mutex: a reader died; whatever it held is left behind. Nothing under
+        the others."""
         with self.guard.batch():
             lib.fib_break_lock(self._writer)
 
     def close(self) -> None:
-        """Unmaps and gives ownership up; the segment stays for the workers and the heir."""
+        """Unmaps and gives ownership up; the segment stays for the workers and the successor."""
         if self._writer == ffi.NULL:
             return
         lib.fib_writer_close(self._writer)
@@ -291,7 +291,7 @@ class FibWriter:
         return int(lib.fib_exact(self._writer, row))
 
     def check(self) -> bool:
-        """Counts and digest recomputed from the routes fit what the writer believes."""
+        """Counts and digest recomputed from the routes fit what the writer counted."""
         return bool(lib.fib_check(self._writer) == 0)
 
     def geometry(self) -> dict[str, int]:

@@ -7,9 +7,10 @@
                 (blocked for the calling thread: start others with signals blocked).
 
 A POSIX semaphore stays taken when its holder is killed. So whoever gets the ownership lock is
-the heir: it never waits for the semaphore, recovers the segments, then calls `recovered()`, which
-puts the count back to one. Use: `guard = WriterGuard(names)`, recover, `guard.recovered()`, then
-`with guard.batch(): ...`. Control alone; lock order: ownership, then the semaphore, nothing else.
+the successor: it never waits for the semaphore, recovers the segments, then calls `recovered()`,
+which puts the count back to one. Use: `guard = WriterGuard(names)`, recover, `guard.recovered()`,
+then `with guard.batch(): ...`. Control alone; lock order: ownership, then the semaphore, nothing
+else.
 """
 
 import errno

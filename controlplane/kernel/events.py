@@ -1,6 +1,6 @@
 """What the kernel tells control, as values: links, addresses, neighbours, forwarding switches.
 
-`KernelEdge` calls its `on_event` with one of these for every change, and once for everything
+`Kernel` calls its `on_event` with one of these for every change, and once for everything
 that exists when it starts. After an overrun of the netlink socket only differences are told, so
 a consumer that applies each event keeps a true picture without ever asking for a dump.
 

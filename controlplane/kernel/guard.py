@@ -3,7 +3,7 @@
 Routing daemons and container engines switch it on when they start; then the kernel would send
 every packet a second time. The monitor hears RTM_NEWNETCONF, and the switch is set back, ten
 times in ten seconds at most: a fight with somebody who insists is told, not fought for ever.
-Used by KernelEdge.
+Used by Kernel.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from ribcage.controlplane.kernel.events import ForwardingEvent
 from ribcage.controlplane.kernel.links import LinkTable
 from ribcage.controlplane.kernel.netlink.messages import ALL_INTERFACES, ForwardingMessage
 
-FIGHTS: Final = 10
-FIGHT_WINDOW: Final = 10.0
+ATTEMPTS: Final = 10
+ATTEMPT_WINDOW: Final = 10.0
 
 
 class ForwardingGuard:
@@ -36,7 +36,7 @@ class ForwardingGuard:
         self._links = links
         self._emit = emit
         self._log = log
-        self._fights: deque[float] = deque()
+        self._attempts: deque[float] = deque()
         self._later: asyncio.TimerHandle | None = None
 
     def close(self) -> None:
@@ -56,21 +56,21 @@ class ForwardingGuard:
             path, name = switch, None
         if path is None or self._settings.read(path) in (None, "0"):
             return
-        restored = self._fight(path, message)
+        restored = self._switch_off_again(path, message)
         self._log("warning", "kernel.forwarding-on", setting=path, restored=restored)
         self._emit(ForwardingEvent(name, message.ifindex, message.family, restored))
 
-    def _fight(self, path: str, message: ForwardingMessage) -> bool:
+    def _switch_off_again(self, path: str, message: ForwardingMessage) -> bool:
         now = time.monotonic()
-        while self._fights and self._fights[0] < now - FIGHT_WINDOW:
-            self._fights.popleft()
-        if len(self._fights) >= FIGHTS:
+        while self._attempts and self._attempts[0] < now - ATTEMPT_WINDOW:
+            self._attempts.popleft()
+        if len(self._attempts) >= ATTEMPTS:
             # Look again when the window has passed: nothing may be told of it any more.
             self.close()
             loop = asyncio.get_running_loop()
-            self._later = loop.call_later(FIGHT_WINDOW, self.switched_on, message)
+            self._later = loop.call_later(ATTEMPT_WINDOW, self.switched_on, message)
             return False
-        self._fights.append(now)
+        self._attempts.append(now)
         try:
             restored = bool(self._settings.switch_off(path))
         except OSError as error:  # the journal could not be written, so nothing was changed

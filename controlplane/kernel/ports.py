@@ -7,7 +7,7 @@
 For one port: the sysctls of settings.py, MTU, the missing addresses (IPv6 without duplicate
 address detection: the router is the authority for them, and a packet must not wait a second),
 then up. Each change is journalled first. Addresses of others on the port are left alone.
-Used by the keeper, one call at a time; KernelSilent goes through.
+Used by the provisioner, one call at a time; KernelSilent goes through.
 """
 
 import errno

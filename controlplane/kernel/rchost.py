@@ -13,8 +13,8 @@ autoconfiguration. The default routes have the greatest free metric and a made-u
 instead of one for each destination it talks to. Protocol number 82 marks them, so that the
 import of the kernel's table leaves them out.
 
-Used by the keeper; KernelSilent goes through. The pair is journalled by name and MAC before it is
-made.
+Used by the provisioner; KernelSilent goes through. The pair is journalled by name and MAC before it
+is made.
 """
 
 import errno
@@ -82,7 +82,7 @@ class HostPair:
                 kernel, port = await _find(netlink, kernel_name), await _find(netlink, port_name)
                 known = self._journal.links.get(kernel_name)
                 if kernel is not None and port is not None and known == kernel.get("address"):
-                    await self._dress(netlink, kernel, port)  # it may have died half-way
+                    await self._set_up(netlink, kernel, port)  # it may have died half-way
                     break
                 if kernel is not None and kernel.get("ifalias") == alias(self._instance):
                     await netlink.link("del", index=kernel["index"])  # its journal is lost
@@ -168,10 +168,10 @@ class HostPair:
         ends = [await _find(netlink, kernel), await _find(netlink, port)]
         if ends[0] is None or ends[1] is None:
             raise NetlinkError(errno.ENODEV)
-        await self._dress(netlink, ends[0], ends[1])
+        await self._set_up(netlink, ends[0], ends[1])
         self._log("info", "kernel.host-port", kernel=kernel, port=port, mac=mac)
 
-    async def _dress(self, netlink: Netlink, kernel: Any, port: Any) -> None:
+    async def _set_up(self, netlink: Netlink, kernel: Any, port: Any) -> None:
         """Everything but the routes, on a pair that exists; again is harmless."""
         names = kernel.get("ifname"), port.get("ifname")
         # A device's own settings go with it, so none of these is journalled.

@@ -113,7 +113,7 @@ class Connection:
         lines = self._lines.feed(data)
         self._todo.extend(line for line in lines if line.strip())
         if self._lines.overrun:
-            self._last_words(
+            self._end_with_error(
                 PARSE_ERROR, "E_TOO_LONG", f"a line is longer than {self._limits.max_line} bytes"
             )
         elif not self._lines.pending:
@@ -131,11 +131,11 @@ class Connection:
         if any(event & select.POLLHUP for _, event in poll.poll(0)):
             self.drop("closed by the client")  # both directions: nobody reads a reply
         elif self._lines.pending:
-            self._last_words(INVALID_REQUEST, "E_CUT", "the last request has no end of line")
+            self._end_with_error(INVALID_REQUEST, "E_CUT", "the last request has no end of line")
         else:
             self._stop_reading()
 
-    def _last_words(self, number: int, code: str, message: str) -> None:
+    def _end_with_error(self, number: int, code: str, message: str) -> None:
         """No more input; an error reply after those that are due, then the end."""
         self._final = ProtocolError(number, code, message)
         self._stop_reading()
@@ -253,7 +253,7 @@ class Connection:
         if when > self._loop.time():
             self._watch()
         elif why == "slow":
-            self._last_words(
+            self._end_with_error(
                 INVALID_REQUEST,
                 "E_SLOW",
                 f"the request was not complete in {self._limits.request_timeout:g} s",

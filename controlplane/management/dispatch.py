@@ -124,14 +124,14 @@ class Dispatcher:
             call = Call(peer, connection.number, connection.closers.append)
             result = method.handler(call, request.params)
             if inspect.isawaitable(result):
-                result = await self._sheltered(result)
+                result = await self._shielded(result)
             return encode_result(request.id, result), "ok"
         except RibcageError as error:
             return encode_error(request.id, error), error.code
         except Exception:
             return self._bug(request), "E_INTERNAL"
 
-    async def _sheltered(self, awaitable: Awaitable[Any]) -> Any:
+    async def _shielded(self, awaitable: Awaitable[Any]) -> Any:
         """Awaits a method so that it outlives the client: work half done is worse than done."""
         task = asyncio.ensure_future(awaitable)
         try:

@@ -2,7 +2,7 @@
 
     explain(view, Question(dst, source, ...)) -> {"stages": [...], "verdict": ..., "reason": ...}
 
-The frame is made in memory and judged by the worker's own packet_parse(); the lookup is a
+The frame is made in memory and parsed by the worker's own packet_parse(); the lookup is a
 reader's; the order of the stages is that of csrc/forward/decide.c, whose reasons it names. So the
 answer is the worker's, up to what only the moment decides: full queues, a neighbour that does not
 answer, the ICMP limits.

@@ -73,7 +73,7 @@ def page_rows(
                 "nexthops": paths,
                 "selected": selected,
                 "in_fib": selected and group == nexthop,
-                "aggregated": selected and group == 0 and core.contents.redundant(prefix),
+                "aggregated": selected and group == 0 and core.reconciler.redundant(prefix),
                 "stale": bool(flags & lib.ROW_STALE),
                 "dead": bool(flags & lib.ROW_DEAD),
                 "since": since,

@@ -21,14 +21,14 @@ from typing import Any
 
 from ribcage.shared._core import lib
 
-from ribcage.controlplane.kernel.edge import KernelEdge
+from ribcage.controlplane.kernel.kernel import Kernel
 from ribcage.controlplane.management.handlers import Handlers
 from ribcage.controlplane.management.server import ManagementServer
 from ribcage.controlplane.process.dump import Dumps
+from ribcage.controlplane.process.housekeeping import Housekeeping
 from ribcage.controlplane.process.logs import make_log
 from ribcage.controlplane.process.segments import Segments, open_segments
-from ribcage.controlplane.process.supervised import SupervisorLink, hello
-from ribcage.controlplane.process.upkeep import Upkeep
+from ribcage.controlplane.process.supervisor_link import SupervisorLink, hello
 from ribcage.controlplane.routes.core import Core
 from ribcage.controlplane.routes.links import Links
 from ribcage.controlplane.workers.events import WorkerEvents
@@ -55,10 +55,10 @@ class ControlProcess:
     core: Core
     names: Names
     segments: Segments
-    edge: KernelEdge
+    kernel: Kernel
     links: Links
     server: ManagementServer
-    upkeep: Upkeep
+    housekeeping: Housekeeping
     dumps: Dumps
     link: SupervisorLink
 
@@ -226,8 +226,8 @@ class ControlProcess:
             log=self.log,
         )
         taken = self.core.takeover(self.segments.fib_is_new)
-        self.upkeep = Upkeep(self.core, self.log)
-        self.core.publisher.on_publish = self.upkeep.published
+        self.housekeeping = Housekeeping(self.core, self.log)
+        self.core.publisher.on_publish = self.housekeeping.published
         self.say({"type": "fib-ready", "name": self.names.fib,
                   "size": self.segments.fib.writer.mapped.size,
                   "instance_id": self.instance_id})  # fmt: skip
@@ -255,7 +255,7 @@ class ControlProcess:
         if fresh:
             self._ready()
         else:
-            self._spawn(self.upkeep.check(), "verify")
+            self._spawn(self.housekeeping.check(), "verify")
 
     def _ready(self) -> None:
         self.say({"type": "ready", "generation": self.core.publisher.generation})
@@ -263,30 +263,30 @@ class ControlProcess:
     async def _kernel(self) -> None:
         """Links, addresses and neighbours; then every source once more."""
         plan = self.plan
-        self.edge = KernelEdge(
+        self.kernel = Kernel(
             instance=self.names.instance,
             undo_file=self.names.undo_file,
             on_event=lambda event: self.links.hear(event),
             max_neighbours=plan.neighbours.max,
             log=self.log,
         )
-        self.links = Links(self.core, self.edge, self.say, self.log)
+        self.links = Links(self.core, self.kernel, self.say, self.log)
         self.events.on_miss = self.links.neighbours.miss
-        self.upkeep.manage_gateways = self._gateways
-        self.upkeep.probe_hosts = self.links.neighbours.probe_hosts
-        self.upkeep.published()  # a takeover may find everything published
-        for problem in await self.edge.start():
+        self.housekeeping.manage_gateways = self._gateways
+        self.housekeeping.probe_hosts = self.links.neighbours.probe_hosts
+        self.housekeeping.published()  # a takeover may find everything published
+        for problem in await self.kernel.start():
             self.log("warning", "kernel.problem", what=problem)
         await self._configure(plan)
         await self.links.told_addresses(ADDRESSES_WAIT)
-        await self.links.settle()
+        await self.links.sweep()
 
     def _gateways(self) -> None:
-        if self.links.settled:
+        if self.links.swept:
             self.links.neighbours.manage_gateways()
 
     async def _configure(self, plan: Plan) -> None:
-        for problem in await self.edge.configure(plan.interfaces, plan.router_id):
+        for problem in await self.kernel.configure(plan.interfaces, plan.router_id):
             self.log("warning", "kernel.problem", what=problem)
 
     # -- reload and stop
@@ -296,9 +296,9 @@ class ControlProcess:
         answer: dict[str, Any] = {"type": "done", "id": body.get("id")}
         try:
             plan = Plan.from_json(body["plan"])
-            self.core.plan = plan  # settled: the supervisor kept what cannot change
+            self.core.plan = plan  # the supervisor kept what cannot change
             self.server.limit(plan.management)
-            self.edge.limit(plan.neighbours.max)
+            self.kernel.limit(plan.neighbours.max)
             self.core.publisher.max_delay_ns = int(plan.fib.max_delay * 1e9)
             self.core.publisher.max_batch = plan.fib.max_batch
             self.segments.rib.limit(4, plan.neighbours.max)
@@ -315,7 +315,7 @@ class ControlProcess:
 
     async def _aggregate(self, on: bool) -> None:
         """fib.aggregate can change while packets flow: no lookup changes on the way."""
-        rows = await self.core.contents.switch(on)
+        rows = await self.core.reconciler.switch(on)
         if rows:
             self.log("info", "reload.aggregate", on=on, routes=rows)
 
@@ -328,13 +328,13 @@ class ControlProcess:
             else dict(self.counters),
             "management": dict(self.server.counters),
             "supervisor": {"connected": self.link.connected, **self.link.counters},
-            "kernel": self.edge.counters() if hasattr(self, "edge") else {},
+            "kernel": self.kernel.counters() if hasattr(self, "kernel") else {},
         }
 
     async def _stop(self, undo: bool) -> None:
         """Orderly: clients first, then the kernel, then the segments are let go."""
-        if hasattr(self, "upkeep"):
-            self.upkeep.close()
+        if hasattr(self, "housekeeping"):
+            self.housekeeping.close()
         self.events.close()
         if hasattr(self, "server"):
             await self.server.stop()
@@ -343,8 +343,8 @@ class ControlProcess:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=CANCEL_WAIT)
-        if hasattr(self, "edge"):
-            for problem in await (self.edge.stop() if undo else self.edge.detach()):
+        if hasattr(self, "kernel"):
+            for problem in await (self.kernel.stop() if undo else self.kernel.detach()):
                 self.log("warning", "kernel.problem", what=problem)
         if hasattr(self, "core"):
             self.core.publisher.flush()

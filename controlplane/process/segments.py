@@ -3,9 +3,10 @@
     segments = await open_segments(names, plan, instance_id, log)
     segments.fresh        # nothing was there: this is the router's start, not a takeover
 
-The ownership lock is the kernel's to drop at the predecessor's death, so an heir may find it held
-for a moment: it tries again until LOCK_WAIT. A damaged RIB is thrown away with an error: routes
-added at run time are lost then, and the FIB is made to agree with what is left. Control only.
+The ownership lock is the kernel's to drop at the predecessor's death, so a successor may find it
+held for a moment: it tries again until LOCK_WAIT. A damaged RIB is thrown away with an error:
+routes added at run time are lost then, and the FIB is made to agree with what is left. Control
+only.
 """
 
 import asyncio
@@ -48,7 +49,7 @@ class Segments:
         return self.rib.recovery.created
 
     def close(self) -> None:
-        """Lets go; the segments stay for the workers and the heir."""
+        """Lets go; the segments stay for the workers and the successor."""
         self.reader.close()
         self.fib.writer.close()
         self.rib.close()

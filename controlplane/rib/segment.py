@@ -152,9 +152,9 @@ class Rib:
             )
         return int(filled), int(at[0])
 
-    def doubt(self) -> None:
-        """The FIB may lack everything: `recovery.everything` for the next heir too."""
-        lib.rib_doubt(self._rib)
+    def republish_all(self) -> None:
+        """The FIB may lack everything: `recovery.everything` for the next successor too."""
+        lib.rib_republish_all(self._rib)
 
     # -- what the FIB of this table holds
 

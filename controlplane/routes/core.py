@@ -15,9 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ribcage.controlplane.fib.contents import Contents
 from ribcage.controlplane.fib.forwarding import Forwarding
 from ribcage.controlplane.fib.publisher import CHANGES, Publisher
+from ribcage.controlplane.fib.reconcile import Reconciler
 from ribcage.controlplane.fib.tables import FibTables
 from ribcage.controlplane.rib.segment import Rib
 from ribcage.controlplane.routes.nexthops import Nexthops
@@ -79,9 +79,9 @@ class Core:
             update_id=stamp.update_id if stamp is not None else generation,
             generation=generation,
             unpublished=fib.writer.unpublished,
-            replay=lambda: self.contents.replay(time.monotonic_ns()),
+            replay=lambda: self.reconciler.replay(time.monotonic_ns()),
         )
-        self.contents = Contents(rib, fib, self.publisher, log)
+        self.reconciler = Reconciler(rib, fib, self.publisher, log)
         self._changes = new_rows(CHANGES)
         self.sources = SourceSync(self)
         self._reselecting: asyncio.Task[None] | None = None
@@ -101,15 +101,15 @@ class Core:
         taken = Taken(sets=len(self.forwarding.sets))
         recovery = self.rib.recovery
         if fib_is_new and recovery.rows:
-            self.rib.doubt()
-        switched = self.contents.begin(self.plan.fib.aggregate)
+            self.rib.republish_all()
+        switched = self.reconciler.begin(self.plan.fib.aggregate)
         if (fib_is_new and recovery.rows) or recovery.everything or switched:
             taken.everything = True
-            taken.replayed = self.contents.compare(start)
+            taken.replayed = self.reconciler.compare(start)
         else:
-            taken.replayed = self.contents.replay(start)
-        self.contents.begun(self.plan.fib.aggregate)
-        if recovery.reselect or self.nexthops.judge():
+            taken.replayed = self.reconciler.replay(start)
+        self.reconciler.begun(self.plan.fib.aggregate)
+        if recovery.reselect or self.nexthops.update_liveness():
             self._reselect_now(start)
         self.publisher.flush()
         self.rib.published(self.rib.changed())
@@ -129,8 +129,8 @@ class Core:
 
     def repair(self) -> int:
         """Makes the FIB agree with the RIB where it does not; how many routes were wrong."""
-        self.contents.reload()
-        wrong = self.contents.compare(time.monotonic_ns())
+        self.reconciler.reload()
+        wrong = self.reconciler.compare(time.monotonic_ns())
         with self.fib.guard():
             self.forwarding.rewrite()
         self.publisher.flush()
@@ -153,7 +153,7 @@ class Core:
         """Publishes changed words; lets runners-up take over where next hops died."""
         if self.forwarding.changed:
             self.publisher.touch(t0 or time.monotonic_ns())
-        if self.nexthops.judge():
+        if self.nexthops.update_liveness():
             self.reselect(t0)
 
     def neighbour(self, hop: Hop, known: Neighbour | None, t0: int | None = None) -> bool:
@@ -177,7 +177,7 @@ class Core:
     # -- selection after liveness changed
 
     def reselect(self, t0: int | None = None) -> None:
-        """Judges the prefixes of changed sets again: the first slice now, the rest later."""
+        """Selects for the prefixes of changed sets again: the first slice now, the rest later."""
         if self._reselecting is not None and not self._reselecting.done():
             return  # the pass under way starts over by itself: the RIB remembers
         since = t0 or time.monotonic_ns()

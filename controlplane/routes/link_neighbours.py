@@ -1,6 +1,6 @@
 """Who is at the other end of the ports' links: adjacencies, host routes, gateways kept resolved.
 
-    neighbours = LinkNeighbours(core, edge, counters)
+    neighbours = LinkNeighbours(core, kernel, counters)
     neighbours.hear(event, t0)          # the kernel's word: an adjacency's MAC, a host route
     neighbours.miss(port, address)      # a worker's word: a packet waits for this address
     neighbours.manage_gateways()        # the next hops of routes are kept resolved
@@ -24,14 +24,14 @@ PROBE_PASS = 30  # calls of probe_hosts() that ask about all hosts: the kernel's
 
 
 class HostPort(Protocol):
-    """What is needed of the kernel edge's HostPort."""
+    """What is needed of HostPort of kernel/."""
 
     @property
     def name(self) -> str: ...
 
 
-class Edge(Protocol):
-    """What is needed of KernelEdge."""
+class KernelLike(Protocol):
+    """What is needed of Kernel."""
 
     @property
     def host_port(self) -> HostPort | None: ...
@@ -45,9 +45,9 @@ class Edge(Protocol):
 class LinkNeighbours:
     """See the module's text. `counters` are shared with Links."""
 
-    def __init__(self, core: Core, edge: Edge, counters: dict[str, int]) -> None:
+    def __init__(self, core: Core, kernel: KernelLike, counters: dict[str, int]) -> None:
         self.core = core
-        self.edge = edge
+        self.kernel = kernel
         self.counters = counters
         self._managed: set[Hop] = set()
         self._to_probe: list[Hop] = []  # whose turn is still to come in this pass
@@ -106,7 +106,7 @@ class LinkNeighbours:
         known = self.core.neighbours.get(Hop(index, target))
         if known is not None and known.mac is not None and Hop(index, target) in self.core.hosts:
             return  # answered meanwhile; the bell of that publish has rung or will
-        self.edge.resolve(port.ifindex, str(target))
+        self.kernel.resolve(port.ifindex, str(target))
 
     def manage_gateways(self) -> None:
         """Keeps the gateways of routes resolved; lets go of those no route uses."""
@@ -114,12 +114,12 @@ class LinkNeighbours:
         gateways = core.gateways()
         for hop in gateways - self._managed:
             port = core.topology.ports.get(hop.port)
-            if port is not None and self.edge.manage(port.ifindex, str(hop.gateway)):
+            if port is not None and self.kernel.manage(port.ifindex, str(hop.gateway)):
                 self._managed.add(hop)
         for hop in self._managed - gateways:
             port = core.topology.ports.get(hop.port)
             if port is not None:
-                self.edge.unmanage(port.ifindex, str(hop.gateway))
+                self.kernel.unmanage(port.ifindex, str(hop.gateway))
             self._managed.discard(hop)
 
     def probe_hosts(self) -> bool:
@@ -140,7 +140,7 @@ class LinkNeighbours:
             known = core.neighbours.get(hop)
             port = core.topology.ports.get(hop.port)
             if port is not None and known is not None and known.state == STALE:
-                self.counters["probed"] += self.edge.resolve(port.ifindex, str(hop.gateway))
+                self.counters["probed"] += self.kernel.resolve(port.ifindex, str(hop.gateway))
         return bool(core.hosts)
 
     def forget_silent(self, told: Iterable[NeighbourEvent], t0: int) -> None:

@@ -1,10 +1,10 @@
 """What the kernel says about links, addresses and neighbours, turned into ports and routes.
 
-    links = Links(core, edge, tell, log)
-    KernelEdge(on_event=links.hear, ...)      # every event; never blocks, never raises
-    await links.settle()                      # after the first dump: what was not told is gone
+    links = Links(core, kernel, tell, log)
+    Kernel(on_event=links.hear, ...)          # every event; never blocks, never raises
+    await links.sweep()                       # after the first dump: what was not told is gone
 
-Until `settle` the links a predecessor left in the FIB count as if they were told, so a restart
+Until `sweep` the links a predecessor left in the FIB count as if they were told, so a restart
 of control takes no route away. `tell` sends port-open and port-close to the supervisor, which
 makes the packet sockets. Who is behind a port is the matter of link_neighbours.py. Control only.
 """
@@ -24,7 +24,7 @@ from ribcage.controlplane.kernel.events import (
     NeighbourEvent,
 )
 from ribcage.controlplane.routes.core import Core, Log
-from ribcage.controlplane.routes.link_neighbours import Edge, LinkNeighbours
+from ribcage.controlplane.routes.link_neighbours import KernelLike, LinkNeighbours
 from ribcage.controlplane.routes.sources import SOURCE_CONNECTED, SOURCE_NEIGHBOUR, SOURCE_STATIC
 from ribcage.controlplane.values.topology import KIND_HOST, KIND_PORT, Interface, Port
 
@@ -38,29 +38,29 @@ class Links:
     def __init__(
         self,
         core: Core,
-        edge: Edge,
+        kernel: KernelLike,
         tell: Callable[[dict[str, Any]], None],
         log: Log,
     ) -> None:
         self.core = core
-        self.edge = edge
+        self.kernel = kernel
         self.tell = tell
         self.log = log
-        self.settled = False
+        self.swept = False
         self.counters = {"events": 0, "failed": 0, "misses": 0, "refused": 0, "probed": 0}
         self._queue: deque[tuple[int, Event]] = deque()
         self._links: dict[int, LinkEvent] = {}
         self._addresses: dict[int, dict[Interface, None]] = {}
         self._opened: dict[int, tuple[int, str]] = {}  # index -> ifindex, kind told
-        self.neighbours = LinkNeighbours(core, edge, self.counters)
+        self.neighbours = LinkNeighbours(core, kernel, self.counters)
         self._woken = False
         self._dirty: set[int] = set()  # sources to sync
         self._syncing: asyncio.Task[None] | None = None
 
-    # -- hearing
+    # -- receiving
 
     def hear(self, event: Event) -> None:
-        """The kernel edge's on_event: noted now, worked on in the same turn's end."""
+        """The kernel's on_event: noted now, worked on in the same turn's end."""
         self._queue.append((time.monotonic_ns(), event))
         if not self._woken:
             self._woken = True
@@ -126,7 +126,7 @@ class Links:
 
     def _wanted(self, name: str) -> str | None:
         """The kind of port this interface should be; None: not ours."""
-        host = self.edge.host_port
+        host = self.kernel.host_port
         if host is not None and name == host.name:
             return KIND_HOST
         if any(interface.name == name for interface in self.core.plan.interfaces):
@@ -141,9 +141,9 @@ class Links:
         kind = self._wanted(name)
         self._refresh_local()
         if link is None or kind is None:
-            # Before `settle` a predecessor's port stays, whatever is not known yet: the host
+            # Before `sweep` a predecessor's port stays, whatever is not known yet: the host
             # port's name is not, when its link is told.
-            if before is not None and self.settled:
+            if before is not None and self.swept:
                 self._drop(before, t0)
             return
         index = core.topology.index_for(name)
@@ -151,7 +151,7 @@ class Links:
             self.log("error", "port.limit", dev=name)
             return
         addresses = tuple(self._addresses.get(link.ifindex, ()))
-        if before is not None and not self.settled:
+        if before is not None and not self.swept:
             # A predecessor's word counts until the kernel's whole story is told.
             addresses = tuple(dict.fromkeys((*addresses, *before.addresses)))
         up = link.up and link.carrier
@@ -212,7 +212,7 @@ class Links:
             if ifindex in self._links and self._wanted(self._links[ifindex].name) is None
             for own in held
         }
-        if self.settled and local != self.core.topology.local:
+        if self.swept and local != self.core.topology.local:
             self.core.topology.local = local
             self.resync(SOURCE_CONNECTED)
 
@@ -221,7 +221,7 @@ class Links:
     def resync(self, *sources: int) -> None:
         """These sources' routes depend on what changed: announce them again, soon."""
         self._dirty.update(sources)
-        if self.settled and (self._syncing is None or self._syncing.done()):
+        if self.swept and (self._syncing is None or self._syncing.done()):
             self._syncing = asyncio.get_running_loop().create_task(self._sync())
 
     async def _sync(self) -> None:
@@ -234,19 +234,19 @@ class Links:
                 self._failed(f"sync of source {source}", error)
         self.neighbours.manage_gateways()
 
-    async def settle(self) -> None:
+    async def sweep(self) -> None:
         """The kernel has told everything: what only the FIB knew is gone; all sources again."""
         while self._queue:
             self._work()
-        self.settled = True
+        self.swept = True
         t0 = time.monotonic_ns()
         self._refresh_all(t0)
-        self.neighbours.forget_silent(self.edge.neighbours(), t0)
+        self.neighbours.forget_silent(self.kernel.neighbours(), t0)
         self._refresh_local()
         self._dirty.update(ORDER)
         self.resync()
         await self.synced()
-        self.edge.sweep_managed()
+        self.kernel.sweep_managed()
 
     async def told_addresses(self, limit: float) -> bool:
         """Waits until the plan's addresses on links that exist were told, `limit` seconds at

@@ -2,7 +2,7 @@
 
     number = nexthops.intern(nexthop_set([...]))     # RIB node, FIB group and adjacencies exist
     nexthops.load()                                  # takeover: every set of the RIB again
-    died, revived = nexthops.judge()                 # tell the RIB which sets lost their way out
+    died, revived = nexthops.update_liveness()       # tell the RIB which sets lost their way out
     nexthops.reclaim()                               # housekeeping: forget sets no route uses
 
 A number is given back in three steps, none of which a worker could mistake, each two publishes
@@ -118,9 +118,9 @@ class Nexthops:
         else:
             self.pinned.pop(number, None)
 
-    def judge(self) -> bool:
+    def update_liveness(self) -> bool:
         """Tells the RIB which sets died or came back; True when it has to select again."""
-        died, revived = self.forwarding.judge()
+        died, revived = self.forwarding.liveness_changes()
         news = [self.rib.set_dead(number, True) for number in died]
         news += [self.rib.set_dead(number, False) for number in revived]
         return any(news)

@@ -35,7 +35,7 @@ from ribcage.controlplane.values.parse import (
 )
 from ribcage.controlplane.values.rows import pack
 from ribcage.controlplane.values.topology import Network
-from ribcage.controlplane.workers.visible import Watch, judge, wait_visible
+from ribcage.controlplane.workers.visible import Watch, count_seen, wait_visible
 from ribcage.shared.errors import Exit, RibcageError
 
 WAITS = ("visible", "published", "none")
@@ -117,7 +117,7 @@ class Routes:
             stamps["t4"] = max(seen.t4, stamps.get("t3", published.t3))
             result["visible_us"] = _us(stamps["t4"] - published.t0)
         else:
-            seen = judge([watch.look() for watch in watches], published.generation)
+            seen = count_seen([watch.look() for watch in watches], published.generation)
         result["workers"] = {"seen": seen.seen, "of": seen.of}
         return result
 

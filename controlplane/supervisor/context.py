@@ -18,7 +18,7 @@ from ribcage.controlplane.supervisor.loop import Loop
 from ribcage.controlplane.supervisor.resources.objects import CreateStats, Objects
 from ribcage.controlplane.supervisor.resources.ports import OpenPort, Ports
 from ribcage.shared.plan import Plan
-from ribcage.shared.plan_changes import settle
+from ribcage.shared.plan_changes import keep_running_values
 from ribcage.shared.process.log import log
 from ribcage.shared.process.names import Names
 
@@ -78,11 +78,11 @@ class Settings:
             return cls(Plan.from_json(body), text)
         return cls(Plan.from_json(text), text)  # says what is wrong
 
-    def settled(self, running: "Settings") -> tuple["Settings", list[str]]:
+    def with_running_values(self, running: "Settings") -> tuple["Settings", list[str]]:
         """These settings as far as a reload can change the running ones, and the names of those
         it cannot: plan_changes.py."""
         body = json.loads(self.text)
-        names = settle(body, self.plan, running.plan)
+        names = keep_running_values(body, self.plan, running.plan)
         return (Settings.parse(json.dumps(body)), names) if names else (self, names)
 
     @property

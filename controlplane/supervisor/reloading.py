@@ -91,7 +91,7 @@ class Reloading:
 
     def apply(self, settings: Settings) -> None:
         context = self.context
-        settings, kept = settings.settled(context.settings)
+        settings, kept = settings.with_running_values(context.settings)
         if kept:
             log("warning", "reload.needs_restart", keys=" ".join(kept))
         context.settings = settings
@@ -104,7 +104,7 @@ class Reloading:
         for worker in context.workers:
             self.handover.post(worker, {"type": "plan", "plan": settings.for_worker()})
         self._resize(plan.workers.count)
-        self.lifecycle.forgive()
+        self.lifecycle.reset_backoffs()
         context.save()
         control = context.table.control
         if control.channel is not None:

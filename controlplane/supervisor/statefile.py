@@ -39,7 +39,7 @@ class State:
     queue_key: int = 0
     semaphore: str = ""
     sync_key: int = 0
-    """Of the System V set of `undo`; 0: there is none."""
+    """Of the System V set of `sem_undo`; 0: there is none."""
     shm: list[str] = field(default_factory=list)
     children: list[ChildRecord] = field(default_factory=list)
 

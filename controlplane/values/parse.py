@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
-from ribcage.controlplane.config.addresses import edge_of
+from ribcage.controlplane.config.addresses import network_or_broadcast
 from ribcage.controlplane.values.nexthop import (
     KINDS,
     MAX_PATHS,
@@ -206,17 +206,17 @@ def _egress(topology: Topology, gateway: Address, port: Port | None) -> Port:
             f"next hop {gateway} is on no connected network{where}",
             f"connected: {networks_text(topology, gateway.version)}",
         )
-    _check_edge(gateway, covering.network)
+    _check_host_address(gateway, covering.network)
     return found
 
 
-def _check_edge(gateway: Address, network: Network) -> None:
+def _check_host_address(gateway: Address, network: Network) -> None:
     """IPv4: a frame to these two would be a broadcast, or go to nobody."""
-    edge = edge_of(gateway, network) if gateway.version == 4 else None
-    if edge is not None:
+    special = network_or_broadcast(gateway, network) if gateway.version == 4 else None
+    if special is not None:
         raise usage(
             "E_NEXTHOP",
-            f"next hop {gateway} is the {edge} of {network}, not one neighbour",
+            f"next hop {gateway} is the {special} of {network}, not one neighbour",
             f"neighbours there are {network[1]} to {network[-2]}",
         )
 

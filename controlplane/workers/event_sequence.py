@@ -1,12 +1,12 @@
 """Did every event of a worker arrive, and each once? Pure.
 
     order = EventOrder();  order.take(event) -> False for a repetition
-    missing = order.settle()        # when the queue is empty: numbers given that never came
+    missing = order.take_missing()  # when the queue is empty: numbers given that never came
 
 A worker numbers its events from 1 on, over its restarts. Urgent ones overtake, so a number that
 is missing now may come later; once the queue is empty it will not, because one sender's messages
-enter the queue in the order of their numbers. A number is taken twice only by the heir of a worker
-that was killed between sending and counting: that is another event, with another time.
+enter the queue in the order of their numbers. A number is taken twice only by the successor of a
+worker that was killed between sending and counting: that is another event, with another time.
 """
 
 from dataclasses import dataclass, field
@@ -18,10 +18,10 @@ REMEMBERED = 1024  # events a worker, between two times that the queue was seen 
 
 @dataclass(slots=True)
 class _Worker:
-    settled: int = -1  # all numbers up to this one are accounted for; -1: nothing was heard yet
+    accounted: int = -1  # all numbers up to this one are accounted for; -1: nothing was heard yet
     highest: int = 0
-    seen: dict[int, int] = field(default_factory=dict)  # number -> mono_ns, those above `settled`
-    last: tuple[int, int] = (0, 0)  # of the newest settled event
+    seen: dict[int, int] = field(default_factory=dict)  # number -> mono_ns, those above `accounted`
+    last: tuple[int, int] = (0, 0)  # of the newest event accounted for
 
 
 class EventOrder:
@@ -42,24 +42,24 @@ class EventOrder:
         if len(worker.seen) < REMEMBERED:
             worker.seen[event.sequence] = event.mono_ns
         else:  # a storm that never ends: what came is not checked, and not called missing either
-            worker.settled = max(worker.settled, event.sequence)
+            worker.accounted = max(worker.accounted, event.sequence)
         worker.highest = max(worker.highest, event.sequence)
         return True
 
-    def settle(self) -> dict[int, int]:
+    def take_missing(self) -> dict[int, int]:
         """The queue is empty: worker -> how many of its events are missing, those that miss any."""
         missing = {}
         for number, worker in self._workers.items():
             if not worker.seen:
                 continue
             # Whatever was before the first event heard is a predecessor's, or nobody's.
-            first = min(worker.seen) - 1 if worker.settled < 0 else worker.settled
+            first = min(worker.seen) - 1 if worker.accounted < 0 else worker.accounted
             came = sum(sequence > first for sequence in worker.seen)
             gap = max(0, worker.highest - first - came)
             if gap:
                 missing[number] = gap
                 self.gaps += gap
-            worker.settled = max(first, worker.highest)
+            worker.accounted = max(first, worker.highest)
             newest = max(worker.seen)
             worker.last = (newest, worker.seen[newest])
             worker.seen.clear()

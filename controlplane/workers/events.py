@@ -62,7 +62,7 @@ class WorkerEvents:
         self._timer = loop.call_later(SLOW_BELL, self._slow_bell)
 
     def close(self) -> None:
-        """Hears nothing any more; the queue and the bell stay for the heir."""
+        """Hears nothing any more; the queue and the bell stay for the successor."""
         if self._timer is not None:
             self._timer.cancel()
         if self.bell >= 0:
@@ -102,11 +102,11 @@ class WorkerEvents:
         if received == EVENTS:
             asyncio.get_running_loop().call_soon(self._take)
         else:
-            self._settle()
+            self._count_missing()
 
-    def _settle(self) -> None:
+    def _count_missing(self) -> None:
         """The queue is empty: what has not come by now never will."""
-        for worker, missing in self._order.settle().items():
+        for worker, missing in self._order.take_missing().items():
             self.counters["events_gap"] += missing
             self.log("warning", "events.gap", worker=worker, count=missing)
 

@@ -50,7 +50,7 @@ class Seen:
     lagging: tuple[int, ...] = ()
 
 
-def judge(looks: Iterable[Look], generation: int) -> Seen:
+def count_seen(looks: Iterable[Look], generation: int) -> Seen:
     """Who of the living workers uses `generation` or a later one."""
     living = [look for look in looks if look.alive]
     lagging = tuple(
@@ -74,7 +74,7 @@ async def wait_visible(
     end = clock() + deadline
     turns = 0
     while True:
-        seen = judge([watch.look() for watch in watches], generation)
+        seen = count_seen([watch.look() for watch in watches], generation)
         if not seen.lagging:
             return seen
         if clock() >= end:

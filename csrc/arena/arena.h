@@ -10,8 +10,8 @@
  * and the work of looking (merging) is paid by what was opened.
  *
  * Free blocks are kept in one list a size, then in extents; the links lie in the free blocks
- * themselves, all else is private memory. Nothing of it has to survive: the heir of a dead writer
- * marks what is reachable and rebuilds the rest (arena_rebuild). Retired blocks are never
+ * themselves, all else is private memory. Nothing of it has to survive: the successor of a dead
+ * writer marks what is reachable and rebuilds the rest (arena_rebuild). Retired blocks are never
  * written, since a reader that began before may still be looking at them.
  *
  * Control alone. Promises no order of addresses, and no growth: a full arena says 0.

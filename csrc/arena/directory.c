@@ -44,13 +44,13 @@ uint32_t fib_record_blocks(const struct fib_writer *writer, uint32_t operation, 
 
 /* Before a record that is there changes or goes: lets every walk end that may have come by an
  * arrow turned away since. */
-static void settle_record(struct fib_writer *writer, uint32_t operation)
+static void grace_for_record(struct fib_writer *writer, uint32_t operation)
 {
     if (operation == FIB_OP_PORT) /* no arrow of a lookup leads to a port */
         return;
-    fib_settle(writer, writer->routes_turned_at);
+    fib_grace_since(writer, writer->routes_turned_at);
     if (operation == FIB_OP_ADJACENCY)
-        fib_settle(writer, writer->groups_turned_at);
+        fib_grace_since(writer, writer->groups_turned_at);
 }
 
 /* 1 when the word changed, 0 when the record was already so, or -ENOSPC. */
@@ -64,7 +64,7 @@ static int set_record(struct fib_writer *writer, uint32_t operation, uint32_t id
     if (old_size == size && memcmp(fib_block(writer, old), record, bytes) == 0)
         return 0;
     if (old != 0)
-        settle_record(writer, operation);
+        grace_for_record(writer, operation);
     fib_make_room(writer);
     uint32_t block = fib_take(writer, size);
     if (block == 0)
@@ -83,7 +83,7 @@ static void clear_record(struct fib_writer *writer, uint32_t operation, uint32_t
     uint32_t *word = &fib_directory(writer, operation)[id];
     uint32_t old = load_relaxed32(word);
     uint32_t size = fib_record_blocks(writer, operation, old);
-    settle_record(writer, operation);
+    grace_for_record(writer, operation);
     fib_make_room(writer);
     fib_store32(writer, &change, word, 0);
     fib_retire(writer, old, size);

@@ -1,7 +1,7 @@
-/* The intent record around each word: what the heir of a dead writer finishes.
+/* The intent record around each word: what the successor of a dead writer finishes.
  *
  * All widths run through the same steps. Killed before `sequence` is odd: the new blocks are
- * unreachable and swept. Killed while it is odd: the heir stores the word again. Killed after:
+ * unreachable and swept. Killed while it is odd: the successor stores the word again. Killed after:
  * nothing is left to do. Each word is therefore old or new, and never in between.
  */
 #include "arena/writer.h"
@@ -44,15 +44,15 @@ static void intent_open(struct fib_writer *writer, const struct fib_change *chan
     RC_FAULT("intent-open");
 }
 
-/* What an engine derives from its words is put right before the intent is done, so that the heir
- * of a writer killed in between does it again. */
-static void settle(struct fib_writer *writer, const struct fib_change *change)
+/* What an engine derives from its words is put right before the intent is done, so that the
+ * successor of a writer killed in between does it again. */
+static void derive(struct fib_writer *writer, const struct fib_change *change)
 {
     if (change->row == NULL)
         return;
     const struct lpm_engine *engine = writer->engine[family_index(change->row->family)];
-    if (engine->settle != NULL)
-        engine->settle(writer, change->row, change->rows);
+    if (engine->derive != NULL)
+        engine->derive(writer, change->row, change->rows);
 }
 
 static void intent_close(struct fib_writer *writer, int seen)
@@ -77,7 +77,7 @@ void fib_store32(struct fib_writer *writer, const struct fib_change *change, uin
     intent_open(writer, change, word, value, sizeof value);
     /* Release: whoever reads the word finds what it names complete. */
     store_release32(word, value);
-    settle(writer, change);
+    derive(writer, change);
     intent_close(writer, seen);
 }
 
@@ -86,7 +86,7 @@ void fib_store64(struct fib_writer *writer, const struct fib_change *change, uin
 {
     intent_open(writer, change, word, value, sizeof value);
     store_release64(word, value);
-    settle(writer, change);
+    derive(writer, change);
     intent_close(writer, 1);
 }
 
@@ -105,7 +105,7 @@ void fib_store_list(struct fib_writer *writer, const struct fib_change *change, 
     uint64_t block = (uint64_t)((const uint8_t *)list - writer->base) / FIB_BLOCK;
     intent_open(writer, change, base, (uint64_t)n << 32 | block, FIB_WIDTH_LIST);
     store_words(base, list, n);
-    settle(writer, change);
+    derive(writer, change);
     intent_close(writer, 1);
 }
 
@@ -144,7 +144,7 @@ static int redo_words(struct fib_writer *writer, const struct fib_intent *intent
 }
 
 /* One row that covers whatever the run covered: rows share a word only inside one /16. */
-static void redo_settle(struct fib_writer *writer, const struct fib_intent *intent)
+static void redo_derived(struct fib_writer *writer, const struct fib_intent *intent)
 {
     struct route_row row = {.family = intent->family, .length = intent->length};
     const struct fib_change change = {.operation = FIB_OP_ROUTE, .row = &row, .rows = 1};
@@ -155,7 +155,7 @@ static void redo_settle(struct fib_writer *writer, const struct fib_intent *inte
     }
     /* Nothing found here is trusted: an engine that paints a range would paint beyond its table. */
     if (intent->operation == FIB_OP_ROUTE && row_valid(&row) == 0)
-        settle(writer, &change);
+        derive(writer, &change);
 }
 
 int fib_redo(struct fib_writer *writer)
@@ -167,7 +167,7 @@ int fib_redo(struct fib_writer *writer)
         return 0;
     if (redo_words(writer, intent) != 0)
         return -EBADMSG;
-    redo_settle(writer, intent);
+    redo_derived(writer, intent);
     RC_FAULT("redone");
     store_release64(&intent->sequence, sequence + 1);
     return 1;

@@ -66,7 +66,7 @@ uint64_t fib_retired_most(const struct fib_geometry *geometry)
     return (most < arena ? most : arena) * FIB_BLOCK;
 }
 
-void fib_settle(struct fib_writer *writer, uint64_t epoch)
+void fib_grace_since(struct fib_writer *writer, uint64_t epoch)
 {
     while (writer->epoch < epoch + 2 && !writer->reuse_at_once)
         fib_bump(writer);

@@ -111,8 +111,8 @@ void fib_store32(struct fib_writer *writer, const struct fib_change *change, uin
                  uint32_t value);
 void fib_store64(struct fib_writer *writer, const struct fib_change *change, uint64_t *word,
                  uint64_t value);
-/* Several words of one array, in order; `list` lies in the arena (the heir reads it) and may be
- * given back afterwards. Readers see them come one by one, the heir finishes them all. */
+/* Several words of one array, in order; `list` lies in the arena (the successor reads it) and may
+ * be given back afterwards. Readers see them come one by one, the successor finishes them all. */
 void fib_store_list(struct fib_writer *writer, const struct fib_change *change, uint32_t *base,
                     const struct fib_word *list, uint32_t n);
 /* 1: an open intent was done again; 0: none was open; -EBADMSG: it makes no sense. */
@@ -127,7 +127,7 @@ void fib_make_room(struct fib_writer *writer);
 uint32_t fib_take(struct fib_writer *writer, uint32_t size);
 void fib_retire(struct fib_writer *writer, uint32_t block, uint32_t size);
 /* Bumps until two epochs have passed since `epoch`: no walk begun then is still valid. */
-void fib_settle(struct fib_writer *writer, uint64_t epoch);
+void fib_grace_since(struct fib_writer *writer, uint64_t epoch);
 
 int references_open(struct fib_references *use, uint32_t max);
 void references_close(struct fib_references *use);

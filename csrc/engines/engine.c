@@ -40,7 +40,7 @@ const struct lpm_engine lpm_flat = {
     .match = compact_match,
     .blocks_for = flat_blocks_for,
     .apply = compact_apply,
-    .settle = flat_settle,
+    .derive = flat_derive,
     .exact = compact_exact,
     .walk = compact_walk,
 };

@@ -12,9 +12,10 @@
  *   - lookup and match run on memory that may be rewritten under them: relaxed loads only, every
  *     block number checked against the segment, loops bounded by constants;
  *   - apply builds beside, publishes by ONE word through fib_store32/64 (or several under one
- *     intent through fib_store_list: each address old or new, the heir finishes), retires after;
- *     where a lookup reads several words, it keeps the rule of layout/fib_layout.h (fib_settle);
- *   - a failing apply has changed nothing that a reader or the heir can reach.
+ *     intent through fib_store_list: each address old or new, the successor finishes), retires
+ *     after; where a lookup reads several words, it keeps the rule of layout/fib_layout.h
+ *     (fib_grace_since);
+ *   - a failing apply has changed nothing that a reader or the successor can reach.
  * Reader functions: any process. Writer functions: control alone.
  */
 #ifndef RC_FIB_LPM_H
@@ -63,8 +64,8 @@ struct lpm_engine {
     int (*apply)(struct fib_writer *writer, const struct route_row *rows, uint64_t n,
                  struct lpm_run *run);
     /* NULL, or: puts right what is derived from the words rows[0..n) changed. Between the store
-     * and the end of its intent, and again by the heir; on unswept structure, so it checks. */
-    void (*settle)(struct fib_writer *writer, const struct route_row *rows, uint32_t n);
+     * and the end of its intent, and again by the successor; on unswept structure, so it checks. */
+    void (*derive)(struct fib_writer *writer, const struct route_row *rows, uint32_t n);
     uint32_t (*exact)(const struct fib_writer *writer, const struct route_row *row);
     /* Every block and, in order, every route behind `after` (NULL: from the start). Blocks are
      * reported before what hangs below them. -EBADMSG: not a tree of this engine. */

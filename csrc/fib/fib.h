@@ -5,7 +5,7 @@
  * functions return 0 or -errno unless they say otherwise; none allocates on the reader side.
  *
  * The lookup structure sits behind engines/engine.h (one table of functions an engine), so that an
- * engine is replaced without touching either face.
+ * engine is replaced without touching either interface.
  */
 #ifndef RC_FIB_H
 #define RC_FIB_H
@@ -24,7 +24,7 @@ struct fib_replica; /* `message`: this reader's own table */
 struct fib_locks {
     void *memory;      /* rwlock, mutex: the segment NAME.sync, mapped writable */
     uint64_t size;
-    int32_t semaphore; /* undo: id of the SysV set, -1 = none */
+    int32_t semaphore; /* sem_undo: id of the SysV set, -1 = none */
     uint32_t unused;
 };
 
@@ -77,8 +77,8 @@ struct fib_answer { /* everything the packet needs, copied out under the epoch c
 
 /* -EINVAL when the segment is not a ready FIB of this build (see segment_check). */
 int fib_reader_attach(struct fib_reader *reader, const void *base, uint64_t size);
-/* Under rwlock, undo and mutex, before the first lookup (which says -ENOLCK without). -EINVAL when
- * they are not what the strategy needs. The memory stays the caller's. */
+/* Under rwlock, sem_undo and mutex, before the first lookup (which says -ENOLCK without). -EINVAL
+ * when they are not what the strategy needs. The memory stays the caller's. */
 int fib_reader_locks(struct fib_reader *reader, const struct fib_locks *locks);
 /* Gives a replica back; the mapping stays the caller's. */
 void fib_reader_detach(struct fib_reader *reader);
@@ -108,7 +108,7 @@ uint32_t fib_group_room(void);
 uint64_t fib_generation(const struct fib_reader *reader);
 /* The header readers are to use now: the segment's, or that of the bank in force. */
 const struct fib_header *fib_header_now(const void *segment);
-/* The counts readers are to believe, each number whole; under `message` the snapshot's. 0, or
+/* The counts readers are to trust, each number whole; under `message` the snapshot's. 0, or
  * -EAGAIN when two tables changed places FIB_RETRIES times. */
 int fib_read_published(const struct fib_reader *reader, struct fib_published *out);
 /* The stamp of `generation`; -ENOENT: not published yet, or the ring has moved on. */
@@ -143,7 +143,7 @@ int fib_create(void *base, uint64_t size, const struct fib_params *params);
 /* Becomes the writer of a ready segment: redoes an open intent, mark-sweeps the arena. The
  * caller holds the ownership lock. NULL on a segment that is not ready or on no memory. */
 struct fib_writer *fib_writer_open(void *base, uint64_t size, struct fib_recovery *recovery);
-/* The same with what rwlock, undo and mutex need; NULL for the others. */
+/* The same with what rwlock, sem_undo and mutex need; NULL for the others. */
 struct fib_writer *fib_writer_open_locked(void *base, uint64_t size, const struct fib_locks *locks,
                                           struct fib_recovery *recovery);
 void fib_writer_close(struct fib_writer *writer);
@@ -170,18 +170,18 @@ int fib_clear_port(struct fib_writer *writer, uint32_t index);
 /* Ends a batch: stamp (t2, t3 filled here), generation, epoch. Returns the new generation. */
 uint64_t fib_publish(struct fib_writer *writer, uint64_t update_id, uint64_t t0, uint64_t t1);
 /* The first change after a publish begins a batch: it takes the lock, where the strategy has one,
- * and fib_publish gives it back. This gives it back without publishing: under rwlock, undo, mutex
- * readers meet what was changed so far and name the generation before; double and message go on
- * holding it back, and under seqlock the number stays odd. */
+ * and fib_publish gives it back. This gives it back without publishing: under rwlock, sem_undo,
+ * mutex readers meet what was changed so far and name the generation before; double and message go
+ * on holding it back, and under seqlock the number stays odd. */
 void fib_batch_end(struct fib_writer *writer);
 /* The header of the newest publish, which under `message` is ahead of fib_header_now(). */
 const struct fib_header *fib_header_newest(struct fib_writer *writer);
 /* 1: a lookup may answer from what was changed since the last publish, or what the writer before
- * left so (a record that nothing names yet does not count). An heir that is told so publishes even
- * when it has nothing to add. */
+ * left so (a record that nothing names yet does not count). A successor that is told so publishes
+ * even when it has nothing to add. */
 int fib_unpublished(struct fib_writer *writer);
-/* rwlock, undo, mutex: gives the lock up that a dead or stopped reader may hold and goes on with
- * a fresh one; whoever was inside looks again. Does nothing under the others. */
+/* rwlock, sem_undo, mutex: gives the lock up that a dead or stopped reader may hold and goes on
+ * with a fresh one; whoever was inside looks again. Does nothing under the others. */
 int fib_break_lock(struct fib_writer *writer);
 
 /* Walks routes in order (family, address, length). *cursor is the last row returned (family 0

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* A copying step, run until the strategy believes it. */
+/* A copying step, run until the strategy trusts it. */
 struct step {
     uint32_t directory, id, max;
     void *out;

@@ -1,4 +1,4 @@
-/* The reader's face: attach to a mapping, look batches up, copy everything out.
+/* The reader's interface: attach to a mapping, look batches up, copy everything out.
  *
  *     read_begin (epoch: E = epoch, acquire)
  *     keys -> groups (engine) -> group records -> buckets -> adjacency records -> answers
@@ -28,7 +28,7 @@ int fib_reader_attach(struct fib_reader *reader, const void *base, uint64_t size
         lpm_engine_for(header->geometry.engine6, 6) == NULL ||
         !fib_banks_valid(base, header->identity.segment_size))
         return -EINVAL;
-    /* A reader that makes a table of its own is its writer, and believes what a writer believes. */
+    /* A reader that makes a table of its own is its writer, and trusts what a writer trusts. */
     if (header->geometry.banks == 2 && !fib_tables_valid(base))
         return -EINVAL;
     reader->segment = reader->base = base;

@@ -38,7 +38,7 @@ static int sweep_route(void *context, const struct route_row *row)
     return 0;
 }
 
-/* A record's own idea of its size is only believed inside the segment. */
+/* A record's own idea of its size is only trusted inside the segment. */
 static int sweep_record(struct fib_writer *writer, uint32_t operation, uint32_t block)
 {
     const struct fib_geometry *geometry = &writer->header->geometry;

@@ -1,4 +1,4 @@
-/* The writer's face: rows in, routes in force, a generation published.
+/* The writer's interface: rows in, routes in force, a generation published.
  *
  * bank_apply hands stretches of rows to the family's engine, which puts the front of them in
  * force by one word, and accounts for what it says it did. bank_publish makes it official: stamp,

@@ -19,7 +19,7 @@ static void show_example(struct forwarder *f, uint32_t reason, const struct work
 }
 
 /* A held packet leaves the queue with its outcome; one of ours never was part of rx. */
-bool forward_settles(struct forwarder *f, const struct work *work)
+bool forward_counts(struct forwarder *f, const struct work *work)
 {
     if (work->origin == ORIGIN_OWN)
         return false;
@@ -35,7 +35,7 @@ bool forward_settles(struct forwarder *f, const struct work *work)
 
 void forward_drop(struct forwarder *f, const struct work *work, uint32_t reason)
 {
-    if (!forward_settles(f, work)) {
+    if (!forward_counts(f, work)) {
         f->stats.now.icmp_lost++;
         return;
     }
@@ -45,7 +45,7 @@ void forward_drop(struct forwarder *f, const struct work *work, uint32_t reason)
 
 void forward_deliver(struct forwarder *f, const struct work *work)
 {
-    if (forward_settles(f, work))
+    if (forward_counts(f, work))
         f->stats.now.delivered++;
     else
         f->stats.now.icmp_lost++;

@@ -65,8 +65,8 @@ static void batch_end(struct forwarder *f)
 }
 
 /* Nobody else may send from an address of ours (RFC 1812 5.3.8): forged, or a loop. What the host
- * stack may want (link scope) is its to judge; over a host port these addresses are its own. */
-static void judge_source(const struct forwarder *f, struct packet *packet)
+ * stack may want (link scope) is its to decide; over a host port these addresses are its own. */
+static void drop_own_source(const struct forwarder *f, struct packet *packet)
 {
     if ((packet->verdict == PACKET_FORWARD || packet->verdict == PACKET_LOCAL) &&
         own_addresses_has(&f->own, packet->family, packet->source)) {
@@ -90,7 +90,7 @@ static uint32_t take_frames(struct forwarder *f, uint32_t index, uint32_t budget
         packet_parse(&work->packet, frame.frame, frame.captured, frame.wire_length, frame.vnet,
                      frame.station, f->seed, is_host);
         if (!is_host)
-            judge_source(f, &work->packet);
+            drop_own_source(f, &work->packet);
         bytes += frame.wire_length;
         now->gso += work->packet.vnet.gso_type != VNET_GSO_NONE;
     }

@@ -101,19 +101,19 @@ void forward_ring_drops(struct forwarder *f, uint32_t port);
 
 /* ---- between the forward_*.c files ---- */
 
-/* work.c: looks work[0..n) up, decides, sends and settles it. */
+/* work.c: looks work[0..n) up, decides, sends and counts it. */
 void forward_work(struct forwarder *f, uint32_t n);
 /* work.c: sends the errors raised so far; they may land in the hold queue. */
 void forward_errors(struct forwarder *f);
-/* decide.c: one packet and its answer; queues it for sending or settles it. */
+/* decide.c: one packet and its answer; queues it for sending or counts it. */
 void forward_decide(struct forwarder *f, struct work *work, const struct fib_answer *answer);
 /* error.c: builds an ICMP error about a packet into error[], if it may be sent. Before
  * the packet is dropped, which frees the bytes of a held one. */
 void forward_raise_error(struct forwarder *f, const struct work *work, uint32_t what,
                          uint32_t info);
-/* account.c: true when the packet is one of rx, which is settled now; a held one leaves
+/* account.c: true when the packet is one of rx, to be counted now; a held one leaves
  * the queue. */
-bool forward_settles(struct forwarder *f, const struct work *work);
+bool forward_counts(struct forwarder *f, const struct work *work);
 void forward_drop(struct forwarder *f, const struct work *work, uint32_t reason);
 void forward_deliver(struct forwarder *f, const struct work *work);
 /* account.c: true for an ICMP error of ours, held or not. */

@@ -5,7 +5,7 @@
 #include "base/monotonic.h"
 #include "forward/forward.h"
 
-static void settle_sent(struct forwarder *f, const struct work *work)
+static void count_sent(struct forwarder *f, const struct work *work)
 {
     const struct transmit *t = &f->transmit;
     struct stats_block *now = &f->stats.now;
@@ -18,7 +18,7 @@ static void settle_sent(struct forwarder *f, const struct work *work)
     now->port[port].tx_bytes += t->bytes[work->item];
     if (forward_ours(f, work))
         now->icmp_sent++;
-    if (forward_settles(f, work)) {
+    if (forward_counts(f, work)) {
         now->forwarded++;
         now->to_host += f->port[port].kind == PORT_KIND_HOST;
     }
@@ -37,14 +37,14 @@ static void tell_port_errors(struct forwarder *f)
     }
 }
 
-static void send_and_settle(struct forwarder *f, uint32_t n)
+static void send_and_count(struct forwarder *f, uint32_t n)
 {
     if (f->transmit.count == 0)
         return;
     transmit_flush(&f->transmit, f->fd);
     for (uint32_t i = 0; i < n; i++)
         if (f->work[i].item != NO_ITEM)
-            settle_sent(f, &f->work[i]);
+            count_sent(f, &f->work[i]);
     tell_port_errors(f);
 }
 
@@ -81,7 +81,7 @@ void forward_work(struct forwarder *f, uint32_t n)
         else
             forward_drop(f, &f->work[f->asked[i]], DROP_FIB_UNAVAILABLE);
     }
-    send_and_settle(f, n);
+    send_and_count(f, n);
 }
 
 /* Our own errors, as work: parsed as if they came from the host, so that our addresses are no
@@ -119,6 +119,6 @@ void forward_errors(struct forwarder *f)
         take_error(f, error, work);
         work->item = transmit_add(&f->transmit, &work->packet, &answer, 0);
     }
-    send_and_settle(f, n);
+    send_and_count(f, n);
     f->errors = 0;
 }

@@ -5,7 +5,7 @@
  *   | geometry (64)   where things are; constant after creation
  *   | published (64)  epoch, generation, counts     <- writer stores, release; readers acquire
  *   | roots (64)      one word a family             <- writer stores, release
- *   | intent (64)     what the writer is about to do <- read by the heir of a dead writer only
+ *   | intent (64)     what the writer is about to do <- read by the successor of a dead writer only
  *   | sync (64)       words of the other strategies  <- see sync/strategy.h
  *   +---------------------------------------------------------------
  *   | group directory      u32[max_groups]       -> block of a struct fib_group, 0 = none
@@ -126,7 +126,7 @@ enum fib_strategy {
     FIB_STRATEGY_SEQLOCK = 2,
     FIB_STRATEGY_DOUBLE = 3,
     FIB_STRATEGY_RWLOCK = 4,
-    FIB_STRATEGY_UNDO = 5,
+    FIB_STRATEGY_SEM_UNDO = 5,
     FIB_STRATEGY_MUTEX = 6,
     FIB_STRATEGY_MESSAGE = 7,
     FIB_STRATEGY_NONE = 8,
@@ -155,14 +155,14 @@ struct fib_roots { /* writer: release; reader: relaxed after the epoch's acquire
 
 /* What the writer is about to do. `sequence` is odd while an operation is open: the writer
  * stores the fields, then the odd sequence (release), then the one word, then the even sequence.
- * Everything behind the word is complete before the intent opens, so the heir who finds an odd
+ * Everything behind the word is complete before the intent opens, so the successor who finds an odd
  * sequence stores `word` at byte `at` again and is done: a redo is one idempotent store. The
  * other fields say what the word means (to a human, and to an engine that keeps state derived
  * from its words); of a run of rows that share one word they name the first.
  *
  * A short prefix changes many words. Then `width` is FIB_WIDTH_LIST: `word` is { how many : 32 |
  * block of an array of struct fib_word : 32 }, `at` the place their indices count from, and the
- * heir stores them all. */
+ * successor stores them all. */
 struct fib_intent {
     uint64_t sequence;
     uint32_t operation; /* enum fib_operation */

@@ -19,8 +19,8 @@
  * index, from 1; no pointer is stored.
  *
  * Who touches it: the control process that holds the control lock, nobody else, one thread. So
- * the ordering below is not for readers; it is for the heir. SIGKILL loses no store that was
- * executed, hence the state an heir finds is a prefix of the writer's stores in program order,
+ * the ordering below is not for readers; it is for the successor. SIGKILL loses no store that was
+ * executed, hence the state a successor finds is a prefix of the writer's stores in program order,
  * and release stores keep the compiler from changing that order.
  *
  * The rule: build a row (or the nodes of a set) where nothing points to, then store ONE word (a
@@ -30,7 +30,7 @@
  *
  * The journal: before the words of a prefix whose selection changes, its prefix is written to
  * journal[changed % journal] and `changed` is stored + 1. `published` follows when the FIB has
- * them. The heir finds published..changed-1: it makes the selection of these prefixes right
+ * them. The successor finds published..changed-1: it makes the selection of these prefixes right
  * again (their SELECTED marks may be half done) and publishes them once more. When more than the
  * ring is open, any prefix may be missing in the FIB: `changed - published >= journal` says so.
  */
@@ -76,7 +76,7 @@ struct rib_words {
     uint64_t changed;   /* prefixes whose best changed, ever; release, after the journal entry */
     uint64_t published; /* of these, in the FIB; release, after the FIB's generation */
     uint32_t reselect;  /* 1: a next-hop set died or came back and not every prefix has been
-                           judged again; release, before the set's state and after the pass */
+                           selected again; release, before the set's state and after the pass */
     uint32_t fib_state; /* enum rib_fib_state; release, before the first FIB word it tells of */
     uint32_t unused[10];
 };

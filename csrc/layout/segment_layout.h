@@ -57,7 +57,7 @@ struct segment_expect {
 int segment_expected(uint32_t kind, struct segment_expect *out);
 /* Writes the line, magic last. Returns 0 or -EINVAL (unknown kind, size below header). */
 int segment_identify(void *base, uint64_t size, uint32_t kind, uint64_t instance_id);
-/* Judges `mapped` bytes at `base`; returns an enum segment_state, never reads past `mapped`. */
+/* Checks `mapped` bytes at `base`; returns an enum segment_state, never reads past `mapped`. */
 int segment_check(const void *base, uint64_t mapped, uint32_t kind);
 
 #endif

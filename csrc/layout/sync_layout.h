@@ -13,7 +13,7 @@
  * in the mutexes, as pointers, and control's unlocking stores through them.
  *
  * A lock that a dead or stopped process may hold is left behind for the next one, and comes
- * into force again SYNC_LOCKS breaks later (undo: SYNC_UNDO_LOCKS); under rwlock and undo it is made
+ * into force again SYNC_LOCKS breaks later (sem_undo: SYNC_SEM_UNDO_LOCKS); under rwlock and sem_undo it is made
  * anew then. A reader that comes back to life inside looks at `breaks` first: if less than half
  * of that have passed it leaves the lock it holds, which nobody uses; later it leaves it alone.
  * One that is stopped between that look and the leaving for as many breaks counts itself out of a
@@ -49,7 +49,7 @@ struct sync_segment {
 /* Formats fresh zeroed memory: every lock free; identity line last. 0 or -EINVAL. */
 int sync_create(void *base, uint64_t size, uint64_t instance_id);
 
-/* `undo` has a SysV set instead. Its id, or -errno (-EEXIST: the key is taken, try another).
+/* `sem_undo` has a SysV set instead. Its id, or -errno (-EEXIST: the key is taken, try another).
  * group: who else may use it, -1 = nobody. */
 int sync_semaphore_create(int32_t key, uint32_t mode, int32_t group);
 int sync_semaphore_open(int32_t key);

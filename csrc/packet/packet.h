@@ -1,4 +1,4 @@
-/* One frame, judged once: parse, flow hash, rewrite, size check, ICMP errors.
+/* One frame, examined once: parse, flow hash, rewrite, size check, ICMP errors.
  *
  *   ring slot:  | vnet 10 | Ethernet 14 | IPv4/IPv6 (+ options) | L4 | payload | padding |
  *                          ^frame        ^l3                     ^l4           ^send_length
@@ -67,7 +67,7 @@ enum packet_station {
 };
 
 enum packet_verdict {
-    PACKET_FORWARD = 0, /* a candidate: the lookup decides; TTL and size are not judged yet */
+    PACKET_FORWARD = 0, /* a candidate: the lookup decides; TTL and size are not checked yet */
     PACKET_DELIVER = 1, /* the host stack's business (ARP, link-scope multicast, DHCP, ...) */
     PACKET_DROP = 2,    /* `drop` says why */
     PACKET_LOCAL = 3,   /* must not be forwarded, but may be for this host (directed broadcast,
@@ -105,7 +105,7 @@ struct packet {
     uint8_t target[16];
 };
 
-/* Judges one frame and fills every field of *packet. `vnet` points to the 10 bytes in front of
+/* Examines one frame and fills every field of *packet. `vnet` points to the 10 bytes in front of
  * the frame, at any alignment, or is NULL (no offloads). `host_port`: not 0 when the port's far
  * end is this machine's host stack; martian sources and foreign MACs are let through there.
  * Returns packet->verdict. RFC 1812 5.2.2, 5.3.7; RFC 8200 3; RFC 4291 2. */

@@ -1,7 +1,7 @@
-/* packet_parse(): one ring slot in, one judged struct packet out. See packet.h.
+/* packet_parse(): one ring slot in, one struct packet with its verdict out. See packet.h.
  *
  * Order: Ethernet, header checks (version, lengths, checksum, options), transport header for the
- * flow hash, then the judgement by addresses (judge.c). A field of *packet is set only
+ * flow hash, then the verdict by addresses (classify.c). A field of *packet is set only
  * once it was read from captured bytes; `family` not 0 means the IP header was captured whole,
  * `l3_length` not 0 that it passed its length checks.
  */
@@ -230,7 +230,7 @@ static int parse_frame(struct packet *p, uint64_t seed)
     bool whole = p->fragment == FRAGMENT_NONE;
     p->hash = flow_hash(seed, p->family, p->source, p->target, whole ? p->protocol : 0,
                         whole ? p->source_port : 0, whole ? p->target_port : 0);
-    return packet_judge(p);
+    return packet_classify(p);
 }
 
 int packet_parse(struct packet *packet, const void *frame, uint32_t captured, uint32_t wire_length,

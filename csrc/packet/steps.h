@@ -6,7 +6,7 @@
 
 /* The last step: martians, link scope, broadcasts, frames cut by their slot. Expects family,
  * addresses, station, host_port and lengths filled; returns an enum packet_verdict. */
-int packet_judge(struct packet *packet);
+int packet_classify(struct packet *packet);
 
 static inline int packet_drop(struct packet *packet, uint32_t reason)
 {

@@ -29,8 +29,8 @@ enum { PORT_PROGRAM_MAX = 160 };
 /* Accepts IPv4 and IPv6 frames to this station, broadcast or multicast. It asks the kernel for
  * whom a frame was (SKF_AD_PKTTYPE), so a change of the port's MAC needs no new filter. A frame
  * with a VLAN tag belongs to a VLAN device, not to this port; priority tags (VID 0) do not count.
- * PORT_KIND_HOST takes frames to any station: the host stack addresses whatever it believes in.
- * Returns the number of instructions, at most PORT_PROGRAM_MAX. */
+ * PORT_KIND_HOST takes frames to any station: the host stack addresses whatever it takes for its
+ * own. Returns the number of instructions, at most PORT_PROGRAM_MAX. */
 uint32_t port_filter_program(uint32_t kind, struct port_instruction *out);
 /* Accepts nothing: what a member wears until it has joined its fanout group. */
 uint32_t port_closed_program(struct port_instruction *out);

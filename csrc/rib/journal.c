@@ -39,7 +39,7 @@ int rib_published(struct rib *rib, uint64_t mark)
     return 0;
 }
 
-void rib_doubt(struct rib *rib)
+void rib_republish_all(struct rib *rib)
 {
     struct rib_words *words = &rib->header->words;
     store_release64(&words->changed, words->changed + RIB_JOURNAL);

@@ -56,7 +56,7 @@ int rib_create(void *base, uint64_t size, const struct rib_params *params)
     return segment_identify(base, size, SEGMENT_RIB, params->instance_id);
 }
 
-/* The stored geometry is believed only where it is what this build would compute itself. */
+/* The stored geometry is trusted only where it is what this build would compute itself. */
 static int attach(struct rib *rib, void *base, uint64_t size)
 {
     struct rib_header *header = base;

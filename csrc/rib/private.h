@@ -127,9 +127,9 @@ static inline void row_set_mark(struct rib_row *row, uint32_t mark)
 
 /* ---- selection (select.c) ---- */
 
-/* Judges one prefix again from its candidates; 1 when its best next hop changed (*change). */
-int rib_judge(struct rib *rib, const struct route_row *key, struct route_row *change);
-/* The same for the heir: marks are made right, nothing is journalled. 1 when one was wrong. */
+/* Selects the best of a prefix's candidates again; 1 when its best next hop changed (*change). */
+int rib_select(struct rib *rib, const struct route_row *key, struct route_row *change);
+/* The same for the successor: marks are made right, nothing is journalled. 1 when one was wrong. */
 int rib_repair(struct rib *rib, const struct route_row *key);
 void change_fill(struct route_row *change, const struct route_row *key,
                  const struct rib_row *best);

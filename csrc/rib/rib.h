@@ -64,7 +64,7 @@ struct rib_applied {
 int rib_apply(struct rib *rib, const struct route_row *rows, uint64_t n,
               struct route_row *changes, uint32_t max_changes, struct rib_applied *result);
 /* What rib_apply would refuse among rows, without changing anything: 0 or its error, *bad = the
- * index. For all-or-nothing requests. Capacity is judged as if every row were new. */
+ * index. For all-or-nothing requests. Capacity is checked as if every row were new. */
 int rib_check(struct rib *rib, const struct route_row *rows, uint64_t n, uint64_t *bad);
 /* At most `rows` candidates of `source` (0 = no limit but the table's). Private: set it again
  * after rib_open. */
@@ -81,7 +81,7 @@ int rib_published(struct rib *rib, uint64_t mark);
  * (then compare RIB and FIB whole). A prefix may come twice. */
 int rib_pending(const struct rib *rib, uint64_t *cursor, struct route_row *rows, uint32_t max);
 /* Says that the FIB may lack everything (it was made anew). Cleared by rib_published. */
-void rib_doubt(struct rib *rib);
+void rib_republish_all(struct rib *rib);
 
 /* ---- reading (read.c, walk.c) ---- */
 
@@ -161,8 +161,8 @@ int rib_sweep(struct rib *rib, uint32_t source, uint32_t generation, uint32_t *s
 /* A set becomes (in)eligible: stored at once, prefixes follow with rib_reselect. Returns 1 when
  * that is news, 0 when not, -ENOENT. */
 int rib_set_dead(struct rib *rib, uint32_t nexthop, int dead);
-/* Judges prefixes of changed sets again, `budget` row slots a call; remembers where it was. The
- * same return values as rib_sweep. Costs a scan of all row slots plus a
+/* Selects the best of the prefixes of changed sets again, `budget` row slots a call; remembers
+ * where it was. The same return values as rib_sweep. Costs a scan of all row slots plus a
  * chain walk per affected row: 0.13 s when all of a million rows are affected. */
 int rib_reselect(struct rib *rib, uint32_t budget, struct route_row *changes,
                  uint32_t max_changes, uint32_t *n_changes);

@@ -1,7 +1,7 @@
 /* Choosing the best candidate of a prefix, and moving the SELECTED mark.
  *
  * The order of stores, everywhere: journal, mark on the new best, link or unlink, mark off the
- * old best. An heir that finds two marks (or none) finds the prefix in the journal too, and
+ * old best. A successor that finds two marks (or none) finds the prefix in the journal too, and
  * rib_repair makes it right.
  */
 #include "rib/private.h"
@@ -21,15 +21,15 @@ void change_fill(struct route_row *change, const struct route_row *key,
     }
 }
 
-struct judged {
+struct choice {
     struct rib_row *best; /* among eligible candidates */
     struct rib_row *selected;
     uint32_t marks; /* candidates with the mark */
 };
 
-static struct judged judge(struct rib *rib, const struct route_row *key)
+static struct choice choose(struct rib *rib, const struct route_row *key)
 {
-    struct judged found = {NULL, NULL, 0};
+    struct choice found = {NULL, NULL, 0};
     uint32_t index = rib->bucket[rib_hash(rib, key) & rib->bucket_mask];
     for (; index != 0; index = rib->row[index].next) {
         struct rib_row *row = &rib->row[index];
@@ -46,9 +46,9 @@ static struct judged judge(struct rib *rib, const struct route_row *key)
     return found;
 }
 
-int rib_judge(struct rib *rib, const struct route_row *key, struct route_row *change)
+int rib_select(struct rib *rib, const struct route_row *key, struct route_row *change)
 {
-    struct judged found = judge(rib, key);
+    struct choice found = choose(rib, key);
     if (found.best == found.selected)
         return 0;
     uint32_t before = found.selected ? found.selected->nexthop : 0;
@@ -56,11 +56,11 @@ int rib_judge(struct rib *rib, const struct route_row *key, struct route_row *ch
     journal_append(rib, key);
     if (found.best) {
         row_set_mark(found.best, found.best->mark | RIB_SELECTED);
-        RC_FAULT("rib-judge-marked");
+        RC_FAULT("rib-select-marked");
     }
     if (found.selected) {
         row_set_mark(found.selected, found.selected->mark & ~(uint32_t)RIB_SELECTED);
-        RC_FAULT("rib-judge-unmarked");
+        RC_FAULT("rib-select-unmarked");
     }
     uint32_t family = family_index(key->family);
     rib->count.selected[family] += (found.best != NULL);
@@ -73,7 +73,7 @@ int rib_judge(struct rib *rib, const struct route_row *key, struct route_row *ch
 
 int rib_repair(struct rib *rib, const struct route_row *key)
 {
-    struct judged found = judge(rib, key);
+    struct choice found = choose(rib, key);
     uint32_t index = rib->bucket[rib_hash(rib, key) & rib->bucket_mask];
     if (found.best == found.selected && found.marks <= 1)
         return 0;

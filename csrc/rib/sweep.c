@@ -71,7 +71,7 @@ int rib_set_dead(struct rib *rib, uint32_t nexthop, int dead)
     uint8_t *flags = &rib->nexthop_flags[nexthop];
     if ((dead != 0) == ((*flags & NEXTHOP_DEAD) != 0))
         return 0;
-    /* First the word that makes an heir look at everything again, then the state. */
+    /* First the word that makes a successor look at everything again, then the state. */
     store_release32(&rib->header->words.reselect, 1);
     RC_FAULT("rib-reselect-set");
     store_release32(&rib->node[rib->directory[nexthop]].state, dead != 0);
@@ -95,7 +95,7 @@ int rib_reselect(struct rib *rib, uint32_t budget, struct route_row *changes,
             continue;
         struct route_row key;
         withdrawal_of(row, &key);
-        *n_changes += (uint32_t)rib_judge(rib, &key, &changes[*n_changes]);
+        *n_changes += (uint32_t)rib_select(rib, &key, &changes[*n_changes]);
     }
     for (uint32_t id = 1; id < rib->max_nexthops; id++)
         rib->nexthop_flags[id] &= (uint8_t)~NEXTHOP_AFFECTED;

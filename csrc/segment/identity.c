@@ -1,4 +1,4 @@
-/* Identity lines: writing them, judging them. See layout/segment_layout.h. */
+/* Identity lines: writing them, checking them. See layout/segment_layout.h. */
 #include "layout/segment_layout.h"
 
 #include <errno.h>

@@ -12,7 +12,7 @@
  *
  * The price: twice the memory, twice the work of each update, and a batch of lookups that a
  * publish falls into is done again (epoch bears one). The log is bounded; what does not fit, a bulk load, is
- * caught up with by copying the bank. So does the heir, who trusts the bank in force alone.
+ * caught up with by copying the bank. So does the successor, who trusts the bank in force alone.
  */
 #include "sync/log.h"
 #include "sync/strategy.h"

@@ -29,7 +29,7 @@ static const struct lock_kind *kind_of(const struct fib_sync *sync)
     case FIB_STRATEGY_MUTEX:
         return &lock_mutex;
     default:
-        return &lock_undo;
+        return &lock_sem_undo;
     }
 }
 

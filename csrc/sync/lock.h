@@ -1,4 +1,4 @@
-/* What rwlock, mutex and undo have in common: a lock that can be given up.
+/* What rwlock, mutex and sem_undo have in common: a lock that can be given up.
  *
  *     reader   B = breaks; enter lock[B]; breaks == B, or leave it and begin again
  *              walk; fence (acquire); leave; breaks == B ? done : again
@@ -9,7 +9,7 @@
  * reader may be inside; if its walk met a word stored since, its fence has the new number in
  * sight (the writer's fence is between number and word), and it looks again. So a
  * dead or stopped reader costs the writer one wait, and a dead writer costs readers the time until
- * its heir comes: they wait SYNC_READ_WAIT_NS a batch and drop as `fib-unavailable`.
+ * its successor comes: they wait SYNC_READ_WAIT_NS a batch and drop as `fib-unavailable`.
  */
 #ifndef RC_FIB_SYNC_LOCK_H
 #define RC_FIB_SYNC_LOCK_H
@@ -40,7 +40,7 @@ struct lock_kind {
     /* Makes an unused lock one that the writer holds; -EBUSY: this one will not do. */
     int (*take_fresh)(const struct lock_place *place);
 };
-extern const struct lock_kind lock_rwlock, lock_mutex, lock_undo;
+extern const struct lock_kind lock_rwlock, lock_mutex, lock_sem_undo;
 
 int lock_read_begin(struct fib_reader *reader, struct fib_ticket *ticket);
 int lock_read_end(struct fib_reader *reader, struct fib_ticket *ticket);

@@ -8,7 +8,7 @@
  *
  * mutex lets one process in at a time. It knows its owner: the kernel passes it on with EOWNERDEAD
  * when that one dies (set_robust_list(2)). A reader that inherits it from a dead writer goes on,
- * since every word is old or new; the batch may be half there until the heir comes.
+ * since every word is old or new; the batch may be half there until the successor comes.
  */
 #include "sync/lock.h"
 

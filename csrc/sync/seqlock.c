@@ -9,13 +9,13 @@
  * has all of the batch in sight. So a walk between two equal even numbers met whole batches only.
  *
  * The textbook's reader spins for ever when the writer dies inside. Here it spins for a few
- * microseconds, and looks again three times; then it believes what `epoch` would believe (each
+ * microseconds, and looks again three times; then it trusts what `epoch` would trust (each
  * answer was right at one moment, the batch may span two generations) and counts it in
  * `mixed`. That is sound because memory comes back under the epoch rule as ever. So neither a
  * dead writer nor a bulk load keeps readers waiting, and a reader waits once for each odd number.
  * The number is even only while all that lookups meet has been published: it stays odd when a
- * batch ends without (fib_batch_end), and when the heir found it odd until the heir publishes. A
- * group that no route names yet is met by nobody: control makes those long before.
+ * batch ends without (fib_batch_end), and when the successor found it odd until the successor
+ * publishes. A group that no route names yet is met by nobody: control makes those long before.
  */
 #include "sync/strategy.h"
 

@@ -2,7 +2,7 @@
  *
  * `epoch` is inlined at the reader (strategy.h) and is what every writer does anyway.
  *
- * `none` is for teaching and refused outside a lab: the reader believes whatever it read, and the
+ * `none` is for teaching and refused outside a lab: the reader trusts whatever it read, and the
  * writer gives blocks back at every bump instead of two bumps later (fib_bump). So a reader
  * walks through nodes that are being rewritten and answers with what was never in the table; the
  * torture test has to catch it at that. Memory safety is not at stake: offsets stay checked.
@@ -62,7 +62,7 @@ const struct fib_sync *fib_sync_of(uint32_t strategy)
     static const struct fib_sync *const all[] = {
         [FIB_STRATEGY_EPOCH] = &fib_sync_epoch,     [FIB_STRATEGY_SEQLOCK] = &fib_sync_seqlock,
         [FIB_STRATEGY_DOUBLE] = &fib_sync_double,   [FIB_STRATEGY_RWLOCK] = &fib_sync_rwlock,
-        [FIB_STRATEGY_UNDO] = &fib_sync_undo,       [FIB_STRATEGY_MUTEX] = &fib_sync_mutex,
+        [FIB_STRATEGY_SEM_UNDO] = &fib_sync_sem_undo,       [FIB_STRATEGY_MUTEX] = &fib_sync_mutex,
         [FIB_STRATEGY_MESSAGE] = &fib_sync_message, [FIB_STRATEGY_NONE] = &fib_sync_none,
     };
     return strategy < sizeof all / sizeof all[0] ? all[strategy] : NULL;

@@ -6,7 +6,7 @@
  *   seqlock   sequence even before; the same after    odd .. publish, even               batch *
  *   double    swaps before; the same after            other bank, swap, then this one    batch
  *   rwlock    P/V on three POSIX semaphores           holds the room                     batch *
- *   undo      one semop, SEM_UNDO                     takes all of a SysV semaphore      batch *
+ *   sem_undo  one semop, SEM_UNDO                     takes all of a SysV semaphore      batch *
  *   mutex     robust mutex                            the same mutex                     batch *
  *   message   applies what is queued to its replica   queues, commits at publish         batch *
  *   none      nothing                                 words in place, reuses at once     nothing
@@ -23,22 +23,23 @@
  *              gathered, under one hold. It lets go between the 8,192 prefixes of a step and
  *              between a step and its publish where it works in slices: loads, sweeps of a source,
  *              the turn to runners-up, repairs; and where links or neighbours changed.
- *     message  after a writer was killed with changes that it had not published: the heir's table
- *              has them, under the number of the generation before, until the heir publishes.
- * An heir knows of routes that were changed so, under seqlock of records too (fib_unpublished),
+ *     message  after a writer was killed with changes that it had not published: the successor's
+ *              table has them, under the number of the generation before, until the successor
+ *              publishes.
+ * A successor knows of routes that were changed so, under seqlock of records too (fib_unpublished),
  * and control publishes at takeover.
  *
  * What all share: words are stored with release after what they name is complete, blocks come
  * back two epochs later, offsets are checked, loops are bounded. So what a strategy adds is when
- * an answer may be believed; a lock that is broken or a writer that dies never makes a reader
+ * an answer may be trusted; a lock that is broken or a writer that dies never makes a reader
  * crash or loop.
  *
  * Engines: none of this knows one, and no engine knows a strategy. An engine keeps two things for
  * all of them: it stores into reachable memory by one word at a time, through fib_store*() and
- * settle(); and what a lookup reads last (a fallback, the short prefixes, a record) it changes
- * two epochs after what is read first (fib_settle). The second is what makes an answer right at
- * one moment where readers look at epochs: epoch, and seqlock when its patience is over. Under the
- * others the batch is already whole; there it is kept for the reader of a broken lock or of a
+ * derive(); and what a lookup reads last (a fallback, the short prefixes, a record) it changes
+ * two epochs after what is read first (fib_grace_since). The second is what makes an answer right
+ * at one moment where readers look at epochs: epoch, and seqlock when its patience is over. Under
+ * the others the batch is already whole; there it is kept for the reader of a broken lock or of a
  * writer that died inside, who meets words one by one as under epoch. With two banks an engine
  * works in the one it is given: nothing of it may be kept outside the bank (fib_writer has what is
  * private, one a bank), and a word's place counts from the bank's start.
@@ -59,7 +60,7 @@
 enum {
     SYNC_READ_WAIT_NS = 10 * 1000 * 1000,  /* some hundred batches' time: the ring outlasts it */
     SYNC_WRITE_WAIT_NS = 50 * 1000 * 1000, /* a reader holds the lock for microseconds */
-    SYNC_UNDO_LOCKS = 16,                  /* pairs of semaphores in the SysV set */
+    SYNC_SEM_UNDO_LOCKS = 16,              /* pairs of semaphores in the SysV set */
 };
 
 /* What a reader remembers from read_begin to read_end. */
@@ -67,7 +68,7 @@ struct fib_ticket {
     uint64_t epoch;
     uint64_t mark;   /* the strategy's word */
     uint32_t outrun; /* times this call has looked again; the caller counts */
-    uint32_t weak;   /* seqlock: believe as under epoch */
+    uint32_t weak;   /* seqlock: trust as under epoch */
 };
 
 struct fib_sync {
@@ -78,7 +79,7 @@ struct fib_sync {
     /* Reader. 0: walk now; -EAGAIN, -ENOLCK: do not. read_end: 1 the walk stands, 0 once more. */
     int (*read_begin)(struct fib_reader *reader, struct fib_ticket *ticket);
     int (*read_end)(struct fib_reader *reader, struct fib_ticket *ticket);
-    /* Writer. The first change of a batch, its end (publish or not), and what an heir does
+    /* Writer. The first change of a batch, its end (publish or not), and what a successor does
      * before it looks at anything; write_end follows that too. */
     int (*write_begin)(struct fib_writer *writer);
     void (*write_end)(struct fib_writer *writer);
@@ -95,7 +96,7 @@ extern const struct fib_sync fib_sync_epoch;
 extern const struct fib_sync fib_sync_seqlock;
 extern const struct fib_sync fib_sync_double;
 extern const struct fib_sync fib_sync_rwlock;
-extern const struct fib_sync fib_sync_undo;
+extern const struct fib_sync fib_sync_sem_undo;
 extern const struct fib_sync fib_sync_mutex;
 extern const struct fib_sync fib_sync_message;
 extern const struct fib_sync fib_sync_none;
@@ -137,7 +138,7 @@ static inline int fib_epoch_stands(const struct fib_reader *reader, const struct
     return load_relaxed64(&fib_header_of(reader)->published.epoch) < ticket->epoch + 2;
 }
 
-/* 1: what was read is to be believed. Otherwise counted, and to be read again. */
+/* 1: what was read is to be trusted. Otherwise counted, and to be read again. */
 static inline int fib_read_end(struct fib_reader *reader, struct fib_ticket *ticket)
 {
     int stands = unlikely(reader->sync != NULL) ? reader->sync->read_end(reader, ticket)

@@ -17,7 +17,7 @@ enum {
 };
 static const uint64_t TICK_NS = 100 * NS_PER_MS;
 static const uint64_t HEARTBEAT_NS = NS_PER_S;
-static const uint64_t MUTE_NS = 100 * NS_PER_MS;
+static const uint64_t PAUSE_NS = 100 * NS_PER_MS;
 static const uint64_t STRAY_NS = 50 * NS_PER_MS; /* poll() says frames, the ring says none */
 
 static void relax(void)
@@ -72,7 +72,7 @@ static uint64_t sleep_until(const struct worker *w, uint64_t now, uint64_t deadl
     uint64_t until = sooner(now + HEARTBEAT_NS, deadline);
     bool chores = w->f.events.unannounced != 0;
     for (uint32_t port = 0; port < FIB_MAX_PORTS; port++)
-        chores |= w->f.fd[port] >= 0 && (w->f.port[port].unread || w->muted_ns[port] > now);
+        chores |= w->f.fd[port] >= 0 && (w->f.port[port].unread || w->paused_ns[port] > now);
     if (chores)
         until = sooner(until, w->next_tick_ns);
     if (w->f.hold.count != 0 && !w->quiesced)
@@ -82,12 +82,12 @@ static uint64_t sleep_until(const struct worker *w, uint64_t now, uint64_t deadl
 
 /* A socket error is read (which clears it), and the port left out of poll() for a while, so that
  * a dead interface cannot keep the loop awake. */
-static void mute(struct worker *w, uint32_t port, uint64_t now)
+static void pause_port(struct worker *w, uint32_t port, uint64_t now)
 {
     int error = 0;
     socklen_t length = sizeof error;
     (void)getsockopt(w->f.fd[port], SOL_SOCKET, SO_ERROR, &error, &length);
-    w->muted_ns[port] = now + MUTE_NS;
+    w->paused_ns[port] = now + PAUSE_NS;
     if (error == 0 || now - w->f.port[port].error_told_ns < NS_PER_S)
         return;
     w->f.port[port].error_told_ns = now;
@@ -104,7 +104,7 @@ static void drain_bell(const struct worker *w)
 
 /* Frames are said to be there but not where we look: cannot happen while this process alone
  * reads the ring; kept so that a ring disturbed from outside costs some frames, not the port. */
-static void doubt_rings(struct worker *w)
+static void resync_rings(struct worker *w)
 {
     for (uint32_t port = 0; port < FIB_MAX_PORTS; port++)
         if (w->f.port[port].ring.base != NULL)
@@ -119,7 +119,7 @@ static uint32_t look(struct worker *w, uint64_t now, uint64_t until)
     uint32_t port_of[FIB_MAX_PORTS];
     nfds_t rings = 0;
     for (uint32_t port = 0; port < FIB_MAX_PORTS && !w->quiesced; port++) {
-        if (w->f.fd[port] < 0 || w->muted_ns[port] > now)
+        if (w->f.fd[port] < 0 || w->paused_ns[port] > now)
             continue;
         port_of[rings] = port;
         set[rings++] = (struct pollfd){.fd = w->f.fd[port], .events = POLLIN};
@@ -137,7 +137,7 @@ static uint32_t look(struct worker *w, uint64_t now, uint64_t until)
     bool frames = false;
     for (nfds_t i = 0; i < rings; i++) {
         if ((set[i].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0)
-            mute(w, port_of[i], now);
+            pause_port(w, port_of[i], now);
         frames |= (set[i].revents & POLLIN) != 0;
     }
     if (!frames)
@@ -239,7 +239,7 @@ uint32_t worker_run(struct worker *w, uint64_t deadline_ns)
             if (!w->quiesced && forward_held_due(&w->f, now))
                 continue;
             if (w->stray_ns != 0 && now - w->stray_ns > STRAY_NS)
-                doubt_rings(w);
+                resync_rings(w);
             until = sleep_until(w, now, deadline);
         }
         uint32_t wake = look(w, now, until);

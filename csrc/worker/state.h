@@ -15,7 +15,7 @@ struct worker {
     uint64_t last_frames_ns;
     uint64_t next_tick_ns;     /* ring drops, lost events */
     uint64_t next_look_ns;     /* at channel and signals while busy */
-    uint64_t muted_ns[FIB_MAX_PORTS]; /* not polled until then: its socket reports an error */
+    uint64_t paused_ns[FIB_MAX_PORTS]; /* not polled until then: its socket reports an error */
     uint64_t frame_ns;         /* usual time between two frames while there are any */
     uint64_t stray_ns;         /* since when poll() says frames and the rings say none; 0: not */
     uint32_t first_port;       /* served first in the next turn */

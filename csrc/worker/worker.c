@@ -221,7 +221,7 @@ int worker_add_port(struct worker *w, uint32_t index, int fd, uint32_t kind, uin
     w->f.fd[index] = fd;
     w->f.port[index].kind = kind;
     w->f.port[index].unread = 1; /* drops since a former owner last asked */
-    w->muted_ns[index] = 0;
+    w->paused_ns[index] = 0;
     if (w->f.stats.ports <= index)
         w->f.stats.ports = index + 1;
     stats_commit(&w->f.stats);

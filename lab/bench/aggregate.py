@@ -4,7 +4,7 @@
 
 Loads the same rows twice, through a RIB into two FIB segments of their own: one gets every route,
 one goes through fib.aggregate. Prints entries and live bytes of both as the writers count them,
-seconds of a whole load, of an heir's loading of the routes in force, and of the dearest change
+seconds of a whole load, of a successor's loading of the routes in force, and of the dearest change
 there is, a default route that turns from one group to another and back. Then as many random
 addresses as `--lookups` are asked of both: they have to agree, or the exit status is 1.
 
@@ -178,13 +178,13 @@ def agree(one: Half, other: Half, family: int, rows: Any, count: int, lookups: i
 
 
 def measure(table: Table, nexthops: int, default: bool, lookups: int) -> dict[str, Any]:
-    """One document: {table, routes, plain, aggregated, heir_seconds, lookups, differences}."""
+    """One document: {table, routes, plain, aggregated, successor_seconds, lookups, differences}."""
     rows, count, groups = rows_of(table, nexthops)
     groups = max(groups, 2)
     everywhere = "0.0.0.0/0" if table.family == 4 else "::/0"
     results: dict[str, dict[str, Any]] = {}
     turns = [pack_rows([Row(everywhere, group, SOURCE, 1)]) for group in (1, 2)]
-    heir = 0.0
+    successor = 0.0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ribs = [rib_of(groups, count + 1) for _ in range(2)]
@@ -204,7 +204,7 @@ def measure(table: Table, nexthops: int, default: bool, lookups: int) -> dict[st
                 results[label] = report(one, loaded, swing)
             start = time.perf_counter()
             Aggregation(on.rib, on.tables).close()
-            heir = time.perf_counter() - start
+            successor = time.perf_counter() - start
             wrong = agree(plain, on, table.family, rows, count, lookups)
             on.stage.close()
         for rib in ribs:
@@ -217,7 +217,7 @@ def measure(table: Table, nexthops: int, default: bool, lookups: int) -> dict[st
         "default": default,
         **results,
         "stage_seconds": stage_seconds(rows, count, groups),
-        "heir_seconds": heir,
+        "successor_seconds": successor,
         "lookups": lookups,
         "differences": wrong,
         "machine": machine(),
@@ -238,8 +238,8 @@ def text(result: dict[str, Any]) -> str:
         )
     lines.append(
         f"aggregation alone {result['stage_seconds']:.3f} s a load; "
-        f"{result['aggregated']['private_bytes']} private bytes, made again by an heir in "
-        f"{result['heir_seconds']:.3f} s\n{result['lookups']} lookups in both: "
+        f"{result['aggregated']['private_bytes']} private bytes, made again by a successor in "
+        f"{result['successor_seconds']:.3f} s\n{result['lookups']} lookups in both: "
         f"{result['differences']} differ"
     )
     return "\n".join(lines)

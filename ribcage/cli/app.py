@@ -47,7 +47,7 @@ def build() -> typer.Typer:
     app.add_typer(fib.app, name="fib", short_help="the forwarding table", help=_GROUP["fib"])
     one("stats", help=stats.HELP, short_help="packets, counted")(stats.stats)
     one("drops", help=drops.HELP, short_help="packets dropped, by reason")(drops.drops)
-    app.add_typer(config.app, name="config", short_help="judge a file", help=_GROUP["config"])
+    app.add_typer(config.app, name="config", short_help="check a file", help=_GROUP["config"])
     app.add_typer(bench.app, name="bench", short_help="measure", help=_GROUP["bench"])
     one("doctor", help=DOCTOR_HELP, short_help="what this machine can do")(doctor)
     one("version", help=version.HELP, short_help="what is installed")(version.version)

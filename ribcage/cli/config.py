@@ -1,4 +1,4 @@
-"""`ribcage config check|compile`: a configuration file, judged without a router."""
+"""`ribcage config check|compile`: a configuration file, checked without a router."""
 
 import os
 import sys

@@ -33,7 +33,7 @@ COLOURS = {"ok": "green", "warn": "yellow", "skip": "dim", "FAIL": "red"}
 def doctor(
     context: typer.Context,
     config: Annotated[
-        Path | None, typer.Option("-c", "--config", help="judge the sizes of this file")
+        Path | None, typer.Option("-c", "--config", help="check the sizes of this file")
     ] = None,
 ) -> None:
     session = session_of(context)

@@ -28,8 +28,8 @@ Global options (before or after the command):
   -p, --pretty          indented JSON
   -i, --instance NAME   which router (default: $RIBCAGE_INSTANCE or r1)
   -s, --socket PATH     its management socket, instead of by name
-  -q, --quiet           no talk on stderr but errors
-  -v, --verbose         more talk on stderr
+  -q, --quiet           no messages on stderr but errors
+  -v, --verbose         more messages on stderr
   --color WHEN          auto, always or never (and NO_COLOR)
   --timeout S           seconds to wait for an answer (default 5)
 """

@@ -1,4 +1,4 @@
-"""What a command says: the answer on stdout, talk on stderr, and the two forms of each.
+"""What a command says: the answer on stdout, messages on stderr, and the two forms of each.
 
 With -j stdout holds exactly one JSON document, whatever happens: `{"schema":1, ...}` or
 `{"schema":1,"error":{"code","message","hint"}}`. Without it, text for people, with colour only
@@ -70,7 +70,7 @@ class Output:
             self._write_json({"schema": SCHEMA, "error": body})
 
     def say(self, text: str) -> None:
-        """Talk, for people, on stderr; -q silences it."""
+        """A message, for people, on stderr; -q silences it."""
         if not self.options.quiet:
             sys.stderr.write(plain(text) + "\n")
 

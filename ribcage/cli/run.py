@@ -1,6 +1,6 @@
 """`ribcage run`: a checked file becomes a plan in a memfd, and this process the supervisor.
 
-The file is judged here, where heavy imports do no harm; then execv() replaces the process by
+The file is checked here, where heavy imports do no harm; then execv() replaces the process by
 `python -m ribcage.roles supervisor --plan-fd N`, which imports neither pydantic nor typer.
 With --daemon that program is a child, which detaches and ends when the router is ready; this
 process waits for it and answers.

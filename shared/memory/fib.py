@@ -54,7 +54,7 @@ class FibReader:
     def __init__(self, source: int | Mapped, locks: Locks | None = None) -> None:
         """E_INITIALISING or E_LAYOUT when the segment is not ready. The descriptor stays the
         caller's; a Mapped is closed with the reader. `locks`: needed for lookups (not for the
-        header) under rwlock, undo and mutex; the caller closes them later than the reader."""
+        header) under rwlock, sem_undo and mutex; the caller closes them later than the reader."""
         mapped = source if isinstance(source, Mapped) else map_segment(source, SegmentKind.FIB)
         self.mapped = mapped
         self.handle = ffi.new("struct fib_reader *")

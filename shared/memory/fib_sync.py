@@ -2,7 +2,7 @@
 
     STRATEGIES["epoch"]             the number in geometry.strategy; names as in the config
     Locks.of_memory(fd)             rwlock, mutex: the segment NAME.sync, mapped for writing
-    Locks.of_semaphore(id)          undo: a System V set
+    Locks.of_semaphore(id)          sem_undo: a System V set
     create_sync(names.sync, id)     makes that segment; create_semaphore() that set
 
 What each strategy promises is the table in csrc/sync/strategy.h. Readers need write access to
@@ -30,13 +30,13 @@ STRATEGIES: dict[str, int] = {
     "seqlock": lib.FIB_STRATEGY_SEQLOCK,
     "double": lib.FIB_STRATEGY_DOUBLE,
     "rwlock": lib.FIB_STRATEGY_RWLOCK,
-    "undo": lib.FIB_STRATEGY_UNDO,
+    "sem_undo": lib.FIB_STRATEGY_SEM_UNDO,
     "mutex": lib.FIB_STRATEGY_MUTEX,
     "message": lib.FIB_STRATEGY_MESSAGE,
     "none": lib.FIB_STRATEGY_NONE,
 }
 WITH_SEGMENT = ("rwlock", "mutex")
-WITH_SEMAPHORE = ("undo",)
+WITH_SEMAPHORE = ("sem_undo",)
 WITH_LOCK = WITH_SEGMENT + WITH_SEMAPHORE
 """These waive "no lock a writer can hold"."""
 KEY_TRIES = 16
@@ -51,7 +51,7 @@ def strategy_name(number: int) -> str:
 
 
 def refuse_untaught(sync: str, teach: bool) -> None:
-    """E_TEACH for the strategy whose readers believe anything, unless that is the lesson."""
+    """E_TEACH for the strategy whose readers trust anything, unless that is the lesson."""
     if sync == "none" and not teach:
         raise RibcageError(
             "E_TEACH",
@@ -100,7 +100,7 @@ def create_sync(name: str, instance_id: int, mode: int = 0o600) -> Mapped:
 
 
 def create_semaphore(group: int | None = None) -> tuple[int, int]:
-    """(key, id) of a fresh set for `undo`, its key random; mode 0600, or 0660 with a group.
+    """(key, id) of a fresh set for `sem_undo`, its key random; mode 0600, or 0660 with a group.
     E_SYNC when the kernel has none left."""
     mode = 0o600 if group is None else 0o660
     for _ in range(KEY_TRIES):

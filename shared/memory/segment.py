@@ -3,7 +3,7 @@
 Use: `create_segment(names.fib, size)` gives zeroed memory to format; `open_segment(name,
 SegmentKind.FIB)` maps one that another process made, or says in a RibcageError what is there
 instead; `map_segment(fd, kind)` does the same for a descriptor that was handed over. What the
-first 64 bytes say is in csrc/layout/segment_layout.h and judged there, by segment_check().
+first 64 bytes say is in csrc/layout/segment_layout.h and checked there, by segment_check().
 
     absent        no such object
     initialising  its maker has not stored the magic yet (or died before)
@@ -149,7 +149,7 @@ def _unready(name: str, kind: SegmentKind, state: SegmentState, why: str) -> Rib
     )
 
 
-def _judge(address: Any, size: int, kind: SegmentKind) -> tuple[SegmentState, str]:
+def _check(address: Any, size: int, kind: SegmentKind) -> tuple[SegmentState, str]:
     """The state, and in words why it is not ready."""
     state = SegmentState(lib.segment_check(address, size, kind))
     if state is SegmentState.READY:
@@ -179,7 +179,7 @@ def map_segment(
         if owns_fd:
             os.close(fd)
         raise
-    mapped.state, why = _judge(mapped.address, size, kind)
+    mapped.state, why = _check(mapped.address, size, kind)
     if mapped.state is not SegmentState.READY:
         error = _unready(label, kind, mapped.state, why)
         mapped.close()

@@ -209,7 +209,7 @@ def format_stats(fd: int, index: int, instance_id: int) -> None:
 
 def keep_rings(old: int, new: int) -> None:
     """Tells a fresh object where the rings of the one it replaces stand: the sockets live on, and
-    the kernel goes on filling them there. Descriptors; nothing else of `old` is believed."""
+    the kernel goes on filling them there. Descriptors; nothing else of `old` is trusted."""
     with (
         mmap.mmap(old, SIZE) as was,
         mmap.mmap(new, SIZE) as made,

@@ -6,7 +6,7 @@
  * eight bytes { region, how, position : 16, word : 32 }.
  *
  * Promised, whatever the bytes: no access outside the segment (it ends where its heap block
- * ends), an end to every loop, and for a reader not one byte written. An heir either refuses or
+ * ends), an end to every loop, and for a reader not one byte written. A successor either refuses or
  * has a table that it can walk, check, change and publish.
  */
 #include <errno.h>
@@ -148,7 +148,7 @@ static void read_all(const uint8_t *base, uint64_t size)
         four[i] = (uint32_t)row.prefix[0] << 24 | (uint32_t)row.prefix[1] << 16 | 0x5a5a;
         memcpy(six[i], longer.prefix, 16);
     }
-    /* A replica is only made of a table that an heir would take. */
+    /* A replica is only made of a table that a successor would take. */
     int fails = fib_lookup(&reader, keys, answers, KEYS, &generation);
     CHECK(fails == 0 || reader.strategy == FIB_STRATEGY_MESSAGE);
     for (int portable = 0; portable < 2; portable++) {
@@ -231,7 +231,7 @@ int main(int argc, char **argv)
         input[0] = (uint8_t)(i % CASES + (i % 8 ? 64 : 0)); /* or a torn identity line */
         LLVMFuzzerTestOneInput(input, size);
     }
-    printf("%" PRIu64 " segments, %" PRIu64 " refused by the heir\n", attached, refused);
+    printf("%" PRIu64 " segments, %" PRIu64 " refused by the successor\n", attached, refused);
     CHECK(refused > 0 && refused < attached);
     return 0;
 }

@@ -1,5 +1,5 @@
 /* The FIB under sanitizers: random changes against a table of every address of a small world,
- * an arena that runs full, a heir at every turn, and readers on garbage.
+ * an arena that runs full, a successor at every turn, and readers on garbage.
  *
  * The world: prefixes of 10.x.y.z with x, y, z in 0..3 and any length, so that a plain array
  * over 64 interesting addresses and a list of prefixes is a complete model.

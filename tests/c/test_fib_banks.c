@@ -1,4 +1,4 @@
-/* What is shared is believed word by word: banks stopped in mid-copy, words that make no sense.
+/* What is shared is trusted word by word: banks stopped in mid-copy, words that make no sense.
  *
  * Built with -DRC_FAULT_POINTS: `at_point` runs at each, in whatever copies or writes. Segments end
  * where their heap block ends, so AddressSanitizer sees one byte too far.
@@ -116,7 +116,7 @@ static void a_stamp_is_whole_or_not_there(uint32_t strategy)
     for (uint32_t i = 0; i < FIB_STAMPS; i++)
         publish();
     newest = fib_header_newest(writer)->published.generation;
-    /* Both banks as they are now, and stale stamps where an heir copies to. */
+    /* Both banks as they are now, and stale stamps where a successor copies to. */
     struct fib_header *in_force = (void *)(uintptr_t)fib_header_now(segment);
     struct fib_header *to = in_force == bank(0) ? bank(1) : bank(0);
     uint64_t at = (uint64_t)to->geometry.stamps_at * FIB_BLOCK;
@@ -180,7 +180,7 @@ static void a_segment_of_one_bank_has_no_second(void)
     end();
 }
 
-static void a_geometry_no_writer_believes_is_refused(uint32_t strategy)
+static void a_geometry_no_writer_trusts_is_refused(uint32_t strategy)
 {
     begin(strategy, FIB_ENGINE_COMPACT);
     for (uint32_t i = 0; i < 3; i++) {
@@ -238,7 +238,7 @@ static void an_engine_that_changes_later_changes_nothing(void)
 }
 
 /* An intent that ranges over the end of the address space: flat would paint behind its table. */
-static void an_intent_about_no_prefix_is_not_settled(void)
+static void an_intent_about_no_prefix_derives_nothing(void)
 {
     begin(FIB_STRATEGY_EPOCH, FIB_ENGINE_FLAT);
     struct fib_intent *intent = &bank(0)->intent;
@@ -291,12 +291,12 @@ int main(void)
     a_stamp_is_whole_or_not_there(FIB_STRATEGY_MESSAGE);
     a_torn_replica_names_no_generation();
     a_segment_of_one_bank_has_no_second();
-    a_geometry_no_writer_believes_is_refused(FIB_STRATEGY_DOUBLE);
-    a_geometry_no_writer_believes_is_refused(FIB_STRATEGY_MESSAGE);
+    a_geometry_no_writer_trusts_is_refused(FIB_STRATEGY_DOUBLE);
+    a_geometry_no_writer_trusts_is_refused(FIB_STRATEGY_MESSAGE);
     a_geometry_that_changes_later_makes_no_replica();
     a_position_between_entries_is_refused();
     an_engine_that_changes_later_changes_nothing();
-    an_intent_about_no_prefix_is_not_settled();
+    an_intent_about_no_prefix_derives_nothing();
     a_lean_lookup_that_is_outrun_counts();
     return 0;
 }

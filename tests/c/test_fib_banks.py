@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.c.build import FIB, SANITIZE, build_c_test
 
 
-def test_no_word_of_a_segment_is_believed_further_than_it_can_be(tmp_path: Path) -> None:
+def test_no_word_of_a_segment_is_trusted_further_than_it_can_be(tmp_path: Path) -> None:
     """Stamps are whole or not there while their bank is copied, a torn replica names no
     generation, a damaged word leads nobody out of the segment, an outrun lookup is counted."""
     flags = (*SANITIZE, "-DRC_FAULT_POINTS")

@@ -2,7 +2,7 @@
  *
  * Group records with many buckets eat the arena until almost nothing is left; then routes of
  * every kind are added until one is refused. What is in force then has to be exactly what was
- * accepted, for this writer and for its heir; and once room is made, all goes on.
+ * accepted, for this writer and for its successor; and once room is made, all goes on.
  */
 #include <errno.h>
 
@@ -90,7 +90,7 @@ static void run(uint32_t engine)
         n += at == n;
     }
     CHECK(refused > 0);
-    for (int heir = 0; heir < 2; heir++) {
+    for (int successor = 0; successor < 2; successor++) {
         fib_publish(writer, 0, 0, 0);
         CHECK_EQUAL(0, -fib_check(writer));
         CHECK_EQUAL(n, published->routes4);

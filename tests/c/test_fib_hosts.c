@@ -3,7 +3,7 @@
  *   test_fib_hosts N
  *
  * Loaded half sorted, half in random order; then each address is looked up, a /1 and a /0 come
- * and go above them, and an heir takes over.
+ * and go above them, and a successor takes over.
  */
 #include "check.h"
 #include "fib/fib.h"

@@ -1,6 +1,6 @@
 /* Waiting for a lock ends: one deadline for all the steps of getting in, whatever interrupts it.
  *
- * Times are judged generously: what is ruled out waits several times as long, or for ever.
+ * Times are checked generously: what is ruled out waits several times as long, or for ever.
  */
 #include <errno.h>
 #include <signal.h>
@@ -71,7 +71,7 @@ int main(void)
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
-        a_deadline_is_one(&lock_undo, &pair);
+        a_deadline_is_one(&lock_sem_undo, &pair);
         _exit(0);
     }
     int status = 1, ended = 0;

@@ -1,6 +1,6 @@
 /* A lookup is stopped in its midst and the table changes twice: is the answer one that was right?
  *
- *   test_fib_moments ENGINE4 ENGINE6 FAMILY PART [unsettled]      built with -DRC_LOAD_POINTS
+ *   test_fib_moments ENGINE4 ENGINE6 FAMILY PART [no_grace]      built with -DRC_LOAD_POINTS
  *
  * The writer makes its first change before the n-th load of a shared word, the second there, too,
  * or k loads later, for all n and k of the lookup. So every interleaving is tried, and each time
@@ -13,8 +13,9 @@
  * the matched prefix, the whole answer to its adjacency. PART is a share of these questions, so that
  * runs can go side by side: `portable`, `vectors` or `others`.
  *
- * With `unsettled` the writer never waits two epochs (fib_settle does nothing): then some answer
- * has to be wrong, or the test sees nothing. Exit 3: there were wrong ones, their number printed.
+ * With `no_grace` the writer never waits two epochs (fib_grace_since does nothing): then some
+ * answer has to be wrong, or the test sees nothing. Exit 3: there were wrong ones, their number
+ * printed.
  */
 #include "check.h"
 #include "fib/fib.h"
@@ -27,15 +28,15 @@ enum question { ONE, SOME, MANY, MATCH, WHOLE, QUESTIONS };
 
 static struct fib_writer *writer;
 static struct fib_reader reader;
-static int unsettled, family;
+static int no_grace, family;
 static uint64_t wrong, asked;
 
-void __real_fib_settle(struct fib_writer *w, uint64_t epoch);
-void __wrap_fib_settle(struct fib_writer *w, uint64_t epoch);
-void __wrap_fib_settle(struct fib_writer *w, uint64_t epoch)
+void __real_fib_grace_since(struct fib_writer *w, uint64_t epoch);
+void __wrap_fib_grace_since(struct fib_writer *w, uint64_t epoch);
+void __wrap_fib_grace_since(struct fib_writer *w, uint64_t epoch)
 {
-    if (!unsettled)
-        __real_fib_settle(w, epoch);
+    if (!no_grace)
+        __real_fib_grace_since(w, epoch);
 }
 
 /* ---- what is changed: routes by level, then the records of group 1 and adjacency 1 ---- */
@@ -171,7 +172,7 @@ static int try_one(struct state *state, const struct state *moment, enum questio
                     family ? 6 : 4, question, pending[0].thing, pending[0].value, first_at,
                     pending[1].thing, pending[1].value, second_at, answers[i], right[0], right[1],
                     right[2]);
-        if (unsettled)
+        if (no_grace)
             exit(3);
         break;
     }
@@ -267,7 +268,7 @@ int main(int argc, char **argv)
     CHECK(argc >= 5);
     int flat = atoi(argv[1]) == FIB_ENGINE_FLAT;
     family = atoi(argv[3]) == 6;
-    unsettled = argc > 5;
+    no_grace = argc > 5;
     /* The flat engine paints every /24 of what changes: 131,072 of a /7. */
     lengths[0][1] = flat ? 11 : 7;
     create((uint32_t)atoi(argv[1]), (uint32_t)atoi(argv[2]));

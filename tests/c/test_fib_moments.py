@@ -9,7 +9,7 @@ from ribcage.shared._core import lib
 
 from tests.c.build import FIB, build_c_test, finished, report
 
-FLAGS = ("-O2", "-DRC_LOAD_POINTS", "-Wl,--wrap=fib_settle")
+FLAGS = ("-O2", "-DRC_LOAD_POINTS", "-Wl,--wrap=fib_grace_since")
 ENGINES = {
     "binary": (lib.FIB_ENGINE_BINARY, lib.FIB_ENGINE_BINARY),
     "multibit": (lib.FIB_ENGINE_MULTIBIT, lib.FIB_ENGINE_MULTIBIT),
@@ -48,11 +48,11 @@ def test_no_answer_is_mixed_of_two_moments(program: Path, engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_writer_that_does_not_settle_is_caught(program: Path, engine: str) -> None:
+def test_a_writer_that_skips_grace_periods_is_caught(program: Path, engine: str) -> None:
     """Without the two epochs between a longer change and a shorter one the same runs find an
     answer that was never right: so the rule is needed, and the test above sees its absence."""
     for family, part in product(reversed(FAMILIES[engine]), PARTS):
-        status, words = run(program, engine, family, part, "unsettled")
+        status, words = run(program, engine, family, part, "no_grace")
         assert status in (0, 3), words
         if status == 3:
             return

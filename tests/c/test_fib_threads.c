@@ -69,7 +69,7 @@ static int promises_whole_batches(void)
     return params.strategy != FIB_STRATEGY_EPOCH && params.strategy != FIB_STRATEGY_NONE;
 }
 
-static void judge(const struct fib_answer *answer, int whole)
+static void check_answers(const struct fib_answer *answer, int whole)
 {
     for (uint32_t i = 0; i < KEYS; i++) {
         CHECK(answer[i].group >= 1 && answer[i].group <= GROUPS);
@@ -95,7 +95,7 @@ static void *read_on(void *answered)
             continue; /* locked out */
         int halved = reader.retries - retries >= FIB_RETRIES_BEFORE_HALVING;
         if (params.strategy != FIB_STRATEGY_NONE)
-            judge(answer, promises_whole_batches() && mixed == reader.mixed && !halved);
+            check_answers(answer, promises_whole_batches() && mixed == reader.mixed && !halved);
         so_far += KEYS;
         __atomic_store_n(count, so_far, __ATOMIC_RELAXED);
     }
@@ -145,7 +145,7 @@ static void make_segment(void)
     CHECK(locks.memory != NULL);
     memset(locks.memory, 0, locks.size);
     CHECK_EQUAL(0, -sync_create(locks.memory, locks.size, 1));
-    if (params.strategy == FIB_STRATEGY_UNDO)
+    if (params.strategy == FIB_STRATEGY_SEM_UNDO)
         for (int32_t key = 0x52430000; locks.semaphore < 0; key++)
             locks.semaphore = sync_semaphore_create(key, 0600, -1);
 }

@@ -14,7 +14,7 @@ static int taking_over;
 static void take_over(const struct stats_object *dead)
 {
     static struct stats_object copy;
-    struct stats_writer heir;
+    struct stats_writer successor;
     copy = *dead;
     uint64_t held = 0, restarting = 0, rx = 0;
     struct stats_block block;
@@ -22,7 +22,7 @@ static void take_over(const struct stats_object *dead)
     held = block.held;
     restarting = block.drops[DROP_WORKER_RESTARTING];
     rx = block.rx;
-    CHECK_EQUAL(0, stats_attach(&heir, &copy, sizeof copy, 5));
+    CHECK_EQUAL(0, stats_attach(&successor, &copy, sizeof copy, 5));
     CHECK_EQUAL(0, stats_read(&copy, &block));
     CHECK_EQUAL(1, stats_balanced(&block));
     CHECK_EQUAL(0, block.held);

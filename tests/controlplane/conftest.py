@@ -18,8 +18,8 @@ from ribcage.shared._core import ffi
 from ribcage.controlplane.fib.forwarding import Forwarding
 from ribcage.controlplane.fib.publisher import Publisher
 from ribcage.controlplane.fib.publishing import Applied
+from ribcage.controlplane.fib.records import AdjacencyRecord, PortRecord
 from ribcage.controlplane.fib.segment import FibParams
-from ribcage.controlplane.fib.small_tables import AdjacencyRecord, PortRecord
 from ribcage.controlplane.fib.tables import FibTables
 from ribcage.controlplane.fib.writer import FibWriter
 from ribcage.controlplane.fib.writer_guard import WriterGuard

@@ -89,7 +89,7 @@ def test_without_the_option_every_route_has_its_entry(router: Any) -> None:
         router.ports()
         put(router.core, NESTED)
         assert entries(router) == set(NESTED)
-        assert router.core.contents.aggregation is None
+        assert router.core.reconciler.aggregation is None
         assert router.core.publisher.writer is router.core.fib
         await right(router)
 
@@ -134,8 +134,8 @@ def test_a_dead_next_hop_brings_the_entries_it_hid(aggregated: Any) -> None:
 
 
 @pytest.mark.parametrize("rows_stored", range(6))
-def test_an_heir_finishes_what_was_pending(aggregated: Any, rows_stored: int) -> None:
-    """Decided, acknowledged, and some of the FIB rows stored: the heir brings the rest."""
+def test_a_successor_finishes_what_was_pending(aggregated: Any, rows_stored: int) -> None:
+    """Decided, acknowledged, and some of the FIB rows stored: the successor brings the rest."""
 
     async def scenario() -> None:
         aggregated.ports()
@@ -159,7 +159,7 @@ def test_an_heir_finishes_what_was_pending(aggregated: Any, rows_stored: int) ->
             core.publisher.writer.apply(core._changes, applied.changes)
             raise KeyboardInterrupt
         core = aggregated.restart()
-        assert core.contents.aggregation is not None
+        assert core.reconciler.aggregation is not None
         assert aggregated.taken.replayed > 0
         assert not aggregated.taken.everything
         assert entries(aggregated) == {"203.0.0.0/16", "203.0.113.0/24", "203.0.113.7/32", "::/0"}
@@ -246,14 +246,14 @@ def test_a_reload_switches_it_while_packets_flow(router: Any) -> None:
         put(core, NESTED | many | {"20.0.0.0/16": ONE})
         everything = entries(router)
         for _ in range(2):
-            assert await core.contents.switch(True) == 103
+            assert await core.reconciler.switch(True) == 103
             assert entries(router) == NEEDED | {"20.0.0.0/16"}
             assert core.rib.fib_state() == lib.RIB_FIB_AGGREGATED
             put(core, {"203.0.0.0/16": TWO})
             put(core, {"203.0.0.0/16": ONE})
             await right(router)
-            assert await core.contents.switch(True) == 0
-            off = asyncio.create_task(core.contents.switch(False))
+            assert await core.reconciler.switch(True) == 0
+            off = asyncio.create_task(core.reconciler.switch(False))
             put(core, {"203.0.0.0/16": TWO})
             await off
             put(core, {"203.0.0.0/16": ONE})
@@ -266,7 +266,7 @@ def test_a_reload_switches_it_while_packets_flow(router: Any) -> None:
 
 @pytest.mark.parametrize("on", [True, False])
 @pytest.mark.parametrize("slices", [0, 1])
-def test_an_heir_with_another_setting_finds_the_fib_as_it_is(
+def test_a_successor_with_another_setting_finds_the_fib_as_it_is(
     router: Any, on: bool, slices: int
 ) -> None:
     """Control died on the way from one setting to the other, or before it began."""
@@ -277,7 +277,7 @@ def test_an_heir_with_another_setting_finds_the_fib_as_it_is(
         router.ports()
         put(router.core, NESTED)
         if slices:
-            task = asyncio.create_task(router.core.contents.switch(on))
+            task = asyncio.create_task(router.core.reconciler.switch(on))
             await asyncio.sleep(0)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -285,7 +285,7 @@ def test_an_heir_with_another_setting_finds_the_fib_as_it_is(
         set_option(router, on)
         router.restart()
         assert entries(router) == (NEEDED if on else set(NESTED))
-        assert (router.core.contents.aggregation is not None) == on
+        assert (router.core.reconciler.aggregation is not None) == on
         await right(router)
         router.restart()
         assert not router.taken.everything

@@ -167,7 +167,7 @@ def test_static_routes_follow_the_plan(router: Any) -> None:
     run(scenario)
 
 
-def test_an_heir_goes_on_without_a_flap(router: Any) -> None:
+def test_a_successor_goes_on_without_a_flap(router: Any) -> None:
     """After a restart of control the FIB answers the same and no word was written."""
 
     async def scenario() -> None:
@@ -198,7 +198,9 @@ def test_an_heir_goes_on_without_a_flap(router: Any) -> None:
     run(afterwards)
 
 
-def test_an_acknowledged_row_that_was_not_published_is_published_by_the_heir(router: Any) -> None:
+def test_an_acknowledged_row_that_was_not_published_is_published_by_the_successor(
+    router: Any,
+) -> None:
     """Death between the RIB's acknowledgement and the FIB: the journal says what is missing."""
 
     async def scenario() -> int:
@@ -218,11 +220,11 @@ def test_an_acknowledged_row_that_was_not_published_is_published_by_the_heir(rou
     assert router.rib.changed() == router.rib.counts().published
 
 
-def test_words_that_were_stored_and_not_published_get_a_generation_from_the_heir(
+def test_words_that_were_stored_and_not_published_get_a_generation_from_the_successor(
     router: Any,
 ) -> None:
-    """Death between FIB words and publish: the heir finds nothing to write, and still says that
-    the route is in force now. An heir of a writer that had published says nothing."""
+    """Death between FIB words and publish: the successor finds nothing to write, and still says
+    that the route is in force now. A successor of a writer that had published says nothing."""
 
     async def scenario() -> int:
         router.ports()
@@ -244,7 +246,7 @@ def test_words_that_were_stored_and_not_published_get_a_generation_from_the_heir
 
 
 def test_a_failure_between_rib_and_fib_is_made_good_by_the_next_publish(router: Any) -> None:
-    """The journal stays open, so neither this process nor an heir forgets the change."""
+    """The journal stays open, so neither this process nor a successor forgets the change."""
 
     def broken(*_: Any) -> None:
         raise OSError("shared memory went away")

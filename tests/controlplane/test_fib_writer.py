@@ -144,7 +144,7 @@ def test_a_second_control_is_told_who_owns_it(names: Names) -> None:
     FibWriter.create_or_attach(names, PARAMS).close()
 
 
-def test_the_heir_of_a_killed_writer_does_not_wait(names: Names) -> None:
+def test_the_successor_of_a_killed_writer_does_not_wait(names: Names) -> None:
     """Killed inside a batch, the semaphore is left taken; the next owner recovers and goes on."""
     command = [sys.executable, "-c", DYING, names.instance, str(names.run_base), "kill"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)

@@ -61,29 +61,29 @@ def test_a_port_that_goes_down_leaves_the_groups_and_returns(bench: Any) -> None
     bench.forwarding.define(2, host(2, B))
     bench.forwarding.define(3, glean(2))
     bench.forwarding.define(4, BLACKHOLE)
-    assert bench.forwarding.judge() == ([], [])
+    assert bench.forwarding.liveness_changes() == ([], [])
     before = bench.tables.groups[1]
     port = bench.topology.ports[2]
     bench.forwarding.put_port(replace(port, up=False))
-    assert bench.forwarding.judge() == ([2, 3], [])
+    assert bench.forwarding.liveness_changes() == ([2, 3], [])
     assert bench.tables.groups[2] == NOWHERE
     assert bench.tables.groups[1].paths == 1
     bench.forwarding.put_port(port)
-    assert bench.forwarding.judge() == ([], [2, 3])
+    assert bench.forwarding.liveness_changes() == ([], [2, 3])
     assert sorted(bench.tables.groups[1].buckets) == sorted(before.buckets)
 
 
 def test_a_lost_network_kills_its_gateways(bench: Any) -> None:
     bench.forwarding.define(2, host(2, B))
     bench.forwarding.put_port(replace(bench.topology.ports[2], addresses=()))
-    assert bench.forwarding.judge() == ([2], [])
+    assert bench.forwarding.liveness_changes() == ([2], [])
 
 
 def test_a_removed_port_kills_its_sets_and_keeps_its_index(bench: Any) -> None:
     bench.forwarding.put_port(bench.topology.ports[2])
     bench.forwarding.define(2, host(2, B))
     bench.forwarding.drop_port(2)
-    assert bench.forwarding.judge() == ([2], [])
+    assert bench.forwarding.liveness_changes() == ([2], [])
     assert 2 not in bench.tables.ports
     assert bench.topology.index_for("eth2") == 2
 
@@ -128,7 +128,7 @@ def test_a_changed_set_lets_go_of_its_old_hops(bench: Any) -> None:
     assert [record.hop for record in bench.tables.adjacencies.values()] == [Hop(2, B)]
 
 
-def test_an_heir_writes_nothing_when_nothing_changed(bench: Any) -> None:
+def test_a_successor_writes_nothing_when_nothing_changed(bench: Any) -> None:
     """Takeover: ids, buckets and records are read back, and the same state is left alone."""
     first = bench.forwarding
     sets: dict[int, NexthopSet] = {1: BOTH, 2: host(2, B), 3: glean(1), 4: BLACKHOLE}
@@ -142,18 +142,18 @@ def test_an_heir_writes_nothing_when_nothing_changed(bench: Any) -> None:
     bench.topology.indices.clear()
     bench.tables.writes.clear()
 
-    heir = Forwarding(bench.tables, bench.topology, {})
-    heir.recover()
-    heir.restore()
+    successor = Forwarding(bench.tables, bench.topology, {})
+    successor.recover()
+    successor.restore()
     for group, nexthops in sets.items():
-        heir.define(group, nexthops)
+        successor.define(group, nexthops)
     assert bench.topology.ports == ports
     for port in ports.values():
-        heir.put_port(port)
+        successor.put_port(port)
     assert bench.tables.writes == []
-    assert heir.strays(set(sets)) == []
-    assert heir.strays({1, 2}) == [3, 4]
-    assert heir.judge() == ([], [])
+    assert successor.strays(set(sets)) == []
+    assert successor.strays({1, 2}) == [3, 4]
+    assert successor.liveness_changes() == ([], [])
 
 
 def test_forgetting_an_unknown_group_is_harmless(bench: Any) -> None:

@@ -16,7 +16,7 @@ OLD, NEW = bytes([2, 0, 0, 0, 0, 0xA]), bytes([2, 0, 0, 0, 0, 0xB])
 GLEAN, HOST = FibKind.GLEAN, FibKind.FORWARD
 
 
-class SilentEdge:
+class SilentKernel:
     """A kernel that agrees to everything and tells nothing by itself."""
 
     host_port = None
@@ -68,8 +68,8 @@ def test_a_link_made_again_knows_nobody(router: Any, turns: str, farewell: str) 
     async def scenario() -> None:
         router.core.plan = replace(router.core.plan, interfaces=(InterfacePlan("eth1"),))
         told: list[dict[str, Any]] = []
-        links = Links(router.core, SilentEdge(), told.append, lambda *_, **__: None)
-        await links.settle()
+        links = Links(router.core, SilentKernel(), told.append, lambda *_, **__: None)
+        await links.sweep()
         await heard(links, link(5), address(5), neighbour(5, OLD))
         answer = router.reader.lookup("10.0.1.9")
         assert (answer.kind, answer.target_mac) == (HOST, OLD.hex(":"))

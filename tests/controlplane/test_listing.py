@@ -56,7 +56,7 @@ def alone(core: Any, route: Route) -> dict[str, Any]:
         ],
         "selected": route.selected,
         "in_fib": route.selected and held == route.nexthop,
-        "aggregated": route.selected and held == 0 and core.contents.redundant(route.prefix),
+        "aggregated": route.selected and held == 0 and core.reconciler.redundant(route.prefix),
         "stale": route.stale,
         "dead": route.dead,
         "since": route.since,

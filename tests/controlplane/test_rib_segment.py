@@ -48,15 +48,17 @@ def test_routes_outlive_the_process_that_stored_them(names: Names) -> None:
         rib.apply_rows([Row("203.0.113.0/24", nexthop)])
         os.kill(os.getpid(), 9)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -9
-    heir = Rib.create_or_attach(names, PARAMS)
-    best = heir.best("203.0.113.0/24")
+    successor = Rib.create_or_attach(names, PARAMS)
+    best = successor.best("203.0.113.0/24")
     assert best is not None
-    assert heir.nexthop(best.nexthop) == NexthopSet(lib.FIB_KIND_FORWARD, (Hop("10.0.0.9", 1),))
-    assert (heir.recovery.created, heir.recovery.pending) == (False, 1)
+    assert successor.nexthop(best.nexthop) == NexthopSet(
+        lib.FIB_KIND_FORWARD, (Hop("10.0.0.9", 1),)
+    )
+    assert (successor.recovery.created, successor.recovery.pending) == (False, 1)
     rows = ffi.new("struct route_row[4]")
-    assert heir.pending(rows, 4) == (1, 1)
+    assert successor.pending(rows, 4) == (1, 1)
     assert rows[0].nexthop == best.nexthop
-    heir.close()
+    successor.close()
 
 
 def test_the_segment_is_private_from_the_start(names: Names) -> None:
@@ -188,7 +190,7 @@ def test_the_journal_says_when_it_is_too_short() -> None:
     assert (filled, cursor) == (3, mark)
     rib.published(mark)
     assert rib.pending(rows, 16) == (0, mark)
-    rib.doubt()
+    rib.republish_all()
     with pytest.raises(RibcageError, match="compare the tables whole"):
         rib.pending(rows, 16)
     rib.close()

@@ -97,7 +97,7 @@ def test_a_bell_is_heard_at_once(heard: Heard, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_repeated_event_is_ignored_and_counted(heard: Heard) -> None:
     """The same number and time is the same event, at once or a moment later; the same number with
-    another time is the heir's, whose predecessor was killed before it had counted."""
+    another time is the successor's, whose predecessor was killed before it had counted."""
 
     def script() -> None:
         for sequence in (1, 2, 2):

@@ -1,4 +1,4 @@
-"""kill -9 of control at each step of an update: the heir has every acknowledged route."""
+"""kill -9 of control at each step of an update: the successor has every acknowledged route."""
 
 import os
 import signal
@@ -83,13 +83,13 @@ def names(tmp_path: Path) -> Iterator[Names]:
 @pytest.mark.parametrize(
     "where", ["before the FIB", "before the generation", "before the journal closes"]
 )
-def test_the_heir_has_the_route_that_was_acknowledged(names: Names, where: str) -> None:
+def test_the_successor_has_the_route_that_was_acknowledged(names: Names, where: str) -> None:
     """SIGKILL at this step: the next control process finds it, publishes it, and verifies."""
     argv = [sys.executable, "-c", VICTIM, names.instance, str(names.run_base), where]
     died = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert died.returncode == -signal.SIGKILL, died.stderr
 
-    async def heir() -> None:
+    async def successor() -> None:
         segments: Segments = await open_segments(names, PLAN, 7, lambda *a, **k: None)
         try:
             assert segments.guard.inherited  # one guard from the first word to the journal's end
@@ -108,4 +108,4 @@ def test_the_heir_has_the_route_that_was_acknowledged(names: Names, where: str) 
 
     import asyncio
 
-    asyncio.run(heir())
+    asyncio.run(successor())

@@ -99,7 +99,7 @@ SYNCS = [name for name in STRATEGIES if name != "none"]
 # The interval engine is the IPv6 half of the last two.
 ENGINES = ("binary", "multibit", "compact", "flat")
 # Steps of taking over that a first writer does not pass, and one of a log that overflowed.
-HEIRS_ONLY = {"redone", "lock-taken-fresh", "lock-broken"}
+SUCCESSORS_ONLY = {"redone", "lock-taken-fresh", "lock-broken"}
 each_pair = pytest.mark.parametrize(("sync", "engine"), list(product(SYNCS, ENGINES)))
 
 
@@ -140,7 +140,7 @@ def victim(
     return done.stdout
 
 
-class Heir:
+class Successor:
     """The next writer, in this process: what it finds."""
 
     def __init__(self, stage: Stage) -> None:
@@ -214,7 +214,7 @@ def test_every_fault_point_is_reached(programs: Path, tmp_path: Path) -> None:
     named = {n for path in sources for n in re.findall(r'RC_FAULT\("([^"]+)"\)', path.read_text())}
     # The snapshot of `message` is renewed after half a ring, which no script here fills.
     renewal = {"snapshot-placed", "snapshot-renewed", "snapshot-followed"}
-    assert named - passed - renewal <= HEIRS_ONLY
+    assert named - passed - renewal <= SUCCESSORS_ONLY
     assert passed <= named
 
 
@@ -233,9 +233,9 @@ def is_unmade(stage: Stage) -> bool:
 def test_a_writer_killed_anywhere_leaves_old_or_new(
     programs: Path, tmp_path: Path, sync: str, engine: str
 ) -> None:
-    """Killed at the points of the whole script (see `stride`), the heir finds the table before or
-    after the change that was under way, never between, and finishes the script. Under `double` it
-    finds what was published, to the last word."""
+    """Killed at the points of the whole script (see `stride`), the successor finds the table before
+    or after the change that was under way, never between, and finishes the script. Under `double`
+    it finds what was published, to the last word."""
     with Stage(tmp_path / "fib", sync, engine) as stage:
         whole = victim(programs, stage, 0, len(SCRIPT.steps))
         points = int(re.findall(r"passed (\d+)", whole)[0])
@@ -247,21 +247,21 @@ def test_a_writer_killed_anywhere_leaves_old_or_new(
             assert "killed" in output
             if is_unmade(stage):
                 victim(programs, stage, 0, 0)
-            heir = Heir(stage)
-            found, states = heir.contents(), after(heir.generation)
+            successor = Successor(stage)
+            found, states = successor.contents(), after(successor.generation)
             right = found == states[0] if sync == "double" else found in states
             assert right, (kill_at, output, found)
-            heir.close()
+            successor.close()
             if kill_at % 7 == 0:
                 victim(programs, stage, 0, len(SCRIPT.steps))
-                heir = Heir(stage)
-                assert heir.generation == len(SCRIPT.steps)
-                assert heir.contents() == last
-                heir.close()
+                successor = Successor(stage)
+                assert successor.generation == len(SCRIPT.steps)
+                assert successor.contents() == last
+                successor.close()
 
 
 @each_pair
-def test_an_heir_killed_at_recovering_is_followed_by_another(
+def test_a_successor_killed_at_recovering_is_followed_by_another(
     programs: Path, tmp_path: Path, sync: str, engine: str
 ) -> None:
     """Recovery itself may be killed at each of its points, the redo included."""
@@ -274,10 +274,10 @@ def test_an_heir_killed_at_recovering_is_followed_by_another(
                 victim(programs, stage, first, len(SCRIPT.steps))
                 output = victim(programs, stage, second, len(SCRIPT.steps))
                 found |= set(re.findall(r"killed (\S+)", output))
-                heir = Heir(stage)
-                seen = heir.contents()
-                assert seen in after(heir.generation), (first, second, output, seen)
-                heir.close()
+                successor = Successor(stage)
+                seen = successor.contents()
+                assert seen in after(successor.generation), (first, second, output, seen)
+                successor.close()
     assert "redone" in found or sync != "epoch"
 
 
@@ -305,9 +305,9 @@ def test_readers_see_only_live_generations_while_writers_die(
                     generation = reader.generation
                 # `double` begins what was not published anew: a bulk load takes a longer life.
                 most = most + 60 if generation == before else 60
-            heir = Heir(stage)  # who lets readers in that the last one locked out
+            successor = Successor(stage)  # who lets readers in that the last one locked out
             output, _ = witness.communicate(timeout=30)
-            heir.close()
+            successor.close()
         finally:
             witness.kill()
             witness.wait()
@@ -321,8 +321,9 @@ def test_readers_see_only_live_generations_while_writers_die(
 
 @each_pair
 def test_killed_at_a_random_instant(programs: Path, tmp_path: Path, sync: str, engine: str) -> None:
-    """SIGKILL out of nowhere: the heir takes over in bounded time, has every generation that was
-    seen before, and finds a table that was right; a reader beside it all meets no wrong answer."""
+    """SIGKILL out of nowhere: the successor takes over in bounded time, has every generation that
+    was seen before, and finds a table that was right; a reader beside it all meets no wrong
+    answer."""
     n = len(CYCLE.steps)
     states = in_cycle()
     chance = random.Random(sync + engine)
@@ -348,12 +349,12 @@ def test_killed_at_a_random_instant(programs: Path, tmp_path: Path, sync: str, e
                 writer.kill()
                 writer.communicate()
                 DONE["kills at a random instant"] += 1
-                heir = Heir(stage)
-                assert heir.generation >= acknowledged
-                assert heir.recovery.nanoseconds < 2_000_000_000
-                seen = heir.contents()
-                assert seen in states[heir.generation % n], (heir.generation, seen)
-                heir.close()
+                successor = Successor(stage)
+                assert successor.generation >= acknowledged
+                assert successor.recovery.nanoseconds < 2_000_000_000
+                seen = successor.contents()
+                assert seen in states[successor.generation % n], (successor.generation, seen)
+                successor.close()
             witness.terminate()
             output, _ = witness.communicate(timeout=30)
         finally:
@@ -402,9 +403,9 @@ def test_a_stopped_or_dead_reader_holds_up_nobody(
                 reader.communicate()
         with stage.path.open("rb") as file, FibReader(file.fileno()) as fib:
             assert fib.published()["retired_blocks"] <= 10_000  # two epochs' worth, see fib_arena.h
-        heir = Heir(stage)
-        assert heir.contents() in in_cycle()[0]
-        heir.close()
+        successor = Successor(stage)
+        assert successor.contents() in in_cycle()[0]
+        successor.close()
 
 
 def test_a_half_made_segment_is_never_attached(programs: Path, tmp_path: Path) -> None:

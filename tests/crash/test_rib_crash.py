@@ -1,4 +1,4 @@
-"""kill -9 of control at every instruction that matters to the RIB, and what the heir finds."""
+"""kill -9 of control at every instruction that matters to the RIB, and what the successor finds."""
 
 import copy
 import mmap
@@ -40,7 +40,7 @@ class Model:
     selected: dict[str, int] = field(default_factory=dict)
     fib: dict[str, int] = field(default_factory=dict)
 
-    def judge(self, prefix: str) -> None:
+    def select(self, prefix: str) -> None:
         self.selected.pop(prefix, None)
         best = best_of(self.rows, self.dead)
         if prefix in best:
@@ -59,7 +59,7 @@ class Model:
             else:
                 new.rows.pop(key, None)
             if {k: v[:2] for k, v in new.rows.items()} != {k: v[:2] for k, v in self.rows.items()}:
-                new.judge(prefix)
+                new.select(prefix)
         elif operation == PUBLISH:
             new.fib = dict(self.selected)
         elif operation == MARK_STALE:
@@ -68,7 +68,7 @@ class Model:
             for key, kept in self.rows.items():
                 if key[1] == argument and kept[2] != self.generation[argument]:
                     del new.rows[key]
-                    new.judge(key[0])
+                    new.select(key[0])
         elif operation == RESELECT:
             new.selected = best_of(self.rows, self.dead)
         elif operation == SET_DEAD:
@@ -158,7 +158,7 @@ class Scene:
     def acked(self) -> int:
         return int.from_bytes(self.acked_file.read_bytes(), "little")
 
-    def heir(self) -> Rib:
+    def successor(self) -> Rib:
         with self.segment.open("r+b") as file:
             return Rib(PrivateMemory(mmap.mmap(file.fileno(), 0)), False)
 
@@ -169,7 +169,7 @@ def rows_of(rib: Rib) -> dict[Key, Value]:
     return {(r.prefix, r.source, r.metric): (r.nexthop, r.distance, r.generation) for r in listed}
 
 
-def check_heir(scene: Scene, rib: Rib, acked: int) -> None:
+def check_successor(scene: Scene, rib: Rib, acked: int) -> None:
     """Nothing acknowledged is lost, nothing unheard of appears, and the FIB catches up."""
     before, after = scene.models[acked], scene.models[min(acked + 1, len(scene.steps))]
     rows = rows_of(rib)
@@ -185,7 +185,7 @@ def check_heir(scene: Scene, rib: Rib, acked: int) -> None:
     assert gateways in (before.sets, after.sets)
     assert all(len(paths) == 2 for paths in sets.values())
 
-    # The heir's duty: publish what is pending, then judge again what liveness left open.
+    # The successor's duty: publish what is pending, then select again what liveness left open.
     # (a publish in progress has stored its FIB before it tells the RIB)
     publishing = acked < len(scene.steps) and scene.steps[acked][0] == PUBLISH
     fib = after.fib if publishing else before.fib
@@ -235,7 +235,7 @@ def test_a_control_killed_anywhere_loses_no_acknowledged_route(
     assert finished.returncode == 0
     points = int(finished.stdout)
     assert points > 100
-    rib = scene.heir()
+    rib = scene.successor()
     assert rows_of(rib) == scene.models[-1].rows
     final = rows_of(rib)
     rib.close()
@@ -244,12 +244,12 @@ def test_a_control_killed_anywhere_loses_no_acknowledged_route(
         assert scene.run(point).returncode == -signal.SIGKILL
         acked = scene.acked()
         assert acked < len(scene.steps)
-        rib = scene.heir()
-        check_heir(scene, rib, acked)
+        rib = scene.successor()
+        check_successor(scene, rib, acked)
         rib.close()
         if point % 5 == 0:  # the rest of the work, from the interrupted step on
             assert scene.run(0, acked).returncode == 0
-            rib = scene.heir()
+            rib = scene.successor()
             if scene.steps[acked][0] != MARK_STALE:  # done twice it counts twice
                 assert rows_of(rib) == final
             rib.close()

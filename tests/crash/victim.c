@@ -2,9 +2,9 @@
  *
  *   victim SEGMENT SCRIPT KILL_AT GENERATIONS SECONDS ENGINE4 ENGINE6 STRATEGY SEMAPHORE
  *
- * Makes the segment when it is not ready, becomes its writer (the heir of whoever was), and runs
- * steps from the header's generation up to GENERATIONS, the script over and over, or until SECONDS
- * have passed or SIGTERM comes. KILL_AT 0 lives: then
+ * Makes the segment when it is not ready, becomes its writer (the successor of whoever was), and
+ * runs steps from the header's generation up to GENERATIONS, the script over and over, or until
+ * SECONDS have passed or SIGTERM comes. KILL_AT 0 lives: then
  * it prints how many points it passed, and each name the first time, so that a test knows that
  * all were reached. Built with -DRC_FAULT_POINTS.
  */

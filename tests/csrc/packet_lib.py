@@ -1,4 +1,4 @@
-"""Frames in, judgements and bytes out: the C frame functions as the Python tests call them.
+"""Frames in, verdicts and bytes out: the C frame functions as the Python tests call them.
 
 Use: `parse(frame)` returns a `Parsed` that keeps the buffers alive; `Parsed.rewrite()`,
 `.finish()`, `.icmp()` return bytes. `DROP` maps the names of enum drop_reason to numbers, read

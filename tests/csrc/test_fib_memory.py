@@ -282,7 +282,7 @@ def test_a_reader_that_is_outrun_says_so() -> None:
         assert fib.reader.retries == 3 * 3 + 1000  # 8, 4, 2 keys three times each, then one key
 
 
-def test_a_damaged_tree_is_refused_by_the_heir() -> None:
+def test_a_damaged_tree_is_refused_by_the_successor() -> None:
     """Two owners of one block, a block outside, a group that is not set: no writer opens."""
     for damage in count():
         with FibMemory() as fib:

@@ -71,7 +71,7 @@ SIZES = [
 
 
 @pytest.mark.parametrize(("packet", "gso_type", "gso_size", "size"), SIZES)
-def test_too_big_is_judged_by_what_the_wire_carries(
+def test_too_big_is_decided_by_what_the_wire_carries(
     packet: Packet, gso_type: int, gso_size: int, size: int
 ) -> None:
     """A super-frame fits when its segments do; the MTU itself still fits."""

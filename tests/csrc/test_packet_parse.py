@@ -88,7 +88,7 @@ SOUND = {
 
 @pytest.mark.parametrize("name", SOUND)
 def test_sound_frame_is_a_candidate(name: str) -> None:
-    """What a router must carry is carried; TTL is judged after the lookup."""
+    """What a router must carry is carried; TTL is checked after the lookup."""
     assert parse(SOUND[name]).outcome == "FORWARD"
 
 

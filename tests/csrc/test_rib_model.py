@@ -62,7 +62,7 @@ class RibMachine(RuleBasedStateMachine):
         self.dead: set[int] = set()
         self.generation = dict.fromkeys(SOURCES, 0)
         self.fib: dict[str, int] = {}
-        self.judged = True  # no reselect outstanding
+        self.reselected = True  # no reselect outstanding
         for i in range(1, SETS + 1):
             assert self.rib.nexthop_intern(NexthopSet(1, (Path(f"192.0.2.{i}", 0),))) == i
 
@@ -103,7 +103,7 @@ class RibMachine(RuleBasedStateMachine):
     def liveness(self, nexthop: int, dead: bool) -> None:
         assert self.rib.set_dead(nexthop, dead) == ((nexthop in self.dead) != dead)
         (self.dead.add if dead else self.dead.discard)(nexthop)
-        self.judged = False
+        self.reselected = False
 
     @rule(budget=st.integers(1, 40), room=st.integers(1, 5))
     def reselect(self, budget: int, room: int) -> None:
@@ -113,7 +113,7 @@ class RibMachine(RuleBasedStateMachine):
             self.take([unpack_row(changes[i]) for i in range(step.changes)])
             if not step.more:
                 break
-        self.judged = True
+        self.reselected = True
 
     @rule(source=sources)
     def mark_stale(self, source: int) -> None:
@@ -144,11 +144,12 @@ class RibMachine(RuleBasedStateMachine):
         what its predecessor perhaps had not."""
         lib.rib_close(self.rib._rib)
         self.rib = Rib(self.memory, False)
-        # A set died and its prefixes wait to be judged again: the heir judges the newest at once.
+        # A set died and its prefixes wait to be selected again: the successor selects by the newest
+        # at once.
         assert self.rib.recovery.repaired == 0 or self.rib.recovery.reselect
         assert self.rib.recovery.rows == len(self.want)
         if self.rib.recovery.reselect:
-            self.judged = False
+            self.reselected = False
         rows, cursor = ffi.new("struct route_row[8]"), 0
         while True:
             filled, cursor = self.rib.pending(rows, 8, cursor)
@@ -199,7 +200,7 @@ class RibMachine(RuleBasedStateMachine):
             assert self.fib.get(prefix, 0) == (best.nexthop if best else 0)
             assert sum(r.selected for r in self.rib.candidates(prefix)) == (best is not None)
 
-    @precondition(lambda self: self.judged)
+    @precondition(lambda self: self.reselected)
     @invariant()
     def the_best_is_selected(self) -> None:
         assert {p: self.best(p) for p in PREFIXES if self.best(p)} == self.fib

@@ -92,7 +92,7 @@ def test_every_strategy_is_measured(tmp_path: Path, family: int) -> None:
 
 
 def test_the_summary_holds_every_figure(document: dict[str, Any]) -> None:
-    """The keys by which the project is judged, each a number where it was measured."""
+    """The keys by which the project is measured, each a number where it was measured."""
     summary = document["summary"]
     assert set(summary["lookup_ratio"]) == {"uniform", "prefix", "zipf"}
     assert set(summary["update_ratio"]) == {"pairs", "stream"}
@@ -108,7 +108,7 @@ def test_the_summary_holds_every_figure(document: dict[str, Any]) -> None:
 
 
 def test_every_repetition_and_the_machine_are_in_the_document(document: dict[str, Any]) -> None:
-    """What it takes to judge the figures: raw values, seed, table, pinning, command line."""
+    """What it takes to assess the figures: raw values, seed, table, pinning, command line."""
     assert set(document["contestants"]) == {f"{name}/epoch" for name in engines(4)}
     for figures in document["contestants"].values():
         for stream in STREAMS:

@@ -68,7 +68,7 @@ class FibMemory:
         return lib.fib_header_now(self.base)
 
     def open(self) -> None:
-        """(Again) the writer, as an heir would."""
+        """(Again) the writer, as a successor would."""
         lib.fib_writer_close(self.writer)
         self.writer = lib.fib_writer_open_locked(self.base, self.size, self.locks, self.recovery)
         assert self.writer != ffi.NULL

@@ -218,7 +218,7 @@ class AggregationMachine(RuleBasedStateMachine):
 
     @rule(batch=changes, after=st.integers(0, 12), before=changes)
     def die(self, batch: list[tuple[Key, int]], after: int, before: list[tuple[Key, int]]) -> None:
-        """The heir finds some rows of a batch in force, and repeats the journal."""
+        """The successor finds some rows of a batch in force, and repeats the journal."""
         self.change(before)
         found, count, tables = self.decide(batch)
         self.expect(tables)
@@ -226,7 +226,7 @@ class AggregationMachine(RuleBasedStateMachine):
         with contextlib.suppress(Died):
             self.stage.apply(found, count)
         self.fib.dies_in = -1
-        self.heir(self.suppress, tables[-1])
+        self.successor(self.suppress, tables[-1])
         pending = new_rows(64)
         filled, _ = self.rib.pending(pending, 64, 0)
         rows, n = self.stage.repeat(pending, filled, (1000, 1000))
@@ -234,7 +234,7 @@ class AggregationMachine(RuleBasedStateMachine):
         assert self.fib.apply(rows, n).applied == n
         self.done(tables[-1])
 
-    def heir(self, suppress: bool, full: Table) -> None:
+    def successor(self, suppress: bool, full: Table) -> None:
         self.stage.close()
         self.stage = Aggregation(self.rib, self.fib, self.slice_rows)
         self.stage.suppress(suppress)

@@ -133,7 +133,7 @@ def test_an_odd_number_is_waited_for_once() -> None:
             assert fib.lookup(ADDRESSES)[0] == group
 
 
-def test_a_batch_that_ends_without_a_publish_is_not_believed_as_one() -> None:
+def test_a_batch_that_ends_without_a_publish_is_not_taken_for_one() -> None:
     """`seqlock`: between the end of a batch and its publish the number stays odd; a batch that
     changed nothing leaves it even."""
     with opened("seqlock") as fib:
@@ -171,8 +171,8 @@ def test_a_record_that_nothing_names_makes_nobody_wait() -> None:
 
 
 @pytest.mark.parametrize("sync", STRATEGIES)
-def test_an_heir_knows_of_words_that_no_publish_named(sync: str) -> None:
-    """A writer dies after the first row of three: the heir says so until it publishes, but for
+def test_a_successor_knows_of_words_that_no_publish_named(sync: str) -> None:
+    """A writer dies after the first row of three: the successor says so until it publishes, but for
     `double`, where the row is gone. Under `seqlock` lookups count as mixed for as long."""
     with opened(sync) as fib:
         assert not lib.fib_unpublished(fib.writer)

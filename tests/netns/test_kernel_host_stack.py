@@ -1,6 +1,6 @@
 """The host stack beside the router: transit frames kept out, its own traffic in and out.
 
-The demo topology; KernelEdge runs in r1 without workers, so a packet socket plays the worker.
+The demo topology; Kernel runs in r1 without workers, so a packet socket plays the worker.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from ribcage.controlplane.kernel.changes.undo import undo
-from ribcage.controlplane.kernel.edge import KernelEdge
+from ribcage.controlplane.kernel.kernel import Kernel
 from ribcage.lab.topology import topologies
 from ribcage.lab.topology.namespaces import Lab, LabError, available
 
@@ -45,16 +45,16 @@ def lab() -> Iterator[Lab]:
         yield topologies.demo(made)
 
 
-def with_edge(lab: Lab, undo_file: Path, body: Callable[[KernelEdge], Any]) -> Any:
-    """`body(edge)` in r1 with an edge that is up; it is stopped after."""
+def with_kernel(lab: Lab, undo_file: Path, body: Callable[[Kernel], Any]) -> Any:
+    """`body(kernel)` in r1 with a kernel that is up; it is stopped after."""
 
     async def main() -> Any:
-        edge = KernelEdge(instance="r1", undo_file=undo_file, on_event=lambda _: None)
-        assert await edge.start() == []
-        assert await edge.configure(PLAN) == []
+        kernel = Kernel(instance="r1", undo_file=undo_file, on_event=lambda _: None)
+        assert await kernel.start() == []
+        assert await kernel.configure(PLAN) == []
         await asyncio.sleep(0)  # the first repair pass
-        result = await asyncio.to_thread(body, edge)
-        assert await edge.stop() == []
+        result = await asyncio.to_thread(body, kernel)
+        assert await kernel.stop() == []
         return result
 
     return lab.nodes["r1"].call(lambda: asyncio.run(main()))
@@ -129,7 +129,7 @@ def test_transit_is_seen_by_the_worker_and_not_by_the_kernel(
 ) -> None:
     """The packet socket taps before the filter; the kernel's input counter stands still."""
 
-    def body(_: KernelEdge) -> tuple[int, int]:
+    def body(_: Kernel) -> tuple[int, int]:
         with tap("eth1") as link:
             lab.nodes["h1"].call(sends, address, 1, b"first")  # neighbours are resolved now
             wait_for(link, lambda frame: frame.endswith(b"first"))
@@ -145,7 +145,7 @@ def test_transit_is_seen_by_the_worker_and_not_by_the_kernel(
                 wait_for(link, lambda frame: frame.endswith(b"transit!"))
             return filtered, received()[which] - before
 
-    filtered, unfiltered = with_edge(lab, tmp_path / "undo.json", body)
+    filtered, unfiltered = with_kernel(lab, tmp_path / "undo.json", body)
     assert filtered < 10  # neighbour discovery may pass meanwhile
     assert unfiltered >= 20  # and the counter would have told
 
@@ -153,7 +153,7 @@ def test_transit_is_seen_by_the_worker_and_not_by_the_kernel(
 def test_the_kernels_own_addresses_work_through_the_filter(lab: Lab, tmp_path: Path) -> None:
     """TCP from h1 to every address of r1, also to the far port's, and to one added later."""
 
-    def body(_: KernelEdge) -> list[bytes]:
+    def body(_: Kernel) -> list[bytes]:
         serve(lab, "r1")
         answers = [lab.nodes["h1"].call(reach, address) for address in OWN]
         subprocess.run(["ip", "addr", "add", "192.0.2.1/32", "dev", "lo"], check=True)
@@ -161,17 +161,17 @@ def test_the_kernels_own_addresses_work_through_the_filter(lab: Lab, tmp_path: P
         subprocess.run(["ip", "addr", "del", "192.0.2.1/32", "dev", "lo"], check=True)
         return answers
 
-    assert with_edge(lab, tmp_path / "undo.json", body) == [b"here"] * 5
+    assert with_kernel(lab, tmp_path / "undo.json", body) == [b"here"] * 5
 
 
 def test_a_killed_router_does_not_cut_the_host_off(lab: Lab, tmp_path: Path) -> None:
     """kill -9 and no undo: both neighbours still reach every address of r1, new ones too."""
 
-    def die(_: KernelEdge) -> None:
+    def die(_: Kernel) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.raises(LabError, match="died"):
-        with_edge(lab, tmp_path / "undo.json", die)
+        with_kernel(lab, tmp_path / "undo.json", die)
     assert "ribcage_r1" in lab.nodes["r1"].run(["nft", "list", "ruleset"]).stdout
     serve(lab, "r1")
     lab.nodes["r1"].ip("addr add 10.0.1.200/24 dev eth1")
@@ -190,8 +190,8 @@ def test_off_link_packets_of_the_kernel_reach_the_host_port(
 ) -> None:
     """With the first own address as source and the port's MAC as target; on-link ones do not."""
 
-    def body(edge: KernelEdge) -> tuple[bytes, bool]:
-        port = edge.host_port
+    def body(kernel: Kernel) -> tuple[bytes, bool]:
+        port = kernel.host_port
         assert port is not None
         deadline = time.monotonic() + 5
         shown = ""
@@ -206,7 +206,7 @@ def test_off_link_packets_of_the_kernel_reach_the_host_port(
             frame = wait_for(link, lambda f: seen.append(f) or f.endswith(b"off-link"))
             return frame, any(f.endswith(b"on-link") for f in seen) or frame[:6] != port.mac
 
-    frame, wrong = with_edge(lab, tmp_path / "undo.json", body)
+    frame, wrong = with_kernel(lab, tmp_path / "undo.json", body)
     assert not wrong
     packed = socket.inet_pton(family(source), source)
     start = 14 + (12 if len(packed) == 4 else 8)
@@ -237,13 +237,13 @@ def test_an_echo_from_a_far_network_is_answered_through_the_host_port(
         with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
             raw.sendto(ipv4("198.51.100.9", "10.0.1.1", 1, echo), ("10.0.1.1", 0))
 
-    def body(edge: KernelEdge) -> bytes:
-        assert edge.host_port is not None
-        with tap(edge.host_port.name) as link:
+    def body(kernel: Kernel) -> bytes:
+        assert kernel.host_port is not None
+        with tap(kernel.host_port.name) as link:
             lab.nodes["h1"].call(ask)
             return wait_for(link, lambda f: f.endswith(b"are you there   "))
 
-    frame = with_edge(lab, tmp_path / "undo.json", body)
+    frame = with_kernel(lab, tmp_path / "undo.json", body)
     assert frame[30:34] == socket.inet_aton("198.51.100.9")
     assert frame[34] == 0  # echo reply
 
@@ -253,8 +253,8 @@ def test_what_the_workers_hand_to_the_host_port_reaches_local_sockets(
 ) -> None:
     """An ICMP error made for a packet of the host comes from one of its own addresses."""
 
-    def body(edge: KernelEdge) -> bytes:
-        port = edge.host_port
+    def body(kernel: Kernel) -> bytes:
+        port = kernel.host_port
         assert port is not None
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as local, tap(port.name) as link:
             local.bind(("10.0.1.1", 5000))
@@ -264,13 +264,13 @@ def test_what_the_workers_hand_to_the_host_port_reaches_local_sockets(
             link.send(port.mac + port.mac + b"\x08\x00" + packet)
             return local.recv(64)
 
-    assert with_edge(lab, tmp_path / "undo.json", body) == b"error"
+    assert with_kernel(lab, tmp_path / "undo.json", body) == b"error"
 
 
 def test_a_thousand_destinations_are_one_neighbour(lab: Lab, tmp_path: Path) -> None:
     """Without a gateway the kernel would keep an entry for each host it answers."""
 
-    def body(_: KernelEdge) -> list[str]:
+    def body(_: Kernel) -> list[str]:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             for n in range(1000):
                 sender.sendto(b"x", (f"198.18.{n >> 8}.{n & 255}", 9))
@@ -278,7 +278,7 @@ def test_a_thousand_destinations_are_one_neighbour(lab: Lab, tmp_path: Path) -> 
         shown = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
         return [line.split()[0] for line in shown.splitlines() if ":" not in line.split()[0]]
 
-    assert with_edge(lab, tmp_path / "undo.json", body) == ["169.254.254.254"]
+    assert with_kernel(lab, tmp_path / "undo.json", body) == ["169.254.254.254"]
 
 
 def test_the_host_port_is_as_large_as_the_largest_port(lab: Lab, tmp_path: Path) -> None:
@@ -286,16 +286,16 @@ def test_the_host_port_is_as_large_as_the_largest_port(lab: Lab, tmp_path: Path)
     lab.nodes["h1"].ip("link set eth0 mtu 9000")
 
     async def main() -> list[bool]:
-        edge = KernelEdge(instance="r1", undo_file=tmp_path / "undo.json", on_event=lambda _: None)
-        assert await edge.start() == []
-        assert await edge.configure([Port("eth1", ("10.0.1.1/24",), 9000), PLAN[1]]) == []
+        kernel = Kernel(instance="r1", undo_file=tmp_path / "undo.json", on_event=lambda _: None)
+        assert await kernel.start() == []
+        assert await kernel.configure([Port("eth1", ("10.0.1.1/24",), 9000), PLAN[1]]) == []
         deadline = time.monotonic() + 5
-        while edge.host_port is None or edge.host_port.mtu != 9000:
+        while kernel.host_port is None or kernel.host_port.mtu != 9000:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.01)
         argv = ["ip", "-o", "link", "show", "type", "veth"]
         lines = subprocess.run(argv, capture_output=True, text=True).stdout.splitlines()
-        assert await edge.stop() == []
+        assert await kernel.stop() == []
         return [" mtu 9000 " in line for line in lines if "rc-" in line]
 
     assert lab.nodes["r1"].call(lambda: asyncio.run(main())) == [True, True]

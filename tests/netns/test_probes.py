@@ -1,4 +1,4 @@
-"""The lab's probes, proven against the kernel's own forwarding before they judge the router."""
+"""The lab's probes, proven against the kernel's own forwarding before they measure the router."""
 
 import json
 from collections.abc import Iterator

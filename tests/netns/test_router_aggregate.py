@@ -70,7 +70,7 @@ def test_a_hidden_route_is_in_force_and_says_so(built: Rig) -> None:
     agree(built)
 
 
-def test_a_dead_control_leaves_an_heir_that_goes_on_aggregating(built: Rig) -> None:
+def test_a_dead_control_leaves_a_successor_that_goes_on_aggregating(built: Rig) -> None:
     built.router.call("route.add", dst="203.0.0.0/16", nexthops=[{"via": "10.0.2.2"}])
     built.router.call("route.add", dst="203.0.113.0/24", nexthops=[{"via": "10.0.2.2"}])
     pid = built.router.pid("control")

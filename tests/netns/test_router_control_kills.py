@@ -114,7 +114,7 @@ def test_every_acknowledged_route_outlives_the_killed_control(tmp_path: Path) ->
         assert stream.result.duplicates == 0
         assert len(built.log_lines("takeover.done")) == KILLS + 1
         assert not built.log_lines("verify.differs")
-        # An heir that forgets links or neighbours for a moment is seen here, not only when the
+        # A successor that forgets links or neighbours for a moment is seen here, not only when the
         # hold queues overflow.
         assert asked(built) == misses
         assert not built.log_lines("port.gone")

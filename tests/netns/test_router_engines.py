@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.netns, pytest.mark.skipif(not POSSIBLE, reason=REASON)
 
 @pytest.mark.parametrize("engines", [("flat", "interval"), ("multibit", "multibit"),
                                      ("interval", "binary"), ("binary", "binary")])  # fmt: skip
-def test_packets_cross_and_an_heir_keeps_the_engine(
+def test_packets_cross_and_a_successor_keeps_the_engine(
     tmp_path: Path, engines: tuple[str, str]
 ) -> None:
     """`fib show` names the engines of the segment; packets of both families cross, before and

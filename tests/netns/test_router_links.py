@@ -138,7 +138,7 @@ def test_a_router_started_before_its_interface_takes_it_when_it_comes(tmp_path: 
 
 
 def test_control_killed_while_a_link_is_down_still_follows_it(built: Rig) -> None:
-    """The heir knows the link as it is, and sees it come back."""
+    """The successor knows the link as it is, and sees it come back."""
     built.standby_ready()
     built.r1.ip("link set eth2 down")
     withdrawn(built)

@@ -64,7 +64,9 @@ def resumed(flow: FlowResult, at: int) -> float:
     return max(((end - at) / 1e9 for end in ends), default=0.0)
 
 
-def judge(result: StreamResult, kills: list[Kill], owner: dict[int, int]) -> dict[str, float]:
+def pauses_after(
+    result: StreamResult, kills: list[Kill], owner: dict[int, int]
+) -> dict[str, float]:
     """Milliseconds until flows went on: of the killed worker, and of the other one. `worst` is
     what a kill cost more than the machine did: a pause of the other's flows at the same instant
     is nobody's death."""
@@ -96,8 +98,8 @@ def test_a_pause_of_all_flows_is_no_workers_fault() -> None:
     result = StreamResult(200, 200, 0, 0, 0.0, flows)
     owner = {20_000: 0, 20_001: 1}
     first, second = (0, 1_000_000_000), (1, 5_000_000_000)
-    assert round(judge(result, [first], owner)["worst"]) == 20
-    assert round(judge(result, [first, second], owner)["worst"]) == 290
+    assert round(pauses_after(result, [first], owner)["worst"]) == 20
+    assert round(pauses_after(result, [first, second], owner)["worst"]) == 290
 
 
 @pytest.mark.slow
@@ -121,7 +123,7 @@ def test_killed_workers_lose_no_packet_and_their_flows_resume(
                 assert built.router.pid("worker", 1 - worker) == pids[1 - worker]
                 stream.carried(max(0.0, EVERY - (time.monotonic_ns() - kills[-1][1]) / 1e9))
         result = stream.result
-        times = judge(result, kills, owner)
+        times = pauses_after(result, kills, owner)
         for name, value in times.items():
             record_property(f"resume_{name}_ms", round(value, 1))
         print(f"{result.received}/{result.sent}, {result.duplicates} twice, resumed after {times}")

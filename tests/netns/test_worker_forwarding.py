@@ -15,7 +15,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 SCRIPT = HERE / "worker_scenarios.py"
 UNSHARE = ["unshare", "-Urni", "--kill-child"]
-HELPERS = {"frame", "settled", "send_all", "faults_told"}
+HELPERS = {"frame", "wait_counted", "send_all", "faults_told"}
 
 pytestmark = pytest.mark.netns
 

@@ -35,7 +35,7 @@ def frame(lab: Lab, target: str, payload: bytes = b"hello", **words: object) -> 
     return udp_frame(lab.peer_mac[0], lab.mac[0], source, target, payload, **words)  # type: ignore[arg-type]
 
 
-def settled(lab: Lab, rx: int) -> None:
+def wait_counted(lab: Lab, rx: int) -> None:
     """Every packet sent is counted, and nothing waits."""
     wait_for(f"rx {rx}", lambda: lab.total("rx") >= rx)
 
@@ -53,7 +53,7 @@ def forwards_both_families() -> None:
         assert {ttl_of(f) for f in got} == {63, 6}
         assert all(sound(f) for f in got)
         assert all(f[:6] == lab.peer_mac[1] and f[6:12] == lab.mac[1] for f in got)
-        settled(lab, 40)
+        wait_counted(lab, 40)
         snapshot = lab.snapshot()
         assert snapshot.balanced
         assert snapshot.ports[0].rx >= 40 and snapshot.ports[1].tx >= 40
@@ -195,7 +195,7 @@ def killed_worker_loses_nothing() -> None:
                 sent += 1
             assert lab.snapshot().balanced
             lab.start()
-        settled(lab, sent)
+        wait_counted(lab, sent)
         got = [number_of(f) for f in receive(rx, lambda f: number_of(f) >= 0, sent)]
         time.sleep(0.05)
         got += [number_of(f) for f in drain(rx) if number_of(f) >= 0]
@@ -216,7 +216,7 @@ def burst_beyond_ring_is_counted() -> None:
         for n in range(400):
             tx.send(frame(lab, "10.2.0.2", numbered(n)))
         os.kill(lab.pids[0], signal.SIGCONT)
-        settled(lab, 400)
+        wait_counted(lab, 400)
         snapshot = lab.snapshot()
         lost = snapshot.drops["rx-ring-full"]
         assert snapshot.balanced and snapshot.rx == 400 and lost > 200
@@ -239,7 +239,7 @@ def full_egress_is_a_counted_drop() -> None:
         tx = lab.src.packet_socket("eth0")
         for n in range(300):
             tx.send(frame(lab, "10.2.0.2", numbered(n, 200)))
-        settled(lab, 300)
+        wait_counted(lab, 300)
         snapshot = lab.snapshot()
         assert snapshot.balanced and snapshot.rx == 300
         assert snapshot.drops["tx-full"] > 200
@@ -450,7 +450,7 @@ def quiesced_worker_leaves_frames_in_the_ring() -> None:
         tx.send(frame(lab, "10.2.0.2", numbered(21)))
         lab.start()
         receive(rx, lambda f: number_of(f) == 21, 1)
-        settled(lab, 21)  # a frame leaves before its batch is committed
+        wait_counted(lab, 21)  # a frame leaves before its batch is committed
         assert lab.snapshot().rx == 21
 
 
@@ -550,7 +550,7 @@ def new_mac_needs_no_new_filter() -> None:
         tx.send(bytes.fromhex("020000000099") + tagged[6:])
         tx.send(bytes.fromhex("020000000099") + frame(lab, "10.2.0.2", numbered(2))[6:])
         receive(rx, lambda f: number_of(f) == 2, 1)
-        settled(lab, 2)
+        wait_counted(lab, 2)
         assert lab.snapshot().rx == 2 and lab.snapshot().balanced
 
 
@@ -558,7 +558,7 @@ SCENARIOS = {
     function.__name__: function
     for function in list(globals().values())
     if callable(function) and getattr(function, "__module__", "") == "__main__"
-    and function.__name__ not in ("frame", "settled", "send_all")
+    and function.__name__ not in ("frame", "wait_counted", "send_all")
 }  # fmt: skip
 
 if __name__ == "__main__":

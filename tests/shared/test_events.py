@@ -113,11 +113,11 @@ def test_successor_continues_the_sequence(queue: EventQueue) -> None:
     first = Sender(queue.id)
     first.send()
     first.send()
-    heir = Sender.__new__(Sender)
-    heir.life, heir.payload = first.life, first.payload
-    heir.raw = ffi.new("struct event_sender *")
-    lib.event_open(heir.raw, heir.life, queue.id, -1, 5)
-    heir.send()
+    successor = Sender.__new__(Sender)
+    successor.life, successor.payload = first.life, first.payload
+    successor.raw = ffi.new("struct event_sender *")
+    lib.event_open(successor.raw, successor.life, queue.id, -1, 5)
+    successor.send()
     assert [e.sequence for e in queue.receive_batch()] == [1, 2, 3]
 
 

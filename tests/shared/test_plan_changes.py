@@ -7,9 +7,9 @@ from ribcage.shared.plan_changes import (
     FIXED,
     LIVE,
     RESTART,
+    keep_running_values,
     needs_restart,
     settings_of,
-    settle,
 )
 
 RUNNING = Plan("r1", rings=RingsPlan(slots=256), workers=WorkersPlan(users=(61000, 61010)))
@@ -31,10 +31,14 @@ def test_what_needs_a_restart_keeps_its_value_and_is_named() -> None:
         routes=(RoutePlan("203.0.113.0/24", "blackhole"),),
     )
     body = wanted.to_json()
-    assert settle(body, wanted, RUNNING) == ["workers.users", "hold.packets", "rings.slots"]
-    settled = Plan.from_json(body)
-    assert settled.rings.slots == 256
-    assert settled.workers == WorkersPlan(count=4, users=(61000, 61010))
-    assert settled.hold == HoldPlan(timeout=1.5)
-    assert (settled.icmp, settled.routes) == (wanted.icmp, wanted.routes)
-    assert needs_restart(settled, RUNNING) == []
+    assert keep_running_values(body, wanted, RUNNING) == [
+        "workers.users",
+        "hold.packets",
+        "rings.slots",
+    ]
+    kept = Plan.from_json(body)
+    assert kept.rings.slots == 256
+    assert kept.workers == WorkersPlan(count=4, users=(61000, 61010))
+    assert kept.hold == HoldPlan(timeout=1.5)
+    assert (kept.icmp, kept.routes) == (wanted.icmp, wanted.routes)
+    assert needs_restart(kept, RUNNING) == []

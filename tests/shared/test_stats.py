@@ -154,7 +154,7 @@ def test_killed_writer_leaves_a_balanced_object(fd: int) -> None:
         os.waitpid(pid, 0)
         assert reader.balanced()
     before = reader.snapshot()
-    Writer(fd)  # the heir of the last one
+    Writer(fd)  # the successor of the last one
     after = reader.snapshot()
     assert after.held == 0 and after.balanced and after.rx == before.rx
     assert after.drops["worker-restarting"] == before.drops["worker-restarting"] + before.held

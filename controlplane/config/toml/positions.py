@@ -8,7 +8,7 @@ each path such as ("interface", 1, "address", 0), the span of the key and of the
     index.key(("fib", "stratgy"))               -> Span(8, 1, 7)
     index.statement(("fib", "max_routes4"))     -> key, `=` and value
 
-It expects a text that tomllib has accepted and does not judge it. On any other text it stops
+It expects a text that tomllib has accepted and does not check it. On any other text it stops
 where it loses its way (`complete` is False) and keeps what it has, so that a syntax error can
 still name the first place of a doubled key. A path it does not know answers with the nearest
 parent it knows.

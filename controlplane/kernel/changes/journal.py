@@ -8,7 +8,7 @@
 A JSON file replaced by rename, so that a reader sees the whole of the old or of the new one, and
 so that `undo` works however control died. Not synced to disk: a crash of the machine takes the
 changes with it, and the boot id in the file says that it is void. It is void too for another
-network namespace. Written by control alone; read by control's heir and by `undo`.
+network namespace. Written by control alone; read by control's successor and by `undo`.
 """
 
 import json
@@ -43,7 +43,7 @@ class Journal:
     settings: path below /proc/sys -> (before, ours).  tables: nft tables of the netdev family.
     links: interfaces made by us -> their MAC, by which undo knows them.  addresses: (interface,
     "address/length").  managed: (interface, address) of managed neighbours.  metrics: family ->
-    metric of the default route out of rc-host (gone with its link, so only the heir needs it).
+    metric of the default route out of rc-host (gone with its link, so only the successor needs it).
     """
 
     path: Path

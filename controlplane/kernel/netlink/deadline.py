@@ -94,7 +94,7 @@ async def in_thread(
     loop = asyncio.get_running_loop()
     future: asyncio.Future[R] = loop.create_future()
 
-    def settle(result: R | None, error: BaseException | None) -> None:
+    def finish(result: R | None, error: BaseException | None) -> None:
         if future.done():
             return
         if error is not None:
@@ -109,7 +109,7 @@ async def in_thread(
         except BaseException as raised:
             error = raised
         with suppress(RuntimeError):  # the loop was closed meanwhile
-            loop.call_soon_threadsafe(settle, result, error)
+            loop.call_soon_threadsafe(finish, result, error)
 
     # Inherited by the thread: a signal must not end the process while control writes a batch,
     # which blocks them for its own thread alone (writer_guard.py).

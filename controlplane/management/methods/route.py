@@ -19,7 +19,7 @@ from ribcage.controlplane.routes.routes import Routes
 from ribcage.controlplane.routes.sources import SOURCE_NAMES, SOURCE_NUMBERS
 from ribcage.controlplane.values.parse import parse_address, parse_number, parse_prefix, usage
 from ribcage.controlplane.values.topology import Port
-from ribcage.controlplane.workers.visible import judge
+from ribcage.controlplane.workers.visible import count_seen
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.memory.fib_records import FibKind
 
@@ -54,7 +54,7 @@ class RouteMethods:
             within=str(parse_prefix(within)) if within is not None else None,
         )
         routes, count, following = walk_page(self.core, cursor, limit, wanted)
-        seen = judge(
+        seen = count_seen(
             (watch.look() for watch in self.control.workers.watches()),
             self.core.publisher.generation,
         )
@@ -98,7 +98,7 @@ class RouteMethods:
         group = core.reader.group(match.group)
         paths = list(dict.fromkeys(group.buckets)) if group is not None else []
         generation = core.reader.generation
-        best = core.contents.meant(str(dst), match.prefix)
+        best = core.reconciler.meant(str(dst), match.prefix)
         port = core.topology.ports.get(answer.port)
         forwards = answer.kind in (FibKind.FORWARD, FibKind.GLEAN)
         return {

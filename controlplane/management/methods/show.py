@@ -66,7 +66,7 @@ class ShowMethods:
 
     def _origin(self, prefix: str, dst: str) -> str:
         """What stands behind the FIB's prefix: the source, and the route if that is another."""
-        best = self.core.contents.meant(dst, prefix)
+        best = self.core.reconciler.meant(dst, prefix)
         if best is None:
             return ""
         source = SOURCE_NAMES.get(best.source, "?")
@@ -87,7 +87,7 @@ class ShowMethods:
                 for family in (4, 6)
             },
             "segment": self.control.names.fib,
-            "aggregation": self.core.contents.report(),
+            "aggregation": self.core.reconciler.report(),
             "rib": {
                 "rows": counts.rows,
                 "max_rows": counts.max_rows,

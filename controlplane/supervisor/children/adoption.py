@@ -153,7 +153,7 @@ class Adoption:
         uid = record.uid if record is not None else os.geteuid()
         try:
             child.cancel_timer()
-            child.born(pid, channel, uid, own=False)
+            child.attach(pid, channel, uid, own=False)
         except OSError:  # died since: it never was here
             channel.close()
             return

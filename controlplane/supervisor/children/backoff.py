@@ -38,7 +38,7 @@ class Backoff:
         self._row = min(self._row + 1, 32)
         return delay
 
-    def forgive(self) -> None:
+    def reset(self) -> None:
         self._restarts.clear()
         self._row = 0
 

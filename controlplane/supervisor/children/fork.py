@@ -33,7 +33,7 @@ CONTROL_CAPABILITIES = 1 << CAP_NET_ADMIN | 1 << CAP_NET_RAW | 1 << CAP_CHOWN
 
 
 @dataclass(frozen=True, slots=True)
-class Birth:
+class ForkSpec:
     """What a child is to become. `uid` None: keeps the parent's; `capabilities`: kept mask."""
 
     role: str
@@ -47,7 +47,7 @@ class Birth:
 
 
 def fork_role(
-    birth: Birth,
+    spec: ForkSpec,
     channel_fd: int,
     entry: Callable[[int], None],
     fork: Callable[[], int] = os.fork,
@@ -67,7 +67,7 @@ def fork_role(
     gc.freeze()
     status = CRASHED
     try:
-        _become(birth, channel_fd)
+        _become(spec, channel_fd)
         entry(channel_fd)
         status = 0
     except SystemExit as end:
@@ -79,7 +79,7 @@ def fork_role(
         os._exit(status & 0xFF)
 
 
-def _become(birth: Birth, channel_fd: int) -> None:
+def _become(spec: ForkSpec, channel_fd: int) -> None:
     """Runs in the child, first thing."""
     # Ctrl-C and a closed terminal reach the whole group; the supervisor alone answers them, so
     # that exactly one orderly stop runs. SIGTERM keeps its default.
@@ -88,19 +88,19 @@ def _become(birth: Birth, channel_fd: int) -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     close_others(channel_fd)
-    lib.sys_set_name(birth.title.encode())
+    lib.sys_set_name(spec.title.encode())
     if "random" in sys.modules:
         sys.modules["random"].seed()
-    log.setup(birth.role, birth.level, birth.form)
+    log.setup(spec.role, spec.level, spec.form)
     faulthandler.enable()  # a stack on stderr, then the true signal for the supervisor to see
     # A core would hold routes and packets; faulthandler has said where it was.
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    if birth.cpu is not None:
+    if spec.cpu is not None:
         try:
-            os.sched_setaffinity(0, {birth.cpu})
+            os.sched_setaffinity(0, {spec.cpu})
         except OSError as error:
-            log.log("warning", "cpu.pin", cpu=birth.cpu, error=error.strerror)
-    _drop_rights(birth)
+            log.log("warning", "cpu.pin", cpu=spec.cpu, error=error.strerror)
+    _drop_rights(spec)
     # Last: a signal that waited since before the fork finds the child complete.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
@@ -114,17 +114,17 @@ def close_others(channel_fd: int) -> None:
     lib.sys_close_range(channel_fd + 1, 0xFFFFFFFF)
 
 
-def _drop_rights(birth: Birth) -> None:
-    if birth.uid is not None and os.geteuid() == 0:
-        gid = birth.gid if birth.gid is not None else birth.uid
+def _drop_rights(spec: ForkSpec) -> None:
+    if spec.uid is not None and os.geteuid() == 0:
+        gid = spec.gid if spec.gid is not None else spec.uid
         os.setgroups([gid])
         os.setresgid(gid, gid, gid)
-        if birth.capabilities:
+        if spec.capabilities:
             lib.sys_keep_capabilities(1)
-        os.setresuid(birth.uid, birth.uid, birth.uid)
+        os.setresuid(spec.uid, spec.uid, spec.uid)
     for call, error in (
         ("no_new_privs", lib.sys_no_new_privileges()),
-        ("capabilities", lib.sys_drop_capabilities(birth.capabilities)),
+        ("capabilities", lib.sys_drop_capabilities(spec.capabilities)),
     ):
         if error != 0:
             raise RibcageError("E_RIGHTS", f"{call}: {os.strerror(-error)}")

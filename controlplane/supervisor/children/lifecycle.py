@@ -1,4 +1,4 @@
-"""Births and deaths: forking into a slot, what follows an exit, promotion of the standby.
+"""Starts and exits: forking into a slot, what follows an exit, promotion of the standby.
 
 A worker's successor is forked in the same loop turn as the death is read; control's place is
 taken by the standby at once, and a new standby follows after a pause. Who dies too often fails.
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ribcage.controlplane.supervisor.children.backoff import ForkRetry
 from ribcage.controlplane.supervisor.children.exits import UNKNOWN
-from ribcage.controlplane.supervisor.children.fork import CONTROL_CAPABILITIES, Birth, fork_role
+from ribcage.controlplane.supervisor.children.fork import CONTROL_CAPABILITIES, ForkSpec, fork_role
 from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.handover import Handover
@@ -33,7 +33,7 @@ class Lifecycle:
         self.on_gone: Callable[[], None] = lambda: None
         self._forks = ForkRetry()
 
-    # ---- births ----
+    # ---- starts ----
 
     def start(self, child: Child) -> None:
         """Forks a process into an empty slot and tells it all it needs."""
@@ -78,9 +78,9 @@ class Lifecycle:
 
         ours, theirs = pair()
         try:
-            pid = fork_role(self._birth(child), theirs.fileno(), entry, roles.fork)
+            pid = fork_role(self._spec(child), theirs.fileno(), entry, roles.fork)
             uid = self._uid(child)
-            child.born(pid, ours, os.geteuid() if uid is None else uid)
+            child.attach(pid, ours, os.geteuid() if uid is None else uid)
         except BaseException:
             ours.close()
             raise
@@ -98,12 +98,12 @@ class Lifecycle:
         first, last = users
         return first + child.index % (last - first + 1)
 
-    def _birth(self, child: Child) -> Birth:
+    def _spec(self, child: Child) -> ForkSpec:
         plan = self.context.plan
         worker = child.role == "worker"
         cpus = plan.workers.cpus
         users = plan.workers.users
-        return Birth(
+        return ForkSpec(
             role=child.name,
             title=f"ribcage-w{child.index}" if worker else f"ribcage-{child.role}",
             capabilities=0 if worker else CONTROL_CAPABILITIES,
@@ -137,7 +137,7 @@ class Lifecycle:
 
         self.context.loop.watch(fd, ended)
 
-    # ---- deaths ----
+    # ---- exits ----
 
     def hang_up(self, child: Child) -> None:
         """The channel ended: the exit follows, or the child is ended."""
@@ -146,7 +146,7 @@ class Lifecycle:
 
         def check() -> None:
             if child.pid == pid:
-                log("error", "child.mute", child=child.name, child_pid=pid)
+                log("error", "child.silent", child=child.name, child_pid=pid)
                 child.kill()
 
         if child.running:
@@ -167,7 +167,7 @@ class Lifecycle:
         self._close_channel(child)
         if not child.own:
             context.loop.unwatch(child.pidfd)
-        ready_for = child.buried(cause)
+        ready_for = child.detach(cause)
         wanted = was == "stopping" or context.phase == "stopping"
         log("info" if wanted else "warning", "child.exit", child=child.name, child_pid=pid,
             cause=f"{child.name} {cause}")  # fmt: skip
@@ -264,10 +264,10 @@ class Lifecycle:
         if not context.table.leaving and all(w.state == "ready" for w in context.workers):
             context.ports.steer(0)
 
-    def forgive(self) -> None:
+    def reset_backoffs(self) -> None:
         """A reload tries failed slots again."""
         for child in self.context.table.all():
-            child.backoff.forgive()
+            child.backoff.reset()
             if child.state == "failed":
                 child.state = "absent"
                 self.start(child)

@@ -50,7 +50,7 @@ class Child:
     def running(self) -> bool:
         return self.pid != 0
 
-    def born(self, pid: int, channel: Channel | None, uid: int, own: bool = True) -> None:
+    def attach(self, pid: int, channel: Channel | None, uid: int, own: bool = True) -> None:
         """A process fills the slot. OSError, and the slot stays empty, when it is gone already
         or no descriptor is left."""
         self.pidfd = os.pidfd_open(pid)
@@ -66,7 +66,7 @@ class Child:
         self.state = "ready"
         self.ready_at = time.monotonic()
 
-    def buried(self, cause: str) -> float:
+    def detach(self, cause: str) -> float:
         """The process is gone. Returns for how many seconds it had been ready."""
         ready_for = 0.0 if self.ready_at is None else time.monotonic() - self.ready_at
         self.last_exit = cause

@@ -125,21 +125,21 @@ static int announce(struct fib_writer *writer, struct place *place,
     return 0;
 }
 
-static void settle_since(struct fib_writer *writer, uint32_t turned)
+static void grace_since(struct fib_writer *writer, uint32_t turned)
 {
     uint32_t age = now(writer) - turned;
     if (age < 2)
-        fib_settle(writer, writer->epoch - age);
+        fib_grace_since(writer, writer->epoch - age);
 }
 
 /* A walk that took a shorter prefix as it was must not find the longer one gone. */
-static void settle_way(struct fib_writer *writer, const struct place *place)
+static void grace_on_path(struct fib_writer *writer, const struct place *place)
 {
     for (uint32_t i = 0; i < place->steps; i++) {
-        settle_since(writer, place->way[i]->turned);
-        settle_since(writer, place->way[i]->turned_above);
+        grace_since(writer, place->way[i]->turned);
+        grace_since(writer, place->way[i]->turned_above);
     }
-    settle_since(writer, place->there->turned_above);
+    grace_since(writer, place->there->turned_above);
 }
 
 /* The word names `child` (or 0) instead of one or two nodes above it. */
@@ -150,7 +150,7 @@ static void unlink_to(struct fib_writer *writer, const struct fib_change *change
         struct binary_node *node = fib_block(writer, child);
         store_relaxed32(&node->turned_above, now(writer));
     }
-    RC_FAULT("binary-settled");
+    RC_FAULT("binary-grace-over");
     fib_store32(writer, change, word, child);
 }
 
@@ -160,7 +160,7 @@ static void withdraw(struct fib_writer *writer, struct place *place,
     struct binary_node *node = place->there;
     struct binary_node *parent = place->steps > 0 ? place->way[place->steps - 1] : NULL;
     uint32_t zero = load_relaxed32(&node->child[0]), one = load_relaxed32(&node->child[1]);
-    settle_way(writer, place);
+    grace_on_path(writer, place);
     if (zero != 0 && one != 0) {
         store_relaxed32(&node->turned, now(writer));
         fib_store32(writer, change, &node->group, 0);

@@ -165,8 +165,8 @@ static inline uint32_t compact_sub_blocks(uint32_t subs)
 }
 
 /* The group of /0, after everything that may turn out not to match has been loaded: the writer
- * keeps a change of it two epochs behind the last change of a longer prefix (fib_settle), so an
- * address without a match and this word belong to one moment. */
+ * keeps a change of it two epochs behind the last change of a longer prefix (fib_grace_since), so
+ * an address without a match and this word belong to one moment. */
 static inline uint32_t compact_fallback(const struct compact_root *root)
 {
     atomic_thread_fence(memory_order_acquire);

@@ -1,6 +1,6 @@
 /* The flat engine's batch, portable; and painting its table. See flat.h.
  *
- * Lookups: any process. flat_settle: control alone.
+ * Lookups: any process. flat_derive: control alone.
  */
 #include "arena/writer.h"
 #include "engines/compact/flat.h"
@@ -83,14 +83,14 @@ static void paint(const struct fib_writer *writer, uint16_t *table, uint32_t wor
     }
 }
 
-/* 0 for a word the heir should not follow. */
+/* 0 for a word the successor should not follow. */
 static int sound(const struct fib_writer *writer, uint32_t word)
 {
     return compact_block(word) != 0 &&
            (uint64_t)compact_block(word) + FIB_GUARD <= writer->header->geometry.blocks;
 }
 
-void flat_settle(struct fib_writer *writer, const struct route_row *rows, uint32_t n)
+void flat_derive(struct fib_writer *writer, const struct route_row *rows, uint32_t n)
 {
     const struct fib_geometry *geometry = &writer->header->geometry;
     uint32_t block = load_relaxed32(&writer->header->roots.root4);

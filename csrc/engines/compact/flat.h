@@ -3,10 +3,10 @@
  *   table[address >> 8]   group, or FLAT_ESCAPE: ask the compact engine (a sub-node is there)
  *
  * DIR-24-8 (Gupta, Lin, McKeown, INFOCOM 1998) with the compact engine behind it: routes,
- * updates, the heir's work and the long prefixes are the compact engine's; the table is derived
- * state of 32 MiB, repainted inside the intent of the word that changed (flat_settle). One load
- * answers nearly everything, which pays when the traffic is local: the table is larger than any
- * L2. An entry is one u16 store: an address has its old answer or its new one.
+ * updates, the successor's work and the long prefixes are the compact engine's; the table is
+ * derived state of 32 MiB, repainted inside the intent of the word that changed (flat_derive). One
+ * load answers nearly everything, which pays when the traffic is local: the table is larger than
+ * any L2. An entry is one u16 store: an address has its old answer or its new one.
  */
 #ifndef RC_FIB_FLAT_H
 #define RC_FIB_FLAT_H
@@ -31,6 +31,6 @@ uint32_t flat_lookup4_avx512(const struct fib_reader *reader, const struct compa
 #endif
 uint64_t flat_blocks_for(uint8_t family, uint32_t routes);
 /* Paints what rows[0..n) may have changed again, from the nodes as they are. */
-void flat_settle(struct fib_writer *writer, const struct route_row *rows, uint32_t n);
+void flat_derive(struct fib_writer *writer, const struct route_row *rows, uint32_t n);
 #endif
 #endif

@@ -207,7 +207,7 @@ struct interval_table {
 
 /* The trie of the short prefixes, once what is longer has been looked up in vain and not before:
  * the writer keeps a change of it two epochs behind the last change of a longer prefix
- * (fib_settle), so what was not found and this word belong to one moment. */
+ * (fib_grace_since), so what was not found and this word belong to one moment. */
 static inline uint32_t interval_short(const struct interval_table *table)
 {
     atomic_thread_fence(memory_order_acquire);

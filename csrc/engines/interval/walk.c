@@ -111,7 +111,7 @@ static int entry_valid(const struct interval_entry *entry, const struct interval
            ((entry->key ^ place->first) & ~interval_open(place->depth)) == 0;
 }
 
-/* What the sweep asks of a chunk: entries that belong here, in order. The lines are believed;
+/* What the sweep asks of a chunk: entries that belong here, in order. The lines are trusted;
  * whoever painted them stored the word behind them. */
 static int rows_valid(const struct interval_rows *rows, const struct interval_place *place)
 {

@@ -20,7 +20,7 @@
  *
  * slot[] of a reachable node: only the child half changes, by one 64-bit release store; readers
  * use single relaxed 64-bit loads. The list is for the writer, for fib_lookup_match (under the
- * epoch check) and for the heir; lookups never touch it.
+ * epoch check) and for the successor; lookups never touch it.
  */
 #ifndef RC_FIB_MULTIBIT_H
 #define RC_FIB_MULTIBIT_H

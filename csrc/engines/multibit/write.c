@@ -230,12 +230,12 @@ static void remove_node(struct fib_writer *writer, const struct path *path,
 /* What is withdrawn here uncovers the best of the nodes above. A walk that passed one of them
  * before it changed must not meet the gap: it would answer with a prefix that was never the
  * longest. So the gap appears two epochs after the newest change on the way to it. */
-static void settle_above(struct fib_writer *writer, const struct path *path)
+static void grace_above(struct fib_writer *writer, const struct path *path)
 {
     for (uint32_t level = 0; level < path->level && level < path->found; level++) {
         uint32_t age = multibit_age(node_of(writer, path->block[level])->list, writer->epoch);
         if (age < 2)
-            fib_settle(writer, writer->epoch - age);
+            fib_grace_since(writer, writer->epoch - age);
     }
 }
 
@@ -256,7 +256,7 @@ int multibit_apply(struct fib_writer *writer, const struct route_row *rows, uint
     if (does == 0)
         return 0;
     if (does & WITHDRAWS)
-        settle_above(writer, &path);
+        grace_above(writer, &path);
     /* Sequential effects can cancel out (add, withdraw): then nothing exists and nothing is made. */
     if (edit.count == 0 && old == NULL)
         return 0;

@@ -18,7 +18,7 @@
  *
  * So that at every moment every address has the answer it has in the RIB before this change or
  * after it: 1 and 3 change no answer, and 2 changes none inside a child. A change given once more
- * (a == b: an heir's journal) writes P and all its children, whatever the FIB holds of them.
+ * (a == b: a successor's journal) writes P and all its children, whatever the FIB holds of them.
  *
  * rib_aggregate keeps P at group a until it writes step 2, so a FIB that refuses a row of step 1
  * leaves everything as it was: rib_aggregate_revert.
@@ -55,7 +55,7 @@ void rib_aggregate_close(struct rib_aggregate *aggregate);
 /* 0: nothing is redundant from now on, as on the way to a FIB without aggregation. */
 void rib_aggregate_suppress(struct rib_aggregate *aggregate, int suppress);
 /* Takes rows as they are in force now, without a word for the FIB: before they are staged once
- * more to be sorted by rib_aggregate_order, when all have to be judged by the last state. */
+ * more to be sorted by rib_aggregate_order, when all have to be compared with the last state. */
 void rib_aggregate_take(struct rib_aggregate *aggregate, const struct route_row *rows, uint64_t n);
 /* Stages changes[step->at..n): FIB rows to apply in this order, at most `max` (and never more
  * than RIB_AGGREGATE_ROWS). `metric` of a row is the index of its change. Call again until

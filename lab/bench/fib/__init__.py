@@ -1,6 +1,6 @@
-"""`ribcage bench fib`: the FIB measured beside others in one run, and what it takes to believe it.
+"""`ribcage bench fib`: the FIB measured beside others in one run, and what it takes to trust it.
 
-    table.py         the routing table and the update stream, from files, judged line by line
+    table.py         the routing table and the update stream, from files, checked line by line
     streams.py       the addresses that are looked up, seeded
     build.py         the C programs beside this file, compiled when they are needed
     program.py       one contestant: a process of its own that obeys one line at a time

@@ -150,7 +150,8 @@ def started(
 
 @contextmanager
 def semaphore_for(one: Ours) -> Iterator[int]:
-    """The id of a System V set for the strategy `undo`, removed at the end; -1 for the others."""
+    """The id of a System V set for the strategy `sem_undo`, removed at the end; -1 for the
+    others."""
     if one.strategy not in WITH_SEMAPHORE:
         yield -1
         return

@@ -98,7 +98,7 @@ def slowdown(answer: Mapping[str, Any]) -> dict[str, Any] | None:
 def summary(
     results: Results, ours: str, against: str | None, binding: Sequence[int]
 ) -> dict[str, Any]:
-    """The figures the project is judged by."""
+    """The figures the project is measured by."""
     void = results.disagreement is not None
     mine = results.raw[ours]
     peer = results.raw[against] if against is not None and not void else Raw()

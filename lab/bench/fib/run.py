@@ -1,4 +1,4 @@
-"""The whole run of `ribcage bench fib`: inputs judged, contestants started, measured, reported.
+"""The whole run of `ribcage bench fib`: inputs checked, contestants started, measured, reported.
 
     document = run(Request(family=4), progress=print)
 

@@ -66,7 +66,7 @@ def load_table(family: int, path: Path | None, routes: int = 100_000, seed: int 
     rows, count = _parse(text, path or source, "E_TABLE")
     if count == 0:
         raise _refused("E_TABLE", path or source, 1, "holds no route at all")
-    _judge(rows, count, family, text, path or source, "E_TABLE")
+    _check(rows, count, family, text, path or source, "E_TABLE")
     lib.rows_sort(rows, count)
     twice = int(lib.rows_duplicate(rows, count))
     if twice != count:
@@ -96,7 +96,7 @@ def load_updates(family: int, path: Path) -> Rows:
     rows, count = _parse(plain, path, "E_UPDATES")
     if count == 0:
         raise _refused("E_UPDATES", path, 1, "holds no update at all")
-    _judge(rows, count, family, plain, path, "E_UPDATES")
+    _check(rows, count, family, plain, path, "E_UPDATES")
     for i, gone in enumerate(withdrawn):
         if gone:
             rows[i].nexthop = 0
@@ -149,7 +149,7 @@ def _parse(text: bytes, where: Path | str, code: str) -> tuple[Any, int]:
     return rows, int(result.rows)
 
 
-def _judge(rows: Any, count: int, family: int, text: bytes, where: Path | str, code: str) -> None:
+def _check(rows: Any, count: int, family: int, text: bytes, where: Path | str, code: str) -> None:
     """Every row of this family, every id one that a FIB holds."""
     most = lib.FIB_MAX_GROUPS - 1
     families = bytes(ffi.buffer(rows, count * ROW_BYTES))[FAMILY_AT::ROW_BYTES]

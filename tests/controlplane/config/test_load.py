@@ -100,7 +100,7 @@ def test_link_local_networks_do_not_overlap() -> None:
     assert plan is not None, report.render()
 
 
-def test_point_to_point_networks_have_no_edges() -> None:
+def test_point_to_point_networks_have_no_broadcast_address() -> None:
     """Both addresses of a /31 (RFC 3021) and a /127 (RFC 6164) are hosts."""
     plan, report = check(
         '[[interface]]\nname = "a"\naddress = ["10.0.0.0/31", "2001:db8::/127"]\n'
@@ -180,7 +180,7 @@ def test_no_damage_makes_anything_but_a_report(seed: int) -> None:
 
 @given(st.text(max_size=200) | st.text("[]{}=\"\\.,a1#\n '", max_size=60))
 def test_the_position_index_takes_any_text(text: str) -> None:
-    """It judges nothing, ends always, and answers for paths it does not know."""
+    """It checks nothing, ends always, and answers for paths it does not know."""
     positions = Positions(text)
     assert positions.value(("a", 0, "b")).line >= 1
     assert positions.lost().column >= 1

@@ -82,7 +82,7 @@ CASES = [
     Case("E102", 'mode = 432\n^^^^^^^^^^', "mode must be a string of octal digits", '"0432"',
          "[management]\n"),
     Case("E103", 'sync = "epcoh"\n       ^^^^^^^', "sync = 'epcoh' is not one of: "
-         "epoch, seqlock, double, rwlock, undo, mutex, message, none",
+         "epoch, seqlock, double, rwlock, sem_undo, mutex, message, none",
          'did you mean "epoch"?', "[fib]\n"),
     Case("E103", 'lookup4 = "compcat"\n          ^^^^^^^^^',
          "lookup4 = 'compcat' is not one of: compact, flat, interval, multibit, binary",
@@ -251,7 +251,7 @@ def test_a_warning_does_not_refuse_the_file() -> None:
 
 
 def test_an_unsure_interface_accuses_no_next_hop() -> None:
-    """Where addresses come from the kernel, or are misspelt, connectedness is not judged."""
+    """Where addresses come from the kernel, or are misspelt, connectedness is not checked."""
     route = '[[route]]\ndst = "192.0.2.0/24"\nvia = "10.7.0.1"\n'
     assert problems_of('[[interface]]\nname = "eth1"\n' + route) == []
     codes = [

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ribcage.controlplane.kernel.asker import Asker, unicast
 from ribcage.controlplane.kernel.changes.journal import Journal
 from ribcage.controlplane.kernel.changes.settings import Settings
 from ribcage.controlplane.kernel.events import ForwardingEvent, LinkEvent
-from ribcage.controlplane.kernel.guard import FIGHTS, ForwardingGuard
+from ribcage.controlplane.kernel.guard import ATTEMPTS, ForwardingGuard
 from ribcage.controlplane.kernel.links import LinkTable
 from ribcage.controlplane.kernel.neighbours import NeighbourTable
 from ribcage.controlplane.kernel.netlink.messages import (
@@ -18,6 +17,7 @@ from ribcage.controlplane.kernel.netlink.messages import (
     NeighbourMessage,
     resolve_request,
 )
+from ribcage.controlplane.kernel.resolver import NeighbourResolver, unicast
 
 MAC = b"\2\0\0\0\0\1"
 
@@ -27,7 +27,7 @@ def silent(_level: str, _event: str, **_fields: object) -> None:
 
 
 class Rig:
-    """An asker with one port, eth1 of ifindex 3, and what it sent."""
+    """A resolver with one port, eth1 of ifindex 3, and what it sent."""
 
     def __init__(self, path: Path, limit: int = 8) -> None:
         self.sent: list[bytes] = []
@@ -36,7 +36,9 @@ class Rig:
         self.port: LinkEvent = self.links.links[3]
         self.neighbours = NeighbourTable(limit)
         self.journal = Journal(path, "r1", "here")
-        self.asker = Asker(self.journal, self.links, self.neighbours, self._send, silent)
+        self.resolver = NeighbourResolver(
+            self.journal, self.links, self.neighbours, self._send, silent
+        )
 
     def _send(self, request: bytes) -> bool:
         self.sent.append(request)
@@ -69,9 +71,9 @@ def test_a_full_table_refuses_new_hosts_but_not_known_ones(tmp_path: Path) -> No
     """A scan cannot make the kernel's table grow beyond the plan's limit through us."""
     rig = Rig(tmp_path / "undo.json", limit=1)
     rig.neighbours.apply(NeighbourMessage(3, 4, "10.0.0.1", MAC, "stale", False, False), 1)
-    assert not rig.asker.resolve(rig.port, "10.0.0.2")
+    assert not rig.resolver.resolve(rig.port, "10.0.0.2")
     assert rig.neighbours.refused == 1
-    assert rig.asker.resolve(rig.port, "10.0.0.1")
+    assert rig.resolver.resolve(rig.port, "10.0.0.1")
     assert rig.sent == [resolve_request(3, "10.0.0.1", managed=False)]
 
 
@@ -81,17 +83,17 @@ def test_a_gateway_is_journalled_before_it_is_asked_for(tmp_path: Path) -> None:
     async def main() -> None:
         rig = Rig(tmp_path / "undo.json")
         for host in (1, 2):
-            assert rig.asker.manage(rig.port, f"10.0.0.{host}")
-            assert rig.asker.manage(rig.port, f"10.0.0.{host}")
+            assert rig.resolver.manage(rig.port, f"10.0.0.{host}")
+            assert rig.resolver.manage(rig.port, f"10.0.0.{host}")
         assert rig.sent == []
         await asyncio.sleep(0)
         gateways = [resolve_request(3, f"10.0.0.{host}", managed=True) for host in (1, 2)]
         assert rig.sent == gateways
         stored = Journal.load(tmp_path / "undo.json")
         assert stored.managed == {("eth1", "10.0.0.1"), ("eth1", "10.0.0.2")}
-        assert rig.asker.resolve(rig.port, "10.0.0.2")
+        assert rig.resolver.resolve(rig.port, "10.0.0.2")
         assert rig.sent[2:] == gateways[1:]
-        rig.asker.unmanage(rig.port, "10.0.0.1")
+        rig.resolver.unmanage(rig.port, "10.0.0.1")
         assert rig.sent[3:] == [resolve_request(3, "10.0.0.1", managed=False)]
         assert Journal.load(tmp_path / "undo.json").managed == {("eth1", "10.0.0.2")}
 
@@ -103,7 +105,7 @@ def test_a_full_disk_costs_the_undo_and_not_the_gateway(tmp_path: Path) -> None:
 
     async def main() -> list[bytes]:
         rig = Rig(tmp_path / "absent" / "undo.json")
-        rig.asker.manage(rig.port, "10.0.0.1")
+        rig.resolver.manage(rig.port, "10.0.0.1")
         await asyncio.sleep(0)
         return rig.sent
 
@@ -120,14 +122,14 @@ def test_a_fight_for_forwarding_is_bounded_and_told(tmp_path: Path) -> None:
         journal = Journal(tmp_path / "undo.json", "r1", "here")
         settings = Settings(journal, silent, tmp_path)
         guard = ForwardingGuard(settings, LinkTable(), told.append, silent)
-        for _ in range(FIGHTS + 2):
+        for _ in range(ATTEMPTS + 2):
             switch.write_text("1\n")
             guard.switched_on(ForwardingMessage(-1, 4, True))
-        assert guard.set_back == FIGHTS
+        assert guard.set_back == ATTEMPTS
         guard.close()
         return [event.restored for event in told]
 
-    assert asyncio.run(main()) == [True] * FIGHTS + [False] * 2
+    assert asyncio.run(main()) == [True] * ATTEMPTS + [False] * 2
     assert switch.read_text() == "1\n"
 
 

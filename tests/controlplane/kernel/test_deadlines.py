@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from ribcage.controlplane.kernel import filter as transit
-from ribcage.controlplane.kernel.keeper import Keeper
 from ribcage.controlplane.kernel.links import LinkTable
 from ribcage.controlplane.kernel.netlink.deadline import KernelSilent, Netlink, ended, in_thread
+from ribcage.controlplane.kernel.provisioner import Provisioner
 
 
 async def never(*_: object, **__: object) -> Any:
@@ -90,7 +90,8 @@ def test_a_cancellation_that_comes_with_nfts_end_is_not_lost(
     """The task that runs apply() ends as cancelled, at whatever moment it is told so.
 
     asyncio.wait_for answers such a cancellation with the result (before Python 3.12): the
-    keeper of the ports then waited for its next wake-up, and stop for the keeper, for ever.
+    provisioner of the ports then waited for its next wake-up, and stop for the provisioner, for
+    ever.
     """
     monkeypatch.setattr(transit, "_nft", lambda: ["cat"])
 
@@ -122,16 +123,16 @@ def test_a_pass_that_does_not_end_is_given_up_at_the_stop(
     """close() returns with a problem that says so; a pass that keeps its time has none."""
 
     async def main() -> None:
-        keeper = Keeper("t", LinkTable(), lambda *_, **__: None)
-        monkeypatch.setattr(keeper, "_pass", never)
-        keeper.run()
-        keeper.look()
+        provisioner = Provisioner("t", LinkTable(), lambda *_, **__: None)
+        monkeypatch.setattr(provisioner, "_pass", never)
+        provisioner.run()
+        provisioner.look()
         await asyncio.sleep(0)
         start = time.monotonic()
-        assert await keeper.close() == ["ports: a repair was given up after 1 s"]
+        assert await provisioner.close() == ["ports: a repair was given up after 1 s"]
         assert time.monotonic() - start < 10
 
-        quick = Keeper("t", LinkTable(), lambda *_, **__: None)
+        quick = Provisioner("t", LinkTable(), lambda *_, **__: None)
         passed = []
 
         async def pass_once() -> list[str]:

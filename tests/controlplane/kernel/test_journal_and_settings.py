@@ -40,7 +40,7 @@ def test_a_journal_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["undo.json"]
 
 
-def test_the_heir_continues_the_journal_of_a_killed_control(tmp_path: Path) -> None:
+def test_the_successor_continues_the_journal_of_a_killed_control(tmp_path: Path) -> None:
     """Same boot, same namespace: the first values stay the first values."""
     journal = full_journal(tmp_path / "undo.json")
     journal.write()
@@ -100,7 +100,7 @@ def test_settings_are_journalled_before_and_restored_after(tmp_path: Path) -> No
 
 
 def test_a_second_start_keeps_the_first_values(tmp_path: Path) -> None:
-    """The heir of a killed control finds our values and must not take them for the host's."""
+    """The successor of a killed control finds our values and must not take them for the host's."""
     root, path = tmp_path / "sys", tmp_path / "undo.json"
     before = fake_proc(root)
     for _ in range(2):

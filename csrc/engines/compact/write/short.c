@@ -2,9 +2,9 @@
  *
  * A prefix of /1../15 is pushed into the nodes of the /16s it covers, so all of them change with
  * its list. Everything is built beside, then the words are stored from a word list kept in the
- * root piece for the heir (fib_store_list): each /16 is old or new, and a killed writer's heir
- * finishes the whole route. Copying the directory instead, to switch the root, would make every
- * reader fetch its 256 KiB again. /0 is two words: its list and `fallback`.
+ * root piece for the successor (fib_store_list): each /16 is old or new, and a killed writer's
+ * successor finishes the whole route. Copying the directory instead, to switch the root, would make
+ * every reader fetch its 256 KiB again. /0 is two words: its list and `fallback`.
  *
  * Only /16s whose answer changes are touched. Control alone.
  */
@@ -191,7 +191,7 @@ static void publish(struct fib_writer *writer, struct spread *spread)
     uint32_t *base = words_of(spread->target.root);
     /* A lookup reads `fallback`, and a match the lists, after what is longer: two epochs keep
      * them from meeting a change of these that came after a longer prefix they did not find. */
-    fib_settle(writer, writer->routes_turned_at);
+    fib_grace_since(writer, writer->routes_turned_at);
     if (!spread->target.fresh) {
         fib_store_list(writer, &change, base, spread->todo, spread->n);
         return;

@@ -270,7 +270,7 @@ static void publish(struct interval_job *job, const struct path *path, uint32_t 
      * not meet a short one that was changed after that: two epochs keep them apart (the rule of
      * layout/fib_layout.h, for a walk that goes from long to short). */
     if (is_short(change->row))
-        fib_settle(job->writer, job->writer->routes_turned_at);
+        fib_grace_since(job->writer, job->writer->routes_turned_at);
     if (path->step[level].at == NULL)
         publish_root(job, change, word);
     else

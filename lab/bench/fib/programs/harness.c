@@ -175,7 +175,7 @@ static int change(const struct route_row *row, uint64_t every)
     return result;
 }
 
-static void settle(void)
+static void publish_rest(void)
 {
     if (who->publish != NULL)
         who->publish();
@@ -195,7 +195,7 @@ int bench_pairs(const struct bench *bench, uint64_t from, uint64_t count, uint64
         if ((result = change(&row, every)) != 0)
             return result;
     }
-    settle();
+    publish_rest();
     return 0;
 }
 
@@ -223,7 +223,7 @@ static int run_stream(const struct bench *bench, char *const *argument)
             return bench_fail("update %llu was refused: %s", (unsigned long long)i + 1,
                               strerror(-result));
     }
-    settle();
+    publish_rest();
     bench_say("{\"seconds\":%.9f,\"updates\":%llu}", bench_seconds(began),
               (unsigned long long)bench->n_updates);
     return 0;
@@ -240,7 +240,7 @@ static int run_restore(const struct bench *bench, char *const *argument)
         if (result != 0)
             return bench_fail("restoring was refused: %s", strerror(-result));
     }
-    settle();
+    publish_rest();
     bench_say("{}");
     return 0;
 }

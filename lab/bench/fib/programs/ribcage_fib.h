@@ -23,7 +23,7 @@ extern const struct bench_command ribcage_others[];
 
 /* Maps the segment read-only and attaches, as another process does. 0 or -errno. */
 int ours_attach(struct fib_reader *reader, const char *path, void **view);
-/* Opens the writer on the segment as it lies there: after a death, what the heir does. */
+/* Opens the writer on the segment as it lies there: after a death, what the successor does. */
 int ours_open_writer(struct fib_recovery *recovery);
 /* The command `vector 1|0`: whether batches may use AVX-512. */
 int ours_vector(const struct bench *bench, char *const *argument);

@@ -1,5 +1,5 @@
 /* What a strategy needs beside the segment, for the benchmark's readers and writers: the lock memory
- * of rwlock and mutex, the System V set of undo. */
+ * of rwlock and mutex, the System V set of sem_undo. */
 #ifndef RC_BENCH_RIBCAGE_LOCKS_H
 #define RC_BENCH_RIBCAGE_LOCKS_H
 #include "fib/fib.h"

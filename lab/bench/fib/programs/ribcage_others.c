@@ -395,7 +395,7 @@ static int run_takeover(const struct bench *bench, char *const *argument)
         redone += recovery.redone;
         /* At most one route is under way, and everything else as it was. */
         if (fib_check(ours.writer) != 0 || recovery.routes + 1 < bench->n_rows)
-            return bench_fail("takeover: the heir found %llu of %llu routes",
+            return bench_fail("takeover: the successor found %llu of %llu routes",
                               (unsigned long long)recovery.routes,
                               (unsigned long long)bench->n_rows);
         result = fib_apply(ours.writer, bench->rows, bench->n_rows, &applied, &changed);

@@ -1,4 +1,4 @@
-/* `undo`: a System V semaphore whose operations the kernel takes back when a process dies.
+/* `sem_undo`: a System V semaphore whose operations the kernel takes back when a process dies.
  *
  *     two semaphores a lock:   gate = writers that wait or are inside     room = ROOM - readers
  *     reader in    { gate == 0, room - 1 UNDO }    at once          out   { room + 1 UNDO }
@@ -7,7 +7,7 @@
  * One system call each way, and nothing to break when somebody is killed: semop(2) with SEM_UNDO
  * gives back what the dead process held. That is its danger too: a writer killed inside lets
  * the readers in to what it left. Here they find every word old or new, so no answer is
- * torn, but the batch may be half there until the heir, who repairs it, has come. The kernel
+ * torn, but the batch may be half there until the successor, who repairs it, has come. The kernel
  * orders the operations, so a walk inside meets whole batches only.
  *
  * A stopped process keeps what it holds: the writer then breaks the lock as under rwlock.
@@ -58,19 +58,19 @@ static unsigned short room(const struct lock_place *place)
     return (unsigned short)(place->at + 1);
 }
 
-static int undo_enter(const struct lock_place *place, struct lock_wait *wait)
+static int sem_undo_enter(const struct lock_place *place, struct lock_wait *wait)
 {
     struct sembuf in[2] = {{gate(place), 0, 0}, {room(place), -1, SEM_UNDO}};
     return operate(place, in, 2, wait);
 }
 
-static void undo_leave(const struct lock_place *place)
+static void sem_undo_leave(const struct lock_place *place)
 {
     struct sembuf out = {room(place), 1, SEM_UNDO};
     (void)operate_at_once(place, &out, 1);
 }
 
-static int undo_enter_write(const struct lock_place *place, struct lock_wait *wait)
+static int sem_undo_enter_write(const struct lock_place *place, struct lock_wait *wait)
 {
     struct sembuf shut = {gate(place), 1, SEM_UNDO};
     struct sembuf in = {room(place), -ROOM, SEM_UNDO};
@@ -78,7 +78,7 @@ static int undo_enter_write(const struct lock_place *place, struct lock_wait *wa
     return error != 0 ? error : operate(place, &in, 1, wait);
 }
 
-static void undo_leave_write(const struct lock_place *place)
+static void sem_undo_leave_write(const struct lock_place *place)
 {
     struct sembuf out[2] = {{room(place), ROOM, SEM_UNDO}, {gate(place), -1, SEM_UNDO}};
     (void)operate_at_once(place, out, 2);
@@ -92,20 +92,20 @@ static int set_values(int set, unsigned short at)
     return 0;
 }
 
-static int undo_take_fresh(const struct lock_place *place)
+static int sem_undo_take_fresh(const struct lock_place *place)
 {
     struct sembuf in[2] = {{gate(place), 1, SEM_UNDO}, {room(place), -ROOM, SEM_UNDO}};
     int error = set_values(place->set, place->at);
     return error != 0 ? error : operate_at_once(place, in, 2);
 }
 
-const struct lock_kind lock_undo = {
-    .places = SYNC_UNDO_LOCKS,
-    .enter = undo_enter,
-    .leave = undo_leave,
-    .enter_write = undo_enter_write,
-    .leave_write = undo_leave_write,
-    .take_fresh = undo_take_fresh,
+const struct lock_kind lock_sem_undo = {
+    .places = SYNC_SEM_UNDO_LOCKS,
+    .enter = sem_undo_enter,
+    .leave = sem_undo_leave,
+    .enter_write = sem_undo_enter_write,
+    .leave_write = sem_undo_leave_write,
+    .take_fresh = sem_undo_take_fresh,
 };
 
 static int give_to_group(int set, uint32_t mode, int32_t group)
@@ -120,11 +120,11 @@ static int give_to_group(int set, uint32_t mode, int32_t group)
 
 int sync_semaphore_create(int32_t key, uint32_t mode, int32_t group)
 {
-    int set = semget(key, 2 * SYNC_UNDO_LOCKS, (int)(mode & 0777) | IPC_CREAT | IPC_EXCL);
+    int set = semget(key, 2 * SYNC_SEM_UNDO_LOCKS, (int)(mode & 0777) | IPC_CREAT | IPC_EXCL);
     if (set < 0)
         return -errno;
     int error = group < 0 ? 0 : give_to_group(set, mode, group);
-    for (unsigned short i = 0; error == 0 && i < SYNC_UNDO_LOCKS; i++)
+    for (unsigned short i = 0; error == 0 && i < SYNC_SEM_UNDO_LOCKS; i++)
         error = set_values(set, (unsigned short)(2 * i));
     if (error != 0)
         (void)semctl(set, 0, IPC_RMID);
@@ -133,7 +133,7 @@ int sync_semaphore_create(int32_t key, uint32_t mode, int32_t group)
 
 int sync_semaphore_open(int32_t key)
 {
-    int set = semget(key, 2 * SYNC_UNDO_LOCKS, 0);
+    int set = semget(key, 2 * SYNC_SEM_UNDO_LOCKS, 0);
     return set < 0 ? -errno : set;
 }
 
@@ -142,9 +142,9 @@ int sync_semaphore_remove(int32_t set)
     return semctl(set, 0, IPC_RMID) == 0 ? 0 : -errno;
 }
 
-const struct fib_sync fib_sync_undo = {
-    .id = FIB_STRATEGY_UNDO,
-    .name = "undo",
+const struct fib_sync fib_sync_sem_undo = {
+    .id = FIB_STRATEGY_SEM_UNDO,
+    .name = "sem_undo",
     .banks = 1,
     .locks = FIB_LOCKS_SEMAPHORE,
     .read_begin = lock_read_begin,

@@ -50,7 +50,7 @@ class SupervisorLink:
         self._task: asyncio.Task[None] | None = None
         asyncio.get_running_loop().add_reader(channel.fileno(), self._read)
 
-    # -- saying
+    # -- sending
 
     def say(self, message: dict[str, Any], fds: dict[str, int] | None = None) -> None:
         """Sends now, or when there is room; dropped and counted while nobody is there."""
@@ -108,7 +108,7 @@ class SupervisorLink:
             self._writing = False
             loop.remove_writer(self._channel.fileno())
 
-    # -- hearing
+    # -- receiving
 
     def _read(self) -> None:
         for _ in range(PER_TURN):

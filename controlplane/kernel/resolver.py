@@ -1,6 +1,6 @@
 """Whom the kernel is asked to resolve: hosts now, gateways for ever.
 
-Used by KernelEdge. A host is asked for when a worker holds a packet for it; a gateway of the RIB
+Used by Kernel. A host is asked for when a worker holds a packet for it; a gateway of the RIB
 is "managed": the kernel promises to keep it resolved (NTF_EXT_MANAGED), and we ask again when its
 port lost the carrier or came back under another ifindex, which ends the promise. Managed
 neighbours are journalled by interface name, so that undo can let them go.
@@ -34,7 +34,7 @@ def unicast(address: str) -> str | None:
     return socket.inet_ntop(family, packed)
 
 
-class Asker:
+class NeighbourResolver:
     """See the module. `managed` holds the gateways wanted now; `send` is the monitor's."""
 
     def __init__(
@@ -71,7 +71,7 @@ class Asker:
         }
 
     def resolve(self, link: LinkEvent, address: str) -> bool:
-        """KernelEdge.resolve on a configured port."""
+        """Kernel.resolve on a configured port."""
         known = unicast(address)
         if known is None or self._closed:
             self._refused += 1
@@ -89,7 +89,7 @@ class Asker:
         return self._send(resolve_request(link.ifindex, known, managed))
 
     def manage(self, link: LinkEvent, address: str) -> bool:
-        """KernelEdge.manage."""
+        """Kernel.manage."""
         known = unicast(address)
         if known is None:
             return False
@@ -100,7 +100,7 @@ class Asker:
         return True
 
     def unmanage(self, link: LinkEvent, address: str) -> None:
-        """KernelEdge.unmanage."""
+        """Kernel.unmanage."""
         entry = (link.name, unicast(address) or "")
         if entry in self.managed:
             self.managed.discard(entry)
@@ -108,7 +108,7 @@ class Asker:
             self._let_go({entry})
 
     def sweep(self) -> None:
-        """KernelEdge.sweep_managed."""
+        """Kernel.sweep_managed."""
         self._let_go(self._journal.managed - self.managed)
 
     def again(self, name: str) -> None:

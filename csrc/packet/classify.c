@@ -4,7 +4,7 @@
 
 /* RFC 1812 5.3.7 (martians), 5.3.4 and 5.3.5 (broadcasts), RFC 4291 2.5.6 and 3927 7 (link-local).
  * What the host stack may want is not counted as dropped: it has its own copy. */
-int packet_judge(struct packet *p)
+int packet_classify(struct packet *p)
 {
     uint32_t source = address_class(p->family, p->source);
     uint32_t target = address_class(p->family, p->target);

@@ -1,11 +1,11 @@
 """Keeps the ports, the host port and the transit filter as the plan wants them.
 
-    keeper = Keeper(instance, links, log);  keeper.begin(journal, settings)
-    problems = await keeper.make_host_port()         # at start
-    problems, dropped = await keeper.configure(interfaces, router_id)
-    keeper.run()                                     # from here on repairs by itself
-    keeper.link_changed(event);  keeper.look()       # what the kernel told: a pass follows
-    problems = await keeper.close()
+    provisioner = Provisioner(instance, links, log);  provisioner.begin(journal, settings)
+    problems = await provisioner.make_host_port()    # at start
+    problems, dropped = await provisioner.configure(interfaces, router_id)
+    provisioner.run()                                # from here on repairs by itself
+    provisioner.link_changed(event);  provisioner.look()  # what the kernel told: a pass follows
+    problems = await provisioner.close()
 
 A pass brings up what came back, remakes the host port that somebody deleted and adapts the
 filter; one pass at a time. Each of its waits on the kernel has a deadline (deadline.py); a pass
@@ -27,12 +27,12 @@ from ribcage.controlplane.kernel.rchost import HostPair
 
 DEFAULT_MTU: Final = 1500
 SILENCE_PAUSE: Final = 1.0
-# The supervisor gives control 5 s to stop: these two and edge.py's UNDO_TIMEOUT fit into it.
+# The supervisor gives control 5 s to stop: these two and kernel.py's UNDO_TIMEOUT fit into it.
 PASS_TIMEOUT: Final = 1.0
 CANCEL_TIMEOUT: Final = 0.5
 
 
-class Keeper:
+class Provisioner:
     """See the module. `wanted` holds the configured interfaces by name."""
 
     def __init__(self, instance: str, links: LinkTable, log: Callable[..., None]) -> None:

@@ -1,6 +1,6 @@
-"""KernelEdge against the real kernel: what it hears, what it changes, and that nothing stays.
+"""Kernel against the real kernel: what it hears, what it changes, and that nothing stays.
 
-Each test makes the demo topology; the edge runs in r1, in a forked child (`Node.call`).
+Each test makes the demo topology; the kernel runs in r1, in a forked child (`Node.call`).
 """
 
 import asyncio
@@ -17,7 +17,6 @@ import pytest
 
 from ribcage.controlplane.kernel.changes.journal import Journal
 from ribcage.controlplane.kernel.changes.undo import undo
-from ribcage.controlplane.kernel.edge import KernelEdge
 from ribcage.controlplane.kernel.events import (
     AddressEvent,
     Event,
@@ -25,6 +24,7 @@ from ribcage.controlplane.kernel.events import (
     LinkEvent,
     NeighbourEvent,
 )
+from ribcage.controlplane.kernel.kernel import Kernel
 from ribcage.controlplane.kernel.netlink import deadline
 from ribcage.lab.topology import topologies
 from ribcage.lab.topology.namespaces import Lab, Node, available
@@ -45,14 +45,14 @@ PLAN = [Port(name, own) for name, own in topologies.R1_ADDRESSES.items()]
 
 
 class Rig:
-    """An edge and everything it told."""
+    """A kernel and everything it told."""
 
     def __init__(self, undo_file: Path, instance: str = "r1") -> None:
         self.events: list[Event] = []
         self.logged: list[str] = []
         self._news = asyncio.Event()
         self.consumer: Callable[[Event], None] = self._on_event
-        self.edge = KernelEdge(
+        self.kernel = Kernel(
             instance=instance,
             undo_file=undo_file,
             on_event=lambda event: self.consumer(event),
@@ -87,7 +87,7 @@ class Rig:
     async def resolved(self, address: str) -> NeighbourEvent:
         return await self.until(  # type: ignore[no-any-return]
             lambda: next(
-                (n for n in self.edge.neighbours() if n.address == address and n.mac), None
+                (n for n in self.kernel.neighbours() if n.address == address and n.mac), None
             ),
             f"{address} resolved",
         )
@@ -100,15 +100,15 @@ def in_r1(
     plan: list[Port] = PLAN,
     stop: bool = True,
 ) -> Any:
-    """Run `body` with a started and configured edge in r1; then stop it. Problems fail."""
+    """Run `body` with a started and configured kernel in r1; then stop it. Problems fail."""
 
     async def main() -> Any:
         rig = Rig(undo_file)
-        assert await rig.edge.start() == []
-        assert await rig.edge.configure(plan) == []
+        assert await rig.kernel.start() == []
+        assert await rig.kernel.configure(plan) == []
         result = await body(rig)
         if stop:
-            assert await rig.edge.stop() == []
+            assert await rig.kernel.stop() == []
             assert not undo_file.exists()
         return result
 
@@ -129,7 +129,7 @@ def sysctls() -> dict[str, str]:
 
 
 def state(node: Node) -> dict[str, str]:
-    """Dumps of all that the edge may touch."""
+    """Dumps of all that the kernel may touch."""
     dumps = {
         "filter": ["nft", "list", "ruleset"],
         "links": ["ip", "-d", "link"],
@@ -156,7 +156,7 @@ def test_stop_leaves_the_kernel_as_it_was(lab: Lab, tmp_path: Path) -> None:
     before = state(r1)
 
     async def body(rig: Rig) -> None:
-        rig.edge.manage(socket.if_nametoindex("eth2"), "10.0.2.2")
+        rig.kernel.manage(socket.if_nametoindex("eth2"), "10.0.2.2")
         await rig.resolved("10.0.2.2")
         assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == "0\n"
         assert Path("/proc/sys/net/ipv4/conf/all/accept_redirects").read_text() == "0\n"
@@ -175,7 +175,7 @@ def test_undo_after_kill_9_leaves_the_kernel_as_it_was(lab: Lab, tmp_path: Path)
 
     async def die(rig: Rig) -> None:
         await rig.until(lambda: rig.last(LinkEvent, name="eth2", up=True), "eth2 up")
-        rig.edge.manage(socket.if_nametoindex("eth2"), "10.0.2.2")
+        rig.kernel.manage(socket.if_nametoindex("eth2"), "10.0.2.2")
         await rig.resolved("10.0.2.2")
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -197,7 +197,7 @@ def test_undo_in_another_namespace_touches_nothing(lab: Lab, tmp_path: Path) -> 
     undo_file = tmp_path / "undo.json"
 
     async def leave(rig: Rig) -> None:
-        await rig.edge.detach()
+        await rig.kernel.detach()
 
     in_r1(lab, undo_file, leave, stop=False)
     (problem,) = lab.nodes["h1"].call(undo, undo_file)
@@ -205,27 +205,27 @@ def test_undo_in_another_namespace_touches_nothing(lab: Lab, tmp_path: Path) -> 
     assert lab.nodes["r1"].call(undo, undo_file) == []
 
 
-def test_the_heir_adopts_what_a_killed_control_left(lab: Lab, tmp_path: Path) -> None:
+def test_the_successor_adopts_what_a_killed_control_left(lab: Lab, tmp_path: Path) -> None:
     """The host port keeps its ifindex, so its rings go on; stop still restores everything."""
     r1, undo_file = lab.nodes["r1"], tmp_path / "undo.json"
     before = state(r1)
 
     async def leave(rig: Rig) -> tuple[int, int]:
-        port = rig.edge.host_port
+        port = rig.kernel.host_port
         assert port is not None
-        rig.edge.manage(socket.if_nametoindex("eth2"), "10.0.2.2")
-        rig.edge.manage(socket.if_nametoindex("eth2"), "2001:db8:2::2")
+        rig.kernel.manage(socket.if_nametoindex("eth2"), "10.0.2.2")
+        rig.kernel.manage(socket.if_nametoindex("eth2"), "2001:db8:2::2")
         await rig.resolved("10.0.2.2")
         await rig.resolved("2001:db8:2::2")
-        await rig.edge.detach()
+        await rig.kernel.detach()
         return port.ifindex, port.kernel_ifindex
 
     async def adopt(rig: Rig) -> tuple[int, int]:
-        port = rig.edge.host_port
+        port = rig.kernel.host_port
         assert port is not None
         await rig.resolved("10.0.2.2")
-        rig.edge.manage(socket.if_nametoindex("eth2"), "10.0.2.2")
-        rig.edge.sweep_managed()
+        rig.kernel.manage(socket.if_nametoindex("eth2"), "10.0.2.2")
+        rig.kernel.sweep_managed()
 
         def managed() -> str:
             argv = ["ip", "neigh", "show", "dev", "eth2"]
@@ -245,7 +245,7 @@ def test_a_neighbour_is_resolved_at_once(lab: Lab, tmp_path: Path, address: str)
 
     async def body(rig: Rig) -> tuple[bytes, float]:
         start = asyncio.get_running_loop().time()
-        assert rig.edge.resolve(socket.if_nametoindex("eth2"), address)
+        assert rig.kernel.resolve(socket.if_nametoindex("eth2"), address)
         event = await rig.resolved(address)
         assert event.mac is not None
         return event.mac, asyncio.get_running_loop().time() - start
@@ -261,7 +261,7 @@ def test_an_absent_host_becomes_failed(lab: Lab, tmp_path: Path) -> None:
 
     async def body(rig: Rig) -> None:
         Path("/proc/sys/net/ipv4/neigh/eth2/retrans_time_ms").write_text("20")
-        assert rig.edge.resolve(socket.if_nametoindex("eth2"), "10.0.2.77")
+        assert rig.kernel.resolve(socket.if_nametoindex("eth2"), "10.0.2.77")
         await rig.until(
             lambda: (
                 rig.last(NeighbourEvent, address="10.0.2.77", state="failed")
@@ -281,7 +281,7 @@ def test_resolve_refuses_what_cannot_be_a_neighbour(lab: Lab, tmp_path: Path) ->
         eth2, lo = socket.if_nametoindex("eth2"), socket.if_nametoindex("lo")
         tried = [(eth2, "224.0.0.1"), (eth2, "::"), (eth2, "ff02::1"), (eth2, "ten.0.0.1")]
         tried += [(lo, "127.0.0.2"), (9999, "10.0.2.2"), (eth2, "10.0.2.2"), (eth2, "10.0.2.2")]
-        return [rig.edge.resolve(*one) for one in tried]
+        return [rig.kernel.resolve(*one) for one in tried]
 
     answers = in_r1(lab, tmp_path / "undo.json", body)
     assert answers == [False, False, False, False, False, False, True, False]
@@ -292,7 +292,7 @@ def test_a_managed_gateway_comes_back_with_the_carrier(lab: Lab, tmp_path: Path)
 
     async def body(rig: Rig) -> None:
         eth2 = socket.if_nametoindex("eth2")
-        assert rig.edge.manage(eth2, "10.0.2.2")
+        assert rig.kernel.manage(eth2, "10.0.2.2")
         await rig.resolved("10.0.2.2")
         await asyncio.to_thread(lab.nodes["h2"].ip, "link set eth0 down")
         await rig.until(lambda: rig.last(NeighbourEvent, state="gone"), "neighbour gone")
@@ -307,7 +307,7 @@ def test_a_managed_gateway_deleted_by_hand_comes_back(lab: Lab, tmp_path: Path) 
     """`ip neigh del` on a gateway is repaired by itself."""
 
     async def body(rig: Rig) -> None:
-        rig.edge.manage(socket.if_nametoindex("eth2"), "10.0.2.2")
+        rig.kernel.manage(socket.if_nametoindex("eth2"), "10.0.2.2")
         await rig.resolved("10.0.2.2")
         subprocess.run(["ip", "neigh", "del", "10.0.2.2", "dev", "eth2"], check=True)
         await rig.until(lambda: rig.last(NeighbourEvent, state="gone"), "gone")
@@ -320,11 +320,11 @@ def test_a_host_port_deleted_by_hand_is_made_again(lab: Lab, tmp_path: Path) -> 
     """With a new ifindex, told as any link, and with its routes and its filter."""
 
     async def body(rig: Rig) -> None:
-        old = rig.edge.host_port
+        old = rig.kernel.host_port
         assert old is not None
         subprocess.run(["ip", "link", "del", "rc-host"], check=True)
         await rig.until(lambda: rig.last(LinkEvent, ifindex=old.ifindex, gone=True), "gone")
-        new = await rig.until(lambda: rig.edge.host_port, "made again")
+        new = await rig.until(lambda: rig.kernel.host_port, "made again")
         assert new.ifindex != old.ifindex
         await rig.until(lambda: rig.last(LinkEvent, ifindex=new.ifindex, up=True), "told")
 
@@ -344,12 +344,12 @@ def test_a_stop_while_the_host_port_is_made_again_ends(lab: Lab, tmp_path: Path)
     for step in range(8):
 
         async def body(rig: Rig, step: int = step) -> None:
-            old = rig.edge.host_port
+            old = rig.kernel.host_port
             assert old is not None
             subprocess.run(["ip", "link", "del", "rc-host"], check=True)
             await rig.until(lambda: rig.last(LinkEvent, ifindex=old.ifindex, gone=True), "gone")
             await asyncio.sleep(step * 0.003)
-            problems = await asyncio.wait_for(rig.edge.stop(), DEADLINE)
+            problems = await asyncio.wait_for(rig.kernel.stop(), DEADLINE)
             assert problems == []
 
         in_r1(lab, tmp_path / "undo.json", body, stop=False)
@@ -372,15 +372,15 @@ def test_a_kernel_that_does_not_answer_is_a_problem_and_not_a_hang(
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(deadline.Netlink.__init__, "__defaults__", (0.05,))
                 patch.setattr(deadline.AsyncIPRoute, "link", never)
-                (problem,) = await rig.edge.start()
+                (problem,) = await rig.kernel.start()
                 assert "no answer to `link get rc-host` within 0.05 s" in problem
-                (problem,) = await rig.edge.configure(PLAN)
+                (problem,) = await rig.kernel.configure(PLAN)
                 assert "no answer" in problem
-            await rig.until(lambda: rig.edge.host_port, "host port")
+            await rig.until(lambda: rig.kernel.host_port, "host port")
             await rig.until(
                 lambda: rig.last(AddressEvent, address="10.0.2.1", added=True), "eth2 configured"
             )
-            assert await rig.edge.stop() == []
+            assert await rig.kernel.stop() == []
 
         asyncio.run(main())
 
@@ -411,11 +411,11 @@ def test_a_port_made_anew_is_configured_again(lab: Lab, tmp_path: Path) -> None:
 
     async def body(rig: Rig) -> None:
         old = socket.if_nametoindex("eth2")
-        rig.edge.manage(old, "10.0.2.2")
+        rig.kernel.manage(old, "10.0.2.2")
         await rig.resolved("10.0.2.2")
         subprocess.run(["ip", "link", "del", "eth2"], check=True)
         await rig.until(lambda: rig.last(LinkEvent, ifindex=old, gone=True), "eth2 gone")
-        assert rig.edge.neighbours() == []
+        assert rig.kernel.neighbours() == []
         await asyncio.to_thread(lab.link, "r1", "eth2", "h2", "eth0")
         await asyncio.to_thread(lab.nodes["h2"].ip, "addr add 10.0.2.2/24 dev eth0")
         new = await rig.until(
@@ -424,7 +424,7 @@ def test_a_port_made_anew_is_configured_again(lab: Lab, tmp_path: Path) -> None:
         assert new.ifindex != old
         await rig.until(
             lambda: (
-                {a.address for a in rig.edge.addresses() if a.ifindex == new.ifindex}
+                {a.address for a in rig.kernel.addresses() if a.ifindex == new.ifindex}
                 >= {"10.0.2.1", "2001:db8:2::1"}
             ),
             "addresses",
@@ -507,13 +507,13 @@ def test_a_reload_takes_back_what_the_plan_no_longer_names(lab: Lab, tmp_path: P
     """Addresses, MTU and settings of a dropped port are as before; others stay."""
 
     async def body(rig: Rig) -> None:
-        await rig.edge.configure([PLAN[0]])
+        await rig.kernel.configure([PLAN[0]])
         await rig.until(
             lambda: rig.last(AddressEvent, address="10.0.2.1", added=False), "address dropped"
         )
         await rig.until(lambda: rig.last(LinkEvent, name="eth2", mtu=1500), "mtu back")
         assert Path("/proc/sys/net/ipv6/conf/eth2/accept_ra").read_text() == "1\n"
-        assert {a.address for a in rig.edge.addresses() if a.ifname == "eth1"} >= {"10.0.1.1"}
+        assert {a.address for a in rig.kernel.addresses() if a.ifname == "eth1"} >= {"10.0.1.1"}
 
     in_r1(lab, tmp_path / "undo.json", body, [PLAN[0], Port("eth2", ("10.0.2.1/24",), 1400)])
 
@@ -522,7 +522,7 @@ def test_an_overrun_of_the_real_socket_ends_in_the_true_picture(lab: Lab, tmp_pa
     """More events than the socket holds while nobody reads: counted, and then made good."""
 
     async def body(rig: Rig) -> None:
-        monitor = rig.edge._monitor
+        monitor = rig.kernel._monitor
         assert monitor is not None
         monitor._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         lines = [f"addr add 10.8.{n // 250}.{n % 250 + 1}/32 dev eth1" for n in range(400)]
@@ -530,13 +530,15 @@ def test_an_overrun_of_the_real_socket_ends_in_the_true_picture(lab: Lab, tmp_pa
         # Blocking on purpose: the loop must not read meanwhile.
         subprocess.run(["ip", "-batch", "-"], input=text, text=True, check=True)
         await rig.until(
-            lambda: len([a for a in rig.edge.addresses() if a.address.startswith("10.8.")]) == 400,
+            lambda: (
+                len([a for a in rig.kernel.addresses() if a.address.startswith("10.8.")]) == 400
+            ),
             "all addresses",
         )
-        assert rig.edge.counters()["overruns"] > 0
+        assert rig.kernel.counters()["overruns"] > 0
         subprocess.run(["ip", "addr", "flush", "dev", "eth1", "to", "10.8.0.0/16"], check=True)
         await rig.until(
-            lambda: not any(a.address.startswith("10.8.") for a in rig.edge.addresses()), "none"
+            lambda: not any(a.address.startswith("10.8.") for a in rig.kernel.addresses()), "none"
         )
         told = [e for e in rig.events if isinstance(e, AddressEvent) and e.address[:5] == "10.8."]
         assert sum(1 if e.added else -1 for e in told) == 0
@@ -553,18 +555,18 @@ def test_two_instances_share_a_namespace(lab: Lab, tmp_path: Path) -> None:
         async def main() -> None:
             one, two = Rig(tmp_path / "a.json", "a"), Rig(tmp_path / "b.json", "b")
             for rig, port in ((one, PLAN[0]), (two, PLAN[1])):
-                assert await rig.edge.start() == []
-                assert await rig.edge.configure([port]) == []
-            first, second = one.edge.host_port, two.edge.host_port
+                assert await rig.kernel.start() == []
+                assert await rig.kernel.configure([port]) == []
+            first, second = one.kernel.host_port, two.kernel.host_port
             assert first is not None
             assert second is not None
             assert first.kernel_name == "rc-host"
             assert second.kernel_name.startswith("rc-host-")
             assert len(second.kernel_name) <= 15
-            assert await one.edge.stop() == []
+            assert await one.kernel.stop() == []
             assert Path(f"/proc/sys/net/ipv4/conf/{second.name}").exists()
             assert not Path(f"/proc/sys/net/ipv4/conf/{first.name}").exists()
-            assert await two.edge.stop() == []
+            assert await two.kernel.stop() == []
 
         asyncio.run(main())
 
@@ -580,8 +582,8 @@ def test_a_failed_journal_write_changes_nothing(lab: Lab, tmp_path: Path) -> Non
     async def main() -> None:
         rig = Rig(tmp_path / "absent" / "undo.json")
         with pytest.raises(OSError, match="absent"):
-            await rig.edge.start()
-        await rig.edge.detach()
+            await rig.kernel.start()
+        await rig.kernel.detach()
 
     r1.call(lambda: asyncio.run(main()))
     assert state(r1) == before

@@ -1,12 +1,12 @@
-"""KernelEdge: everything control does with the kernel, behind one object.
+"""Kernel: everything control does with the kernel, behind one object.
 
-    edge = KernelEdge(instance="r1", undo_file=names.undo_file, on_event=apply)
-    problems = await edge.start()
-    problems = await edge.configure(plan.interfaces, plan.router_id)
-    edge.manage(ifindex, "10.0.2.2"); edge.resolve(ifindex, "10.0.1.7")
-    problems = await edge.stop()
+    kernel = Kernel(instance="r1", undo_file=names.undo_file, on_event=apply)
+    problems = await kernel.start()
+    problems = await kernel.configure(plan.interfaces, plan.router_id)
+    kernel.manage(ifindex, "10.0.2.2"); kernel.resolve(ifindex, "10.0.1.7")
+    problems = await kernel.stop()
 
-The kernel stays the host stack; the edge takes forwarding away from it, brings the configured
+The kernel stays the host stack; `Kernel` takes forwarding away from it, brings the configured
 ports up, gives the host stack its way through the router (rchost.py), keeps transit frames out of
 it (filter.py), and tells control what happens to links, addresses and neighbours. Every change
 is journalled first (journal.py) and taken back by `stop`, or by `undo` when control was killed;
@@ -16,8 +16,8 @@ For control's event loop thread alone. Problems are lines for a person; nothing 
 what the kernel refuses or does not answer, but OSError from `start` when netlink itself is
 refused. Every wait has a deadline (deadline.py), so start, configure and stop always return.
 
-This file is the face. keeper.py does the changing, hearing.py the telling, asker.py resolves
-neighbours, undo.py takes everything back.
+This file is the interface. provisioner.py does the changing, dispatcher.py the telling, resolver.py
+resolves neighbours, undo.py takes everything back.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from ribcage.controlplane.kernel.asker import Asker
 from ribcage.controlplane.kernel.changes.journal import Journal
 from ribcage.controlplane.kernel.changes.settings import Settings, namespace_settings, table_sizes
 from ribcage.controlplane.kernel.changes.undo import undo
+from ribcage.controlplane.kernel.dispatcher import Dispatcher
 from ribcage.controlplane.kernel.events import (
     AddressEvent,
     Event,
@@ -36,15 +36,15 @@ from ribcage.controlplane.kernel.events import (
     NeighbourEvent,
 )
 from ribcage.controlplane.kernel.guard import ForwardingGuard
-from ribcage.controlplane.kernel.hearing import Hearing
-from ribcage.controlplane.kernel.keeper import Keeper
 from ribcage.controlplane.kernel.links import LinkTable
 from ribcage.controlplane.kernel.neighbours import NeighbourTable
 from ribcage.controlplane.kernel.netlink.deadline import KernelSilent, in_thread
 from ribcage.controlplane.kernel.netlink.messages import RTM_GETADDR, RTM_GETLINK, RTM_GETNEIGH
 from ribcage.controlplane.kernel.netlink.monitor import Monitor, open_socket
 from ribcage.controlplane.kernel.ports import Interface, canonical
+from ribcage.controlplane.kernel.provisioner import Provisioner
 from ribcage.controlplane.kernel.rchost import HostPort
+from ribcage.controlplane.kernel.resolver import NeighbourResolver
 
 START_TIMEOUT: Final = 5.0
 RETRY_DELAY: Final = 0.05  # before a spoilt dump is asked for again: a storm must not be fed
@@ -55,7 +55,7 @@ def _silent(_level: str, _event: str, **_fields: object) -> None:
     pass
 
 
-class KernelEdge:
+class Kernel:
     """See the module. `on_event` is called from the event loop and must not block or raise."""
 
     def __init__(
@@ -74,8 +74,10 @@ class KernelEdge:
         self._max_neighbours = max_neighbours
         self._links = LinkTable()
         self._neighbours = NeighbourTable(max_neighbours)
-        self._keeper = Keeper(instance, self._links, self._log)
-        self._hearing = Hearing(self._links, self._neighbours, self._keeper, on_event, self._log)
+        self._provisioner = Provisioner(instance, self._links, self._log)
+        self._dispatcher = Dispatcher(
+            self._links, self._neighbours, self._provisioner, on_event, self._log
+        )
         self._monitor: Monitor | None = None
 
     # -- life -----------------------------------------------------------------------------------
@@ -90,12 +92,12 @@ class KernelEdge:
         settings = self._settings = Settings(journal, self._log)
         problems = settings.apply(namespace_settings())
         settings.raise_to(table_sizes(self._max_neighbours))
-        self._keeper.begin(journal, settings)
-        self._guard = ForwardingGuard(settings, self._links, self._hearing.emit, self._log)
+        self._provisioner.begin(journal, settings)
+        self._guard = ForwardingGuard(settings, self._links, self._dispatcher.emit, self._log)
         self._listen(journal)
         problems += await self._told()
-        problems += await self._keeper.make_host_port()
-        self._keeper.run()
+        problems += await self._provisioner.make_host_port()
+        self._provisioner.run()
         return problems
 
     def _listen(self, journal: Journal) -> None:
@@ -103,12 +105,14 @@ class KernelEdge:
         loop = asyncio.get_running_loop()
         monitor = self._monitor = Monitor(
             open_socket(),
-            self._hearing.message,
-            self._hearing.complete,
+            self._dispatcher.message,
+            self._dispatcher.complete,
             lambda again: loop.call_later(RETRY_DELAY, again),
         )
-        self._asker = Asker(journal, self._links, self._neighbours, monitor.send, self._log)
-        self._hearing.attend(self._asker, self._guard)
+        self._resolver = NeighbourResolver(
+            journal, self._links, self._neighbours, monitor.send, self._log
+        )
+        self._dispatcher.attend(self._resolver, self._guard)
         loop.add_reader(monitor.fileno(), monitor.read)
         monitor.resync()
 
@@ -124,15 +128,15 @@ class KernelEdge:
         for interface in interfaces:
             for address in interface.addresses:
                 canonical(address)
-        problems, dropped = await self._keeper.configure(interfaces, router_id)
+        problems, dropped = await self._provisioner.configure(interfaces, router_id)
         for name in dropped:
             link = self._links.by_name(name)
             if link is not None:
-                self._hearing.tell(self._neighbours.lose_port(link.ifindex))
+                self._dispatcher.tell(self._neighbours.lose_port(link.ifindex))
         if self._monitor is not None:
-            # Neighbours of ports that are new were heard and not kept. An heir that went on
+            # Neighbours of ports that are new were heard and not kept. A successor that went on
             # without them would take every adjacency of its predecessor away for a moment.
-            self._hearing.synced.clear()
+            self._dispatcher.synced.clear()
             self._monitor.resync((RTM_GETLINK, RTM_GETADDR, RTM_GETNEIGH))
             problems += await self._told()
         return problems
@@ -141,7 +145,7 @@ class KernelEdge:
         """Waits for the dumps that were asked for."""
         try:
             async with asyncio.timeout(START_TIMEOUT):
-                await self._hearing.synced.wait()
+                await self._dispatcher.synced.wait()
         except TimeoutError:
             return [f"netlink: no complete dump within {START_TIMEOUT:g} s"]
         return []
@@ -159,11 +163,11 @@ class KernelEdge:
 
     async def detach(self) -> list[str]:
         """Close, leaving the kernel as it is: a successor's `start` adopts it."""
-        problems = await self._keeper.close()
+        problems = await self._provisioner.close()
         if self._monitor is not None:
             asyncio.get_running_loop().remove_reader(self._monitor.fileno())
             self._guard.close()
-            self._asker.close()
+            self._resolver.close()
             self._monitor.close()
             self._monitor = None
         return problems
@@ -173,7 +177,7 @@ class KernelEdge:
     @property
     def host_port(self) -> HostPort | None:
         """The host port, or None when it could not be made. Its mtu follows the ports'."""
-        return self._keeper.pair.port
+        return self._provisioner.pair.port
 
     def links(self) -> list[LinkEvent]:
         """The links that exist now, as last told."""
@@ -194,9 +198,9 @@ class KernelEdge:
     def counters(self) -> dict[str, int]:
         """Since start; names as in the documentation of `ipc.show`."""
         return {
-            **self._hearing.counters,
+            **self._dispatcher.counters,
             **(self._monitor.counters if self._monitor else {}),
-            **self._asker.counters(),
+            **self._resolver.counters(),
             "forwarding_set_back": self._guard.set_back,
             "neighbours_refused": self._neighbours.refused,
             "neighbours": len(self._neighbours.entries),
@@ -214,8 +218,8 @@ class KernelEdge:
         link = self._links.links.get(ifindex)
         return (
             link is not None
-            and link.name in self._keeper.wanted
-            and self._asker.resolve(link, address)
+            and link.name in self._provisioner.wanted
+            and self._resolver.resolve(link, address)
         )
 
     def limit(self, max_neighbours: int) -> None:
@@ -228,15 +232,15 @@ class KernelEdge:
         """Keep a gateway resolved, also over link flaps and when the port comes back under
         another ifindex. Idempotent. False: unknown ifindex, or not a unicast address."""
         link = self._links.links.get(ifindex)
-        return link is not None and self._asker.manage(link, address)
+        return link is not None and self._resolver.manage(link, address)
 
     def unmanage(self, ifindex: int, address: str) -> None:
         """Let the neighbour age like any other. Idempotent."""
         link = self._links.links.get(ifindex)
         if link is not None:
-            self._asker.unmanage(link, address)
+            self._resolver.unmanage(link, address)
 
     def sweep_managed(self) -> None:
         """Let go of what a predecessor managed and `manage` was not called for since start.
         Control calls it once, when its own gateways are all known again."""
-        self._asker.sweep()
+        self._resolver.sweep()

@@ -1,9 +1,9 @@
 """What control looks after by itself: gateways, hosts, unused next-hop sets, the tables' peace.
 
-    upkeep = Upkeep(core, log);  core.publisher.on_publish = upkeep.published
-    upkeep.manage_gateways = ...        # whose it is to do nothing before links have settled
-    upkeep.probe_hosts = ...            # asks about some hosts; False when there are none
-    await upkeep.check()                # after a takeover
+    housekeeping = Housekeeping(core, log);  core.publisher.on_publish = housekeeping.published
+    housekeeping.manage_gateways = ...  # does nothing before the first sweep of links
+    housekeeping.probe_hosts = ...      # asks about some hosts; False when there are none
+    await housekeeping.check()          # after a takeover
 
 A publish is what makes any of it necessary, so it alone starts the timers: a router that knows no
 host on its links does nothing here. Control only.
@@ -22,7 +22,7 @@ PROBE_EVERY = 1.0  # as long as there are hosts: whether they are still there
 VERIFY_LOOKUPS = 10_000  # of the check after a takeover
 
 
-class Upkeep:
+class Housekeeping:
     """See the module's text. `manage_gateways` and `probe_hosts` do nothing until they are set."""
 
     def __init__(self, core: Core, log: Callable[..., None]) -> None:

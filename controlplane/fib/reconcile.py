@@ -1,13 +1,13 @@
 """What the FIB should hold, and the ways in which it comes to hold it besides single changes.
 
-    contents.begin(aggregate); contents.compare(t0) or .replay(t0); contents.begun(aggregate)
-    await contents.switch(True)      # fib.aggregate of a new plan, while routes change
+    reconciler.begin(aggregate); reconciler.compare(t0) or .replay(t0); reconciler.begun(aggregate)
+    await reconciler.switch(True)    # fib.aggregate of a new plan, while routes change
 
 replay: the RIB's journal once more. compare: the whole RIB against the whole FIB. With aggregation
 both write their rows in the order in which each address goes from its old answer to its new one
 at once, whatever the FIB held (rib_aggregate_order); without, row by row as they are found.
 
-The RIB's segment says what its FIB may hold (whole, between, aggregated), so that an heir with
+The RIB's segment says what its FIB may hold (whole, between, aggregated), so that a successor with
 another setting than its predecessor's does not take routes left out for routes lost.
 
 Nothing is published here: the caller flushes, but for `switch`. Control only, one thread.
@@ -29,7 +29,7 @@ from ribcage.controlplane.rib.segment import Rib
 from ribcage.controlplane.values.rows import new_rows
 
 
-class Contents:
+class Reconciler:
     """See the module's text. `aggregation` is None while every route is in the FIB."""
 
     def __init__(
@@ -89,7 +89,7 @@ class Contents:
         """The journal's open changes, once more: each prefix and its best next hop now."""
         if self.aggregation is not None:
             rows, count = self.aggregation.repeat(*_joined(self._pending()), self._room())
-            self._settle(rows, count, t0)
+            self._write_rows(rows, count, t0)
             return count
         total = 0
         for rows, count in self._pending():
@@ -103,7 +103,7 @@ class Contents:
         if self.aggregation is not None:
             raw = b"".join(_raw(rows, count) for rows, count in found)
             rows, total = self.aggregation.ordered(raw, self._room())
-            self._settle(rows, total, t0)
+            self._write_rows(rows, total, t0)
             return total
         total = 0
         for rows, count in found:
@@ -132,7 +132,7 @@ class Contents:
             total = refused = 0
             for routes, known in rib_slices(self.rib):
                 rows, count = stage.redundant(routes, known)
-                refused += self.publisher.settle(rows, count, time.monotonic_ns())
+                refused += self.publisher.write_rows(rows, count, time.monotonic_ns())
                 self.publisher.flush()
                 total += count
                 await asyncio.sleep(0)
@@ -158,10 +158,10 @@ class Contents:
             self.aggregation = None
         self.rib.set_fib_state(_state(aggregate))
 
-    def _settle(self, rows: Any, count: int, t0: int) -> None:
+    def _write_rows(self, rows: Any, count: int, t0: int) -> None:
         refused = 0
         for at in range(0, count, CHANGES):
-            refused += self.publisher.settle(rows + at, min(CHANGES, count - at), t0)
+            refused += self.publisher.write_rows(rows + at, min(CHANGES, count - at), t0)
         if refused:
             self.log("error", "fib.refused", rows=refused)
 

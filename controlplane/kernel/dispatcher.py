@@ -1,23 +1,21 @@
 """What the kernel says, told to control: tables first, then events, then what hangs on them.
 
-    hearing = Hearing(links, neighbours, keeper, on_event, log)
-    hearing.attend(asker, guard)            # before the monitor's first message
-    Monitor(socket, hearing.message, hearing.complete, ...)
-    await hearing.synced.wait()             # the first dump was told to its end
+    dispatcher = Dispatcher(links, neighbours, provisioner, on_event, log)
+    dispatcher.attend(resolver, guard)      # before the monitor's first message
+    Monitor(socket, dispatcher.message, dispatcher.complete, ...)
+    await dispatcher.synced.wait()          # the first dump was told to its end
 
 The tables (links.py, neighbours.py) turn messages into differences; here each difference is
-counted, shown to the keeper of the ports and to the asker, and handed to control. Control's loop
-alone; nothing here waits or raises.
+counted, shown to the provisioner of the ports and to the resolver, and handed to control. Control's
+loop alone; nothing here waits or raises.
 """
 
 import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from ribcage.controlplane.kernel.asker import Asker
 from ribcage.controlplane.kernel.events import AddressEvent, Event, LinkEvent
 from ribcage.controlplane.kernel.guard import ForwardingGuard
-from ribcage.controlplane.kernel.keeper import Keeper
 from ribcage.controlplane.kernel.links import LinkTable
 from ribcage.controlplane.kernel.neighbours import NeighbourTable
 from ribcage.controlplane.kernel.netlink.messages import (
@@ -29,18 +27,20 @@ from ribcage.controlplane.kernel.netlink.messages import (
     LinkMessage,
     NeighbourMessage,
 )
+from ribcage.controlplane.kernel.provisioner import Provisioner
+from ribcage.controlplane.kernel.resolver import NeighbourResolver
 
 REMANAGE_DELAY: Final = 0.2
 
 
-class Hearing:
+class Dispatcher:
     """See the module. `on_event` must not block; what it raises costs that event alone."""
 
     def __init__(
         self,
         links: LinkTable,
         neighbours: NeighbourTable,
-        keeper: Keeper,
+        provisioner: Provisioner,
         on_event: Callable[[Event], None],
         log: Callable[..., None],
     ) -> None:
@@ -48,13 +48,13 @@ class Hearing:
         self.counters = {"events": 0, "failed_events": 0}
         self._links = links
         self._neighbours = neighbours
-        self._keeper = keeper
+        self._provisioner = provisioner
         self._on_event = on_event
         self._log = log
 
-    def attend(self, asker: Asker, guard: ForwardingGuard) -> None:
+    def attend(self, resolver: NeighbourResolver, guard: ForwardingGuard) -> None:
         """Whom neighbours and forwarding switches concern; both need `emit` or the monitor."""
-        self._asker = asker
+        self._resolver = resolver
         self._guard = guard
 
     def message(self, message: Content, generation: int) -> None:
@@ -85,7 +85,7 @@ class Hearing:
             if isinstance(event, LinkEvent):
                 self._link(event)
             elif isinstance(event, AddressEvent):
-                self._keeper.look()  # the host port's source may have to change
+                self._provisioner.look()  # the host port's source may have to change
             self.emit(event)
 
     def emit(self, event: Event) -> None:
@@ -98,19 +98,19 @@ class Hearing:
 
     def _neighbour(self, message: NeighbourMessage, generation: int) -> None:
         link = self._links.links.get(message.ifindex)
-        if link is None or link.name not in self._keeper.wanted:
+        if link is None or link.name not in self._provisioner.wanted:
             return
-        managed = (link.name, message.address) in self._asker.managed
+        managed = (link.name, message.address) in self._resolver.managed
         self.tell(self._neighbours.apply(message, generation, managed))
         if message.gone and managed:
             # Deleted by hand, or with the last address of the port. Not at once: with a lost
             # carrier this comes before the link's own message.
-            asyncio.get_running_loop().call_later(REMANAGE_DELAY, self._asker.again, link.name)
+            asyncio.get_running_loop().call_later(REMANAGE_DELAY, self._resolver.again, link.name)
 
     def _link(self, event: LinkEvent) -> None:
-        self._keeper.link_changed(event)
+        self._provisioner.link_changed(event)
         if event.gone:
             for lost in self._neighbours.lose_port(event.ifindex):
                 self.emit(lost)
-        elif event.name in self._keeper.wanted and event.up and event.carrier:
-            self._asker.again(event.name)  # losing the carrier deletes neighbours, managed ones too
+        elif event.name in self._provisioner.wanted and event.up and event.carrier:
+            self._resolver.again(event.name)  # losing the carrier deletes neighbours, managed too
