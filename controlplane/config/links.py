@@ -8,7 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ribcage.controlplane.config.addresses import (
+from ribcage.controlplane.config.model import MAX_INTERFACES
+from ribcage.controlplane.config.toml.positions import Path, Positions
+from ribcage.controlplane.config.toml.problems import Problem
+from ribcage.controlplane.values.addresses import (
     Address,
     AddressError,
     Interface,
@@ -16,9 +19,6 @@ from ribcage.controlplane.config.addresses import (
     network_or_broadcast,
     read_interface,
 )
-from ribcage.controlplane.config.model import MAX_INTERFACES
-from ribcage.controlplane.config.toml.positions import Path, Positions
-from ribcage.controlplane.config.toml.problems import Problem
 
 
 @dataclass(slots=True)

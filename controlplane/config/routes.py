@@ -6,17 +6,17 @@ As links.py: reads the raw document, says nothing about what translate.py has al
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ribcage.controlplane.config.addresses import (
+from ribcage.controlplane.config.links import Links, rows
+from ribcage.controlplane.config.model import MAX_NEXTHOPS, MAX_ROUTES
+from ribcage.controlplane.config.toml.positions import Path, Positions
+from ribcage.controlplane.config.toml.problems import Problem
+from ribcage.controlplane.values.addresses import (
     Address,
     AddressError,
     Network,
     read_nexthop,
     read_prefix,
 )
-from ribcage.controlplane.config.links import Links, rows
-from ribcage.controlplane.config.model import MAX_NEXTHOPS, MAX_ROUTES
-from ribcage.controlplane.config.toml.positions import Path, Positions
-from ribcage.controlplane.config.toml.problems import Problem
 
 
 def check_routes(data: Mapping[str, Any], links: Links, positions: Positions) -> Iterator[Problem]:

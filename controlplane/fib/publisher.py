@@ -31,7 +31,7 @@ from ribcage.shared._core import ffi
 
 from ribcage.controlplane.fib.forwarding import Forwarding
 from ribcage.controlplane.fib.publishing import Counters, Published, RouteTable, RouteWriter
-from ribcage.controlplane.routes.refusals import fib_refusal, rib_refusal
+from ribcage.controlplane.fib.refusals import fib_refusal, rib_refusal
 from ribcage.shared.errors import RibcageError
 
 CHANGES = 8192  # changed prefixes taken from the RIB per step

@@ -22,7 +22,7 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.fib.aggregation import ROW_BYTES, Aggregation
 from ribcage.controlplane.fib.publisher import CHANGES, Publisher
-from ribcage.controlplane.fib.tables import FibTables
+from ribcage.controlplane.fib.segment.tables import FibTables
 from ribcage.controlplane.fib.verify import differences, rib_slices
 from ribcage.controlplane.rib.records import Route
 from ribcage.controlplane.rib.segment import Rib

@@ -23,7 +23,7 @@ from ribcage.controlplane.values.rows import new_rows, prefix_of
 
 if TYPE_CHECKING:
     from ribcage.controlplane.fib.aggregation import Aggregation
-    from ribcage.controlplane.fib.tables import FibTables
+    from ribcage.controlplane.fib.segment.tables import FibTables
     from ribcage.controlplane.routes.core import Core
 
 SLICE = 2048

@@ -18,7 +18,7 @@ from typing import Any
 from ribcage.controlplane.fib.forwarding import Forwarding
 from ribcage.controlplane.fib.publisher import CHANGES, Publisher
 from ribcage.controlplane.fib.reconcile import Reconciler
-from ribcage.controlplane.fib.tables import FibTables
+from ribcage.controlplane.fib.segment.tables import FibTables
 from ribcage.controlplane.rib.segment import Rib
 from ribcage.controlplane.routes.nexthops import Nexthops
 from ribcage.controlplane.routes.source_sync import Rejections, SourceSync

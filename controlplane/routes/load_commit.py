@@ -19,8 +19,8 @@ from typing import Any
 
 from ribcage.shared._core import ffi, lib
 
+from ribcage.controlplane.fib.refusals import rib_refusal
 from ribcage.controlplane.routes.core import Core
-from ribcage.controlplane.routes.refusals import rib_refusal
 from ribcage.controlplane.routes.sources import SOURCE_RUNTIME
 from ribcage.controlplane.values.nexthop import Address
 from ribcage.controlplane.values.parse import resolve, usage

@@ -28,9 +28,9 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.fib.aggregation import Aggregation
 from ribcage.controlplane.fib.publishing import Applied, RouteWriter
-from ribcage.controlplane.fib.segment import FibParams
-from ribcage.controlplane.fib.tables import FibTables
-from ribcage.controlplane.fib.writer import FibWriter
+from ribcage.controlplane.fib.segment.create import FibParams
+from ribcage.controlplane.fib.segment.tables import FibTables
+from ribcage.controlplane.fib.segment.writer import FibWriter
 from ribcage.controlplane.rib.mapping import RibParams
 from ribcage.controlplane.rib.records import NexthopSet, Row, pack_rows
 from ribcage.controlplane.rib.records import Path as Hop

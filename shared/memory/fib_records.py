@@ -1,7 +1,7 @@
 """What the FIB holds, as Python values: groups, adjacencies, ports, answers, stamps.
 
 Use: `Group(3, FibKind.FORWARD, (1, 1, 2, 2))`, `Adjacency(1, AdjacencyState.RESOLVED, port=0,
-...)`; the reader (fib.py) returns these, the writer (controlplane/fib/writer.py) takes
+...)`; the reader (fib.py) returns these, the writer (controlplane/fib/segment/writer.py) takes
 them. `to_c`/`from_c` are the only places that know the C structs. Plain values, any process.
 """
 

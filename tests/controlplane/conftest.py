@@ -19,10 +19,10 @@ from ribcage.controlplane.fib.forwarding import Forwarding
 from ribcage.controlplane.fib.publisher import Publisher
 from ribcage.controlplane.fib.publishing import Applied
 from ribcage.controlplane.fib.records import AdjacencyRecord, PortRecord
-from ribcage.controlplane.fib.segment import FibParams
-from ribcage.controlplane.fib.tables import FibTables
-from ribcage.controlplane.fib.writer import FibWriter
-from ribcage.controlplane.fib.writer_guard import WriterGuard
+from ribcage.controlplane.fib.segment.create import FibParams
+from ribcage.controlplane.fib.segment.guard import WriterGuard
+from ribcage.controlplane.fib.segment.tables import FibTables
+from ribcage.controlplane.fib.segment.writer import FibWriter
 from ribcage.controlplane.rib.mapping import RibParams
 from ribcage.controlplane.rib.segment import Rib
 from ribcage.controlplane.routes.core import Core

@@ -13,9 +13,9 @@ import posix_ipc
 import pytest
 from ribcage.shared._core import ffi
 
-from ribcage.controlplane.fib.segment import FibParams
-from ribcage.controlplane.fib.writer import ApplyError, FibWriter
-from ribcage.controlplane.fib.writer_guard import WriterGuard
+from ribcage.controlplane.fib.segment.create import FibParams
+from ribcage.controlplane.fib.segment.guard import WriterGuard
+from ribcage.controlplane.fib.segment.writer import ApplyError, FibWriter
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib import FibReader, Match
 from ribcage.shared.memory.fib_records import Adjacency, AdjacencyState, FibKind, Group, Port
@@ -34,8 +34,8 @@ PORT = Port(2, "eth2", 7, 1500, "02:00:00:00:00:01", addresses=("192.0.2.1/24", 
 DYING = """
 import os, signal, sys
 from pathlib import Path
-from ribcage.controlplane.fib.segment import FibParams
-from ribcage.controlplane.fib.writer import FibWriter
+from ribcage.controlplane.fib.segment.create import FibParams
+from ribcage.controlplane.fib.segment.writer import FibWriter
 from ribcage.shared.memory.fib_records import FibKind, Group
 from ribcage.shared.process.names import Names
 from ribcage.shared.memory.rows import Route

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from ribcage.controlplane.process.proc import capabilities, join
+from ribcage.controlplane.management.proc import capabilities, join
 
 
 @pytest.mark.parametrize(

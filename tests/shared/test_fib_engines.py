@@ -3,7 +3,7 @@
 import pytest
 
 from ribcage.controlplane.config.model import LOOKUPS4, LOOKUPS6
-from ribcage.controlplane.fib.segment import FibParams
+from ribcage.controlplane.fib.segment.create import FibParams
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib_engines import engine_id, engine_name, engines
 from ribcage.shared.plan import FibPlan

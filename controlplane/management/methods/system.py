@@ -12,8 +12,8 @@ import os
 from collections.abc import Awaitable
 from typing import Any, Protocol
 
+from ribcage.controlplane.management import proc
 from ribcage.controlplane.management.server import Call
-from ribcage.controlplane.process import proc
 from ribcage.controlplane.routes.core import Core
 from ribcage.controlplane.values.parse import parse_number, parse_word
 from ribcage.controlplane.workers.workers import Workers

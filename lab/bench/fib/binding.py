@@ -20,8 +20,8 @@ from typing import Any
 import posix_ipc
 from ribcage.shared._core import ffi
 
-from ribcage.controlplane.fib.segment import FibParams
-from ribcage.controlplane.fib.writer import FibWriter
+from ribcage.controlplane.fib.segment.create import FibParams
+from ribcage.controlplane.fib.segment.writer import FibWriter
 from ribcage.lab.bench.fib.build import build
 from ribcage.lab.bench.fib.contestants import Ours, params_file, semaphore_for
 from ribcage.lab.bench.fib.program import Program

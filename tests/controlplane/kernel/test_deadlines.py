@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ribcage.controlplane.kernel import filter as transit
+from ribcage.controlplane.kernel.changes import filter as transit
 from ribcage.controlplane.kernel.links import LinkTable
 from ribcage.controlplane.kernel.netlink.deadline import KernelSilent, Netlink, ended, in_thread
 from ribcage.controlplane.kernel.provisioner import Provisioner

@@ -14,7 +14,7 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.fib.publishing import Applied
 from ribcage.controlplane.fib.records import AdjacencyRecord, PortRecord
-from ribcage.controlplane.fib.writer import ApplyError, FibWriter
+from ribcage.controlplane.fib.segment.writer import ApplyError, FibWriter
 from ribcage.controlplane.values.nexthop import GroupPlan, Hop
 from ribcage.shared.memory.fib import FibReader
 from ribcage.shared.memory.fib_records import Adjacency, AdjacencyState, FibKind, Group, Port

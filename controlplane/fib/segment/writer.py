@@ -23,8 +23,8 @@ from typing import Any
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.controlplane.fib.segment import FibParams, make_segment
-from ribcage.controlplane.fib.writer_guard import WriterGuard
+from ribcage.controlplane.fib.segment.create import FibParams, make_segment
+from ribcage.controlplane.fib.segment.guard import WriterGuard
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.memory.fib import fields
 from ribcage.shared.memory.fib_records import Adjacency, Group, Port
