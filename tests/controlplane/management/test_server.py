@@ -21,7 +21,7 @@ from ribcage.controlplane.management.listener import holder, make_listener, remo
 from ribcage.controlplane.management.peer import Role
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.management import ManagementClient
-from tests.controlplane.management_bench import DEADLINE, Bench, dial, eventually, read_all
+from tests.controlplane.management.bench import DEADLINE, Bench, dial, eventually, read_all
 
 
 def line(id: int, method: str, **params: Any) -> bytes:
