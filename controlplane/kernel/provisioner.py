@@ -1,6 +1,6 @@
 """Keeps the ports, the host port and the transit filter as the plan wants them.
 
-    provisioner = Provisioner(instance, links, log);  provisioner.begin(journal, settings)
+    provisioner = Provisioner(instance, links, journal, settings, log)
     problems = await provisioner.make_host_port()    # at start
     problems, dropped = await provisioner.configure(interfaces, router_id)
     provisioner.run()                                # from here on repairs by itself
@@ -35,10 +35,20 @@ CANCEL_TIMEOUT: Final = 0.5
 class Provisioner:
     """See the module. `wanted` holds the configured interfaces by name."""
 
-    def __init__(self, instance: str, links: LinkTable, log: Callable[..., None]) -> None:
+    def __init__(
+        self,
+        instance: str,
+        links: LinkTable,
+        journal: Journal,
+        settings: Settings,
+        log: Callable[..., None],
+    ) -> None:
         """Touches nothing yet."""
         self.wanted: dict[str, Interface] = {}
-        self._instance = instance
+        self.pair = HostPair(instance, journal, log)
+        self._journal = journal
+        self._ports = Ports(journal, settings, links, log)
+        self._table = transit.table_name(instance)
         self._links = links
         self._log = log
         self._router_id: str | None = None
@@ -50,13 +60,6 @@ class Provisioner:
         self._closing = False
         self._task: asyncio.Task[None] | None = None
         self._filtered: tuple[str, ...] | None = None
-
-    def begin(self, journal: Journal, settings: Settings) -> None:
-        """The journal is open: from here on the kernel may be changed."""
-        self._journal = journal
-        self._ports = Ports(journal, settings, self._links, self._log)
-        self._table = transit.table_name(self._instance)
-        self.pair = HostPair(self._instance, journal, self._log)
 
     # -- asked for
 
