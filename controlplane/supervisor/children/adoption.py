@@ -33,11 +33,17 @@ class Adoption:
     """The listening socket and the guests on it. `on_finished` runs once, after the deadline or
     when the last of the living has said hello."""
 
-    def __init__(self, context: Context, handover: Handover, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self,
+        context: Context,
+        handover: Handover,
+        lifecycle: Lifecycle,
+        on_finished: Callable[[], None],
+    ) -> None:
         self.context = context
         self.handover = handover
         self.lifecycle = lifecycle
-        self.on_finished: Callable[[], None] = lambda: None
+        self.on_finished = on_finished
         self._listener: socket.socket | None = None
         self._guests: dict[int, tuple[Channel, Timer]] = {}
         self._awaited: dict[int, ChildRecord] = {}
