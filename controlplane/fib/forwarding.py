@@ -24,7 +24,7 @@ from ribcage.controlplane.fib.records import (
     adjacency_record,
     port_record,
 )
-from ribcage.controlplane.routes.sources.neighbour import Neighbour
+from ribcage.controlplane.values.neighbour import Neighbour
 from ribcage.controlplane.values.nexthop import (
     PATH_KINDS,
     GroupPlan,
@@ -191,6 +191,13 @@ class Forwarding:
     def group(self, group: int) -> GroupPlan | None:
         """What the FIB holds for a group id."""
         return self._groups.get(group)
+
+    def text(self, group: int) -> str:
+        """A set's number for people: `via 10.0.2.9 dev eth2`, `blackhole`, `no route`."""
+        if group == 0:
+            return "no route"
+        nexthops = self.sets.get(group)
+        return f"unknown set {group}" if nexthops is None else self.topology.describe(nexthops)
 
     def published(self) -> None:
         """A publish happened: retired ids come closer to being used again."""

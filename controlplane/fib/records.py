@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ribcage.shared._core import lib
 
-from ribcage.controlplane.routes.sources.neighbour import Neighbour
+from ribcage.controlplane.values.neighbour import Neighbour
 from ribcage.controlplane.values.nexthop import GroupPlan, Hop
 from ribcage.controlplane.values.topology import Interface, Port
 

@@ -17,7 +17,8 @@ from typing import Any, Protocol
 
 from ribcage.controlplane.kernel.events import STALE, NeighbourEvent
 from ribcage.controlplane.routes.core import Core
-from ribcage.controlplane.routes.sources.neighbour import Neighbour, is_host, neighbour_route
+from ribcage.controlplane.routes.sources.neighbour import is_host, neighbour_route
+from ribcage.controlplane.values.neighbour import Neighbour
 from ribcage.controlplane.values.nexthop import Hop
 
 PROBE_PASS = 30  # calls of probe_hosts() that ask about all hosts: the kernel's own REACHABLE time

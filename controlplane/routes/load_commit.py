@@ -21,7 +21,7 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.fib.refusals import rib_refusal
 from ribcage.controlplane.routes.core import Core
-from ribcage.controlplane.routes.sources import SOURCE_RUNTIME
+from ribcage.controlplane.routes.sources.runtime import RUNTIME
 from ribcage.controlplane.values.nexthop import Address
 from ribcage.controlplane.values.parse import resolve, usage
 from ribcage.controlplane.values.rows import prefix_of
@@ -59,7 +59,7 @@ async def assign(core: Core, load: Load) -> list[int]:
     ]
     how = ffi.new("struct row_assignment *")
     how.n_gateways = len(named)
-    how.metric, how.source, how.distance = load.metric, SOURCE_RUNTIME, load.distance
+    how.metric, how.source, how.distance = load.metric, RUNTIME.number, load.distance
     vias = [[via for via in load.vias if via.version == version] for version in (4, 6)]
     how.n_ids = [len(vias[0]), len(vias[1])]
     by_use = await _by_use(load, how, vias, named)

@@ -9,8 +9,8 @@ from typing import Any
 
 from ribcage.shared._core import ffi
 
-from ribcage.controlplane.routes.sources import Wanted
 from ribcage.controlplane.values.topology import Network
+from ribcage.controlplane.values.wanted import Wanted
 
 _BYTES = {4: 4, 6: 16}
 

@@ -9,13 +9,14 @@ change between them. Control only.
 
 from typing import Any
 
+from ribcage.controlplane.routes.routes import Routes
+
 from ribcage.controlplane.management import explain as explaining
 from ribcage.controlplane.management.listing import MAX_PAGE, page_rows, walk_page
 from ribcage.controlplane.management.methods.system import Control
 from ribcage.controlplane.management.server import Call
 from ribcage.controlplane.rib.records import Filter
 from ribcage.controlplane.routes.loads import Loads
-from ribcage.controlplane.routes.routes import Routes
 from ribcage.controlplane.routes.sources import SOURCE_NAMES, SOURCE_NUMBERS
 from ribcage.controlplane.values.parse import parse_address, parse_number, parse_prefix, usage
 from ribcage.controlplane.values.topology import Port

@@ -11,10 +11,11 @@ import pytest
 from ribcage.shared._core import lib
 
 from ribcage.controlplane.fib.publishing import Applied
-from ribcage.controlplane.fib.verify import verify
-from ribcage.controlplane.routes.sources import SOURCE_CONNECTED, SOURCE_RUNTIME, Wanted
+from ribcage.controlplane.routes.sources.connected import CONNECTED
+from ribcage.controlplane.routes.sources.runtime import RUNTIME
 from ribcage.controlplane.values.nexthop import NexthopSet, host
 from ribcage.controlplane.values.rows import pack
+from ribcage.controlplane.values.wanted import Wanted
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib_records import FibKind
 from ribcage.shared.plan import FibPlan
@@ -40,7 +41,7 @@ def set_option(router: Any, on: bool) -> None:
 
 
 def wanted(core: Any, routes: dict[str, NexthopSet | None]) -> tuple[Any, int]:
-    rows = [Wanted(ip_network(p), SOURCE_RUNTIME, n or ONE, 0, 1) for p, n in routes.items()]
+    rows = [Wanted(ip_network(p), RUNTIME.number, n or ONE, 0, 1) for p, n in routes.items()]
     ids = [core.nexthops.intern(n) if n else 0 for n in routes.values()]
     return pack(rows, ids)
 
@@ -56,7 +57,7 @@ def entries(router: Any) -> set[str]:
 
 async def right(router: Any) -> None:
     """RIB, FIB and lookups agree, and nothing redundant is in the FIB."""
-    report = await verify(router.core, samples=2000)
+    report = await router.core.verify(samples=2000)
     assert report["differences"] == []
 
 
@@ -89,8 +90,8 @@ def test_without_the_option_every_route_has_its_entry(router: Any) -> None:
         router.ports()
         put(router.core, NESTED)
         assert entries(router) == set(NESTED)
-        assert router.core.reconciler.aggregation is None
-        assert router.core.publisher.writer is router.core.fib
+        assert router.core.entries.aggregation is None
+        assert router.core.entries.writer is router.core.fib
         await right(router)
 
     run(scenario)
@@ -126,7 +127,7 @@ def test_a_dead_next_hop_brings_the_entries_it_hid(aggregated: Any) -> None:
         assert entries(aggregated) == {"203.0.0.0/16"}
         core.put_port(port)
         assert entries(aggregated) == {"203.0.0.0/16", "203.0.113.0/24"}
-        await core.sync(SOURCE_CONNECTED)
+        await core.sync(CONNECTED)
         assert aggregated.reader.lookup("10.0.1.7").kind == FibKind.GLEAN
         await right(aggregated)
 
@@ -156,10 +157,10 @@ def test_a_successor_finishes_what_was_pending(aggregated: Any, rows_stored: int
 
         core.fib.apply = dies
         with pytest.raises(KeyboardInterrupt), core.fib.guard():
-            core.publisher.writer.apply(core._changes, applied.changes)
+            core.entries.apply(core._changes, applied.changes)
             raise KeyboardInterrupt
         core = aggregated.restart()
-        assert core.reconciler.aggregation is not None
+        assert core.entries.aggregation is not None
         assert aggregated.taken.replayed > 0
         assert not aggregated.taken.everything
         assert entries(aggregated) == {"203.0.0.0/16", "203.0.113.0/24", "203.0.113.7/32", "::/0"}
@@ -246,19 +247,19 @@ def test_a_reload_switches_it_while_packets_flow(router: Any) -> None:
         put(core, NESTED | many | {"20.0.0.0/16": ONE})
         everything = entries(router)
         for _ in range(2):
-            assert await core.reconciler.switch(True) == 103
+            assert await core.reconcile.switch(True) == 103
             assert entries(router) == NEEDED | {"20.0.0.0/16"}
             assert core.rib.fib_state() == lib.RIB_FIB_AGGREGATED
             put(core, {"203.0.0.0/16": TWO})
             put(core, {"203.0.0.0/16": ONE})
             await right(router)
-            assert await core.reconciler.switch(True) == 0
-            off = asyncio.create_task(core.reconciler.switch(False))
+            assert await core.reconcile.switch(True) == 0
+            off = asyncio.create_task(core.reconcile.switch(False))
             put(core, {"203.0.0.0/16": TWO})
             await off
             put(core, {"203.0.0.0/16": ONE})
             assert entries(router) == everything
-            assert core.publisher.writer is core.fib
+            assert core.entries.writer is core.fib
             await right(router)
 
     run(scenario)
@@ -277,7 +278,7 @@ def test_a_successor_with_another_setting_finds_the_fib_as_it_is(
         router.ports()
         put(router.core, NESTED)
         if slices:
-            task = asyncio.create_task(router.core.reconciler.switch(on))
+            task = asyncio.create_task(router.core.reconcile.switch(on))
             await asyncio.sleep(0)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -285,7 +286,7 @@ def test_a_successor_with_another_setting_finds_the_fib_as_it_is(
         set_option(router, on)
         router.restart()
         assert entries(router) == (NEEDED if on else set(NESTED))
-        assert (router.core.reconciler.aggregation is not None) == on
+        assert (router.core.entries.aggregation is not None) == on
         await right(router)
         router.restart()
         assert not router.taken.everything
@@ -301,7 +302,7 @@ def test_verify_sees_an_entry_that_is_redundant_or_missing(aggregated: Any) -> N
         rows, _ = wanted(core, {"203.0.113.0/24": ONE, "203.0.113.0/25": None})
         with core.fib.guard():
             core.fib.apply(rows, 2)
-        report = await verify(core, samples=0)
+        report = await core.verify(samples=0)
         found = {one["dst"]: (one["rib"], one["fib"]) for one in report["differences"]}
         assert found["203.0.113.0/24"][0] == "aggregated: no entry"
         assert found["203.0.113.0/25"][1] == "no route"

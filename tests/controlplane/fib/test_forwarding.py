@@ -8,7 +8,7 @@ import pytest
 from ribcage.shared._core import lib
 
 from ribcage.controlplane.fib.forwarding import Forwarding
-from ribcage.controlplane.routes.sources.neighbour import Neighbour
+from ribcage.controlplane.values.neighbour import Neighbour
 from ribcage.controlplane.values.nexthop import (
     BLACKHOLE,
     NOWHERE,

@@ -82,11 +82,9 @@ def test_a_hundred_flaps_in_one_batch_are_at_most_one_change(bench: Any) -> None
 
 
 def test_a_full_batch_does_not_wait_for_the_delay(bench: Any) -> None:
-    bench.publisher.max_batch = 4
-
     async def scenario() -> None:
         await bench.publisher.submit(*bench.rows(("10.0.0.0/16", 7)), 1)
-        bench.publisher.max_delay_ns = 10**15
+        bench.publisher.limit(max_delay=1e6, max_batch=4)
         futures = [
             bench.publisher.submit(*bench.rows((f"10.{i}.0.0/16", 7)), 1) for i in range(1, 5)
         ]

@@ -4,12 +4,12 @@ import asyncio
 import json
 from typing import Any
 
+from ribcage.controlplane.routes.routes import Routes
 from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.management import listing
 from ribcage.controlplane.management.listing import MAX_PAGE, RECORD, page_rows, walk_page
 from ribcage.controlplane.rib.records import Filter, Route
-from ribcage.controlplane.routes.routes import Routes
 from ribcage.controlplane.routes.sources import SOURCE_CONNECTED, SOURCE_NAMES
 from ribcage.controlplane.values.nexthop import KIND_NAMES
 

@@ -9,17 +9,14 @@ from typing import Any
 import pytest
 from ribcage.shared._core import lib
 
-from ribcage.controlplane.fib.verify import verify
-from ribcage.controlplane.routes.sources import (
-    SOURCE_CONNECTED,
-    SOURCE_NEIGHBOUR,
-    SOURCE_RUNTIME,
-    SOURCE_STATIC,
-    Wanted,
-)
-from ribcage.controlplane.routes.sources.neighbour import Neighbour
+from ribcage.controlplane.routes.sources.connected import CONNECTED
+from ribcage.controlplane.routes.sources.neighbour import NEIGHBOUR
+from ribcage.controlplane.routes.sources.runtime import RUNTIME
+from ribcage.controlplane.routes.sources.static import STATIC
+from ribcage.controlplane.values.neighbour import Neighbour
 from ribcage.controlplane.values.nexthop import BLACKHOLE, Hop, NexthopSet, Path, host, nexthop_set
 from ribcage.controlplane.values.rows import pack
+from ribcage.controlplane.values.wanted import Wanted
 from ribcage.shared.memory.fib_records import AdjacencyState, FibKind
 from ribcage.shared.plan import NexthopPlan, RoutePlan
 
@@ -32,20 +29,20 @@ def run(scenario: Callable[[], Awaitable[Any]]) -> Any:
 
 def add(core: Any, prefix: str, nexthops: NexthopSet, metric: int = 0, remove: bool = False) -> Any:
     number = core.nexthops.intern(nexthops)
-    wanted = Wanted(ip_network(prefix), SOURCE_RUNTIME, nexthops, metric, 1)
+    wanted = Wanted(ip_network(prefix), RUNTIME.number, nexthops, metric, 1)
     rows, count = pack([wanted], [0 if remove else number])
     return core.publisher.commit(rows, count, 1)
 
 
 async def differences(core: Any) -> list[Any]:
-    report = await verify(core, samples=500)
+    report = await core.verify(samples=500)
     return report["differences"]
 
 
 def test_connected_networks_are_looked_up(router: Any) -> None:
     async def scenario() -> None:
         router.ports()
-        await router.core.sync(SOURCE_CONNECTED)
+        await router.core.sync(CONNECTED)
         kinds = {
             text: router.reader.lookup(text).kind
             for text in ("10.0.1.1", "10.0.1.7", "10.0.1.255", "2001:db8:2::9", "192.0.2.1")
@@ -86,7 +83,7 @@ def test_a_next_hop_change_is_one_word_for_a_thousand_routes(router: Any) -> Non
         router.ports()
         both = nexthop_set([Path(Hop(1, A)), Path(Hop(2, B))])
         number = router.core.nexthops.intern(both)
-        wanted = [Wanted(ip_network((i << 8, 24)), SOURCE_RUNTIME, both) for i in range(1000)]
+        wanted = [Wanted(ip_network((i << 8, 24)), RUNTIME.number, both) for i in range(1000)]
         router.core.publisher.commit(*pack(wanted, [number] * len(wanted)), 1)
         words = router.core.publisher.counters.changes
         router.core.neighbour(Hop(1, A), Neighbour(b"\2\0\0\0\0\x11"))
@@ -151,18 +148,18 @@ def test_static_routes_follow_the_plan(router: Any) -> None:
     async def scenario() -> None:
         router.ports()
         core = router.core
-        core.plan = plan(("198.51.100.0/24", "10.0.1.9"), ("192.0.2.0/24", "10.9.9.9"))
-        await core.sync(SOURCE_STATIC)
+        core.replan(plan(("198.51.100.0/24", "10.0.1.9"), ("192.0.2.0/24", "10.9.9.9")))
+        await core.sync(STATIC)
         assert router.reader.match("198.51.100.1").prefix == "198.51.100.0/24"
-        assert [row.prefix for row in core.rejections.all()] == ["192.0.2.0/24"]
+        assert [row.prefix for row in core.rejected] == ["192.0.2.0/24"]
         words = core.publisher.counters.changes
-        await core.sync(SOURCE_STATIC)
+        await core.sync(STATIC)
         assert core.publisher.counters.changes == words, "an unchanged route is not rewritten"
-        core.plan = plan(("192.0.2.0/24", "10.0.2.9"))
-        await core.sync(SOURCE_STATIC)
+        core.replan(plan(("192.0.2.0/24", "10.0.2.9")))
+        await core.sync(STATIC)
         assert router.reader.match("198.51.100.1") is None
         assert router.reader.lookup("192.0.2.1").port == 2
-        assert core.rejections.all() == []
+        assert core.rejected == []
 
     run(scenario)
 
@@ -173,7 +170,7 @@ def test_a_successor_goes_on_without_a_flap(router: Any) -> None:
     async def scenario() -> None:
         router.ports()
         core = router.core
-        await core.sync(SOURCE_CONNECTED)
+        await core.sync(CONNECTED)
         core.neighbour(Hop(2, B), Neighbour(b"\2\0\0\0\0\x99"))
         add(core, "203.0.113.0/24", nexthop_set([Path(Hop(1, A)), Path(Hop(2, B), 3)]))
 
@@ -182,7 +179,7 @@ def test_a_successor_goes_on_without_a_flap(router: Any) -> None:
         assert router.taken.replayed == 0
         assert core.publisher.counters.changes == 0
         router.ports()
-        await core.sync(SOURCE_CONNECTED)
+        await core.sync(CONNECTED)
         assert core.publisher.counters.changes == 0
         assert router.reader.lookup("203.0.113.1", hash=3).state in tuple(AdjacencyState)
         assert core.topology.index_for("eth2") == 2
@@ -209,7 +206,7 @@ def test_an_acknowledged_row_that_was_not_published_is_published_by_the_successo
         router.core.publisher.flush()
         return int(number)
 
-    wanted = Wanted(ip_network("203.0.113.0/24"), SOURCE_RUNTIME, host(2, B))
+    wanted = Wanted(ip_network("203.0.113.0/24"), RUNTIME.number, host(2, B))
     rows, count = pack([wanted], [run(scenario)])
     spare, _ = pack([wanted], [0])
     assert router.rib.apply(rows, count, spare, 1).changes == 1
@@ -232,7 +229,7 @@ def test_words_that_were_stored_and_not_published_get_a_generation_from_the_succ
         router.core.publisher.flush()
         return int(number)
 
-    wanted = Wanted(ip_network("203.0.113.0/24"), SOURCE_RUNTIME, BLACKHOLE)
+    wanted = Wanted(ip_network("203.0.113.0/24"), RUNTIME.number, BLACKHOLE)
     rows, count = pack([wanted], [run(scenario)])
     before = router.reader.generation
     router.restart()
@@ -271,7 +268,7 @@ def test_a_failure_between_rib_and_fib_is_made_good_by_the_next_publish(router: 
 def test_a_lost_fib_is_built_again_from_the_rib(router: Any) -> None:
     async def scenario() -> None:
         router.ports()
-        await router.core.sync(SOURCE_CONNECTED)
+        await router.core.sync(CONNECTED)
         add(router.core, "203.0.113.0/24", host(2, B))
 
     run(scenario)
@@ -296,13 +293,13 @@ def test_neighbours_become_host_routes_and_go(router: Any) -> None:
     async def scenario() -> None:
         core = router.core
         router.ports()
-        await core.sync(SOURCE_CONNECTED)
+        await core.sync(CONNECTED)
         core.neighbours[Hop(1, A)] = Neighbour(b"\2\0\0\0\0\x11")
-        await core.sync(SOURCE_NEIGHBOUR)
+        await core.sync(NEIGHBOUR)
         answer = router.reader.lookup("10.0.1.9")
         assert (answer.kind, answer.target_mac) == (FibKind.FORWARD, "02:00:00:00:00:11")
         del core.neighbours[Hop(1, A)]
-        await core.sync(SOURCE_NEIGHBOUR)
+        await core.sync(NEIGHBOUR)
         assert router.reader.lookup("10.0.1.9").kind == FibKind.GLEAN
 
     run(scenario)
@@ -357,7 +354,7 @@ def test_a_full_table_is_refused_by_name_and_the_rest_stays(router: Any) -> None
         core = router.core
         number = core.nexthops.intern(BLACKHOLE)
         wanted = [
-            Wanted(ip_network((0x0B000000 + (i << 8), 24)), SOURCE_RUNTIME, BLACKHOLE)
+            Wanted(ip_network((0x0B000000 + (i << 8), 24)), RUNTIME.number, BLACKHOLE)
             for i in range(2003)
         ]
         from ribcage.shared.errors import RibcageError
@@ -383,15 +380,15 @@ def test_hosts_leave_the_small_numbers_to_routes(router: Any) -> None:
     async def scenario() -> None:
         router.ports()
         core = router.core
-        await core.sync(SOURCE_CONNECTED)
+        await core.sync(CONNECTED)
         core.forwarding.neighbour(Hop(2, B), Neighbour(bytes(6), "reachable", 1))
-        await core.sync(SOURCE_NEIGHBOUR)
+        await core.sync(NEIGHBOUR)
         large = router.reader.lookup("10.0.2.9").group
         assert large >= lib.RIB_POPULAR
         add(core, "203.0.113.0/24", host(2, B))
         small = router.reader.lookup("203.0.113.1").group
         assert 0 < small < lib.RIB_POPULAR
-        await core.sync(SOURCE_NEIGHBOUR)
+        await core.sync(NEIGHBOUR)
         assert router.reader.lookup("10.0.2.9").group == small
         for i in range(6):
             core.nexthops.reclaim(core.publisher.counters.publishes)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from ribcage.controlplane.fib.verify import verify
 from ribcage.controlplane.kernel.events import AddressEvent, Event, LinkEvent, NeighbourEvent
 from ribcage.controlplane.routes.links import Links
 from ribcage.shared.memory.fib_records import FibKind
@@ -66,7 +65,7 @@ def test_a_link_made_again_knows_nobody(router: Any, turns: str, farewell: str) 
     the kernel's word about the neighbour comes too late to be placed, or never."""
 
     async def scenario() -> None:
-        router.core.plan = replace(router.core.plan, interfaces=(InterfacePlan("eth1"),))
+        router.core.replan(replace(router.core.plan, interfaces=(InterfacePlan("eth1"),)))
         told: list[dict[str, Any]] = []
         links = Links(router.core, SilentKernel(), told.append, lambda *_, **__: None)
         await links.sweep()
@@ -90,7 +89,7 @@ def test_a_link_made_again_knows_nobody(router: Any, turns: str, farewell: str) 
         await heard(links, neighbour(6, NEW))
         answer = router.reader.lookup("10.0.1.9")
         assert (answer.kind, answer.target_mac) == (HOST, NEW.hex(":"))
-        report = await verify(router.core, samples=500)
+        report = await router.core.verify(samples=500)
         assert report["differences"] == []
 
     asyncio.run(scenario())

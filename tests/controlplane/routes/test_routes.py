@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from ribcage.shared._core import lib
 
-from ribcage.controlplane.fib.verify import verify
 from ribcage.controlplane.routes.loads import Loads
-from ribcage.controlplane.routes.routes import Routes
-from ribcage.controlplane.routes.sources import SOURCE_CONNECTED, SOURCE_STATIC
+from ribcage.controlplane.routes.requests import RouteRequests
+from ribcage.controlplane.routes.sources.connected import CONNECTED
+from ribcage.controlplane.routes.sources.static import STATIC
 from ribcage.controlplane.workers.visible import Look
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.memory.fib_records import FibKind
@@ -32,7 +32,7 @@ class Follower:
         return Look(0, True, self.core.publisher.generation - self.behind, 1, False)
 
 
-Scenario = Callable[[Any, Routes], Awaitable[None]]
+Scenario = Callable[[Any, RouteRequests], Awaitable[None]]
 
 
 @pytest.fixture
@@ -44,11 +44,11 @@ def run(router: Any) -> Callable[[Scenario], None]:
             core = router.core
             router.ports()
             static = RoutePlan("192.0.2.0/24", nexthops=(NexthopPlan(via="10.0.1.9"),))
-            core.plan = replace(core.plan, routes=(static,))
-            await core.sync(SOURCE_CONNECTED)
-            await core.sync(SOURCE_STATIC)
-            await scenario(router, Routes(core, lambda: [Follower(core)]))
-            assert (await verify(core, 200))["differences"] == []
+            core.replan(replace(core.plan, routes=(static,)))
+            await core.sync(CONNECTED)
+            await core.sync(STATIC)
+            await scenario(router, RouteRequests(core, lambda: [Follower(core)]))
+            assert (await core.verify(200))["differences"] == []
 
         asyncio.run(whole())
 
@@ -56,7 +56,7 @@ def run(router: Any) -> Callable[[Scenario], None]:
 
 
 def test_an_added_route_is_used_and_its_stamps_are_in_order(run: Any) -> None:
-    async def scenario(router: Any, routes: Routes) -> None:
+    async def scenario(router: Any, routes: RouteRequests) -> None:
         result = await routes.add({"dst": NET, "nexthops": [VIA2]})
         assert router.reader.lookup("203.0.113.7").nexthop == "10.0.2.9"
         stamps = [result["stamps"][name] for name in ("t0", "t1", "t2", "t3", "t4")]
@@ -68,7 +68,7 @@ def test_an_added_route_is_used_and_its_stamps_are_in_order(run: Any) -> None:
 
 
 def test_adding_again_replaces_the_next_hops_in_one_step(run: Any) -> None:
-    async def scenario(router: Any, routes: Routes) -> None:
+    async def scenario(router: Any, routes: RouteRequests) -> None:
         await routes.add({"dst": NET, "nexthops": [VIA2]})
         words = router.core.publisher.counters.changes
         assert (await routes.add({"dst": NET, "nexthops": [VIA1]}))["replaced"]
@@ -79,7 +79,7 @@ def test_adding_again_replaces_the_next_hops_in_one_step(run: Any) -> None:
 
 
 def test_deleting_promotes_the_runner_up(run: Any) -> None:
-    async def scenario(router: Any, routes: Routes) -> None:
+    async def scenario(router: Any, routes: RouteRequests) -> None:
         await routes.add({"dst": NET, "nexthops": [VIA2], "metric": 1})
         await routes.add({"dst": NET, "nexthops": [VIA1], "metric": 2})
         await routes.delete({"dst": NET, "metric": 1})
@@ -93,7 +93,7 @@ def test_deleting_promotes_the_runner_up(run: Any) -> None:
 def test_deleting_one_path_keeps_the_others_flows(run: Any) -> None:
     """K-003: of three paths one leaves; no flow of the two others moves."""
 
-    async def scenario(router: Any, routes: Routes) -> None:
+    async def scenario(router: Any, routes: RouteRequests) -> None:
         vias = [VIA1, VIA2, {"via": "10.0.2.10"}]
         await routes.add({"dst": NET, "nexthops": vias})
         before = [router.reader.lookup("203.0.113.7", hash=h).nexthop for h in range(64)]
@@ -107,7 +107,7 @@ def test_deleting_one_path_keeps_the_others_flows(run: Any) -> None:
 
 
 def test_a_dry_run_changes_nothing(run: Any) -> None:
-    async def scenario(router: Any, routes: Routes) -> None:
+    async def scenario(router: Any, routes: RouteRequests) -> None:
         generation = router.core.publisher.generation
         assert (await routes.add({"dst": NET, "nexthops": [VIA2], "dry_run": True}))["dry_run"]
         assert router.core.rib.candidates(NET) == []
@@ -133,7 +133,7 @@ def test_a_dry_run_changes_nothing(run: Any) -> None:
 def test_a_wrong_add_is_named_and_changes_nothing(
     run: Any, params: dict[str, Any], code: str, words: str
 ) -> None:
-    async def scenario(router: Any, routes: Routes) -> None:
+    async def scenario(router: Any, routes: RouteRequests) -> None:
         rows = router.core.rib.counts().rows
         with pytest.raises(RibcageError) as caught:
             await routes.add(params)
@@ -156,7 +156,7 @@ def test_a_wrong_add_is_named_and_changes_nothing(
 def test_a_delete_of_what_is_not_ours_says_what_is_there(
     run: Any, params: dict[str, Any], code: str, words: str
 ) -> None:
-    async def scenario(router: Any, routes: Routes) -> None:
+    async def scenario(router: Any, routes: RouteRequests) -> None:
         await routes.add({"dst": NET, "nexthops": [VIA2]})
         with pytest.raises(RibcageError) as caught:
             await routes.delete(params)
@@ -167,7 +167,7 @@ def test_a_delete_of_what_is_not_ours_says_what_is_there(
 
 
 def test_an_ambiguous_delete_lists_the_metrics(run: Any) -> None:
-    async def scenario(router: Any, routes: Routes) -> None:
+    async def scenario(router: Any, routes: RouteRequests) -> None:
         for metric in (1, 2):
             await routes.add({"dst": NET, "nexthops": [VIA2], "metric": metric})
         with pytest.raises(RibcageError, match="metrics 1, 2"):
@@ -179,11 +179,11 @@ def test_an_ambiguous_delete_lists_the_metrics(run: Any) -> None:
 def test_a_worker_that_does_not_follow_times_out_and_the_route_stays(
     run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def scenario(router: Any, routes: Routes) -> None:
-        late = Routes(router.core, lambda: [Follower(router.core, behind=1)])
+    async def scenario(router: Any, routes: RouteRequests) -> None:
+        late = RouteRequests(router.core, lambda: [Follower(router.core, behind=1)])
         monkeypatch.setattr("ribcage.controlplane.workers.visible.DEADLINE", 0.0)
         real = wait_with_deadline()
-        monkeypatch.setattr("ribcage.controlplane.routes.routes.wait_visible", real)
+        monkeypatch.setattr("ribcage.controlplane.routes.requests.wait_visible", real)
         with pytest.raises(RibcageError) as caught:
             await late.add({"dst": NET, "nexthops": [VIA2]})
         assert caught.value.exit_code == Exit.TIMEOUT
@@ -204,7 +204,7 @@ def wait_with_deadline() -> Any:
 # -- loads
 
 
-def load(routes: Routes, **params: Any) -> tuple[Loads, dict[str, Any]]:
+def load(routes: RouteRequests, **params: Any) -> tuple[Loads, dict[str, Any]]:
     loads = Loads(routes.core, routes.finish)
     return loads, {"id": loads.begin(params).number}
 
@@ -212,7 +212,7 @@ def load(routes: Routes, **params: Any) -> tuple[Loads, dict[str, Any]]:
 def test_a_load_is_in_force_as_a_whole(run: Any) -> None:
     """Numbers go round the given next hops; addresses are gateways themselves."""
 
-    async def scenario(router: Any, routes: Routes) -> None:
+    async def scenario(router: Any, routes: RouteRequests) -> None:
         loads, number = load(routes, vias=["10.0.1.9", "10.0.2.9", "2001:db8:1::9"], atomic=True)
         text = "# table\n" + "".join(f"20.0.{i}.0/24 {i + 1}\n" for i in range(100))
         assert loads.chunk({**number, "text": text}) == 100
@@ -244,7 +244,7 @@ def test_a_load_is_in_force_as_a_whole(run: Any) -> None:
 def test_a_bad_line_is_named_and_the_load_is_over(
     run: Any, text: str, code: str, words: str
 ) -> None:
-    async def scenario(router: Any, routes: Routes) -> None:
+    async def scenario(router: Any, routes: RouteRequests) -> None:
         loads, number = load(routes, vias=["10.0.1.9"])
         with pytest.raises(RibcageError) as caught:
             loads.chunk({**number, "text": text})
@@ -258,7 +258,7 @@ def test_a_bad_line_is_named_and_the_load_is_over(
 
 
 def test_an_atomic_load_that_does_not_fit_applies_nothing(run: Any) -> None:
-    async def scenario(router: Any, routes: Routes) -> None:
+    async def scenario(router: Any, routes: RouteRequests) -> None:
         loads, number = load(routes, vias=["10.0.1.9"], atomic=True)
         text = "".join(f"20.{i >> 8}.{i & 255}.0/24 1\n" for i in range(1999))
         loads.chunk({**number, "text": text})
@@ -271,7 +271,7 @@ def test_an_atomic_load_that_does_not_fit_applies_nothing(run: Any) -> None:
 
 
 def test_a_load_over_an_unknown_next_hop_is_refused_by_name(run: Any) -> None:
-    async def scenario(router: Any, routes: Routes) -> None:
+    async def scenario(router: Any, routes: RouteRequests) -> None:
         loads, number = load(routes)
         loads.chunk({**number, "text": "20.0.0.0/24 10.99.0.1\n"})
         with pytest.raises(RibcageError, match="no connected network"):
@@ -290,7 +290,7 @@ def test_a_load_over_an_unknown_next_hop_is_refused_by_name(run: Any) -> None:
 
 
 def test_open_loads_are_bounded_and_abort_frees_them(run: Any) -> None:
-    async def scenario(router: Any, routes: Routes) -> None:
+    async def scenario(router: Any, routes: RouteRequests) -> None:
         loads = Loads(routes.core, routes.finish)
         numbers = [loads.begin({}).number for _ in range(4)]
         with pytest.raises(RibcageError, match="open already"):
@@ -305,7 +305,7 @@ def test_open_loads_are_bounded_and_abort_frees_them(run: Any) -> None:
 def test_a_load_numbers_its_next_hops_by_use(run: Any) -> None:
     """The most used one gets the smallest set number, whatever the order it was named in."""
 
-    async def scenario(router: Any, routes: Routes) -> None:
+    async def scenario(router: Any, routes: RouteRequests) -> None:
         loads, number = load(routes)
         hops = {"10.0.2.31": 3, "10.0.2.32": 1, "10.0.2.33": 9, "2001:db8:2::34": 5}
         lines, net = [], 0

@@ -2,12 +2,13 @@
 
 from ipaddress import ip_address, ip_interface, ip_network
 
-from ribcage.controlplane.routes.sources import SOURCE_NEIGHBOUR, Wanted
 from ribcage.controlplane.routes.sources.connected import connected_routes
-from ribcage.controlplane.routes.sources.neighbour import Neighbour, is_host, neighbour_routes
+from ribcage.controlplane.routes.sources.neighbour import NEIGHBOUR, is_host, neighbour_routes
 from ribcage.controlplane.routes.sources.static import static_routes
+from ribcage.controlplane.values.neighbour import Neighbour
 from ribcage.controlplane.values.nexthop import BROADCAST, RECEIVE, Hop, NexthopSet, glean, host
 from ribcage.controlplane.values.topology import Port, Topology
+from ribcage.controlplane.values.wanted import Wanted
 from ribcage.shared.plan import NexthopPlan, RoutePlan
 
 
@@ -88,7 +89,7 @@ def test_a_resolved_neighbour_becomes_a_host_route() -> None:
         "10.0.1.2/32": host(1, ip_address("10.0.1.2")),
         "2001:db8::2/128": host(1, ip_address("2001:db8::2")),
     }
-    assert {route.source for route in wanted} == {SOURCE_NEIGHBOUR}
+    assert {route.source for route in wanted} == {NEIGHBOUR.number}
     assert left_out == 0
 
 

@@ -1,6 +1,6 @@
 """Routes that somebody asks for at run time: add, del, and what a listing shows.
 
-    result = await Routes(core, watches).add({"dst": "203.0.113.0/24", "nexthops": [...]})
+    result = await RouteRequests(core, watches).add({"dst": "203.0.113.0/24", "nexthops": [...]})
 
 Requests are checked whole before anything is changed. A runtime route has distance 1, as a
 static one has: the metric decides between them, then the file. Adding a route that is there (same
@@ -18,10 +18,10 @@ from dataclasses import asdict
 from typing import Any
 
 from ribcage.controlplane.fib.publishing import Published
-from ribcage.controlplane.fib.verify import describe
 from ribcage.controlplane.rib.records import Route
 from ribcage.controlplane.routes.core import Core
-from ribcage.controlplane.routes.sources import DISTANCES, SOURCE_NAMES, SOURCE_RUNTIME, Wanted
+from ribcage.controlplane.routes.sources.runtime import RUNTIME
+from ribcage.controlplane.routes.sources.table import source_name
 from ribcage.controlplane.values.nexthop import KIND_FORWARD, NexthopSet, nexthop_set
 from ribcage.controlplane.values.parse import (
     TYPES,
@@ -35,6 +35,7 @@ from ribcage.controlplane.values.parse import (
 )
 from ribcage.controlplane.values.rows import pack
 from ribcage.controlplane.values.topology import Network
+from ribcage.controlplane.values.wanted import Wanted
 from ribcage.controlplane.workers.visible import Watch, count_seen, wait_visible
 from ribcage.shared.errors import Exit, RibcageError
 
@@ -42,7 +43,7 @@ WAITS = ("visible", "published", "none")
 MAX_METRIC = 0xFFFFFFFF
 
 
-class Routes:
+class RouteRequests:
     """See the module's text. `watches` gives the stats objects of the workers there are now."""
 
     def __init__(self, core: Core, watches: Callable[[], Sequence[Watch]]) -> None:
@@ -58,19 +59,19 @@ class Routes:
         prefix = parse_prefix(params.get("dst"))
         kind = parse_word(params, "type", "forward", TYPES)
         metric = parse_number(params, "metric", 0, 0, MAX_METRIC)
-        distance = parse_number(params, "distance", DISTANCES[SOURCE_RUNTIME], 1, 255)
+        distance = parse_number(params, "distance", RUNTIME.distance, 1, 255)
         wait = parse_word(params, "wait", "visible", WAITS)
         nexthops = resolve(core.topology, prefix, kind, parse_nexthops(params.get("nexthops")))
         before = self._runtime(prefix, metric)
         if params.get("dry_run"):
             return {"dry_run": True, "dst": str(prefix), "replaces": bool(before)}
         like = before[0].nexthop if before else None
-        wanted = Wanted(prefix, SOURCE_RUNTIME, nexthops, metric, distance)
+        wanted = Wanted(prefix, RUNTIME.number, nexthops, metric, distance)
         published = await self._submit(wanted, core.nexthops.intern(nexthops, like), t0)
         result = await self.finish(published, wait)
         best = core.rib.best(str(prefix))
         result["selected"] = (
-            best is not None and best.source == SOURCE_RUNTIME and best.metric == metric
+            best is not None and best.source == RUNTIME.number and best.metric == metric
         )
         result["replaced"] = bool(before)
         return result
@@ -127,7 +128,7 @@ class Routes:
         return [
             route
             for route in self.core.rib.candidates(str(prefix))
-            if route.source == SOURCE_RUNTIME and metric in (None, route.metric)
+            if route.source == RUNTIME.number and metric in (None, route.metric)
         ]
 
     def _victim(
@@ -166,7 +167,7 @@ class Routes:
         candidates: Sequence[Route],
         matches: Sequence[tuple[Route, NexthopSet | None]],
     ) -> tuple[Route, NexthopSet | None]:
-        ours = [match for match in matches if match[0].source == SOURCE_RUNTIME]
+        ours = [match for match in matches if match[0].source == RUNTIME.number]
         if len(ours) == 1:
             return ours[0]
         if ours:
@@ -179,7 +180,7 @@ class Routes:
         words = [f"{name} {params[name]}" for name in ("via", "dev", "metric") if params.get(name)]
         what = " ".join([str(prefix), *words])
         if matches:
-            source = SOURCE_NAMES.get(matches[0][0].source, "another source")
+            source = source_name(matches[0][0].source)
             raise RibcageError(
                 "E_SOURCE",
                 f"{what} is a {source} route; only routes added at run time can be deleted",
@@ -187,7 +188,7 @@ class Routes:
                 Exit.NO,
             )
         there = [
-            f"{self.describe(route)} ({SOURCE_NAMES.get(route.source, route.source)})"
+            f"{self.core.forwarding.text(route.nexthop)} ({source_name(route.source)})"
             for route in candidates
         ]
         hint = (
@@ -197,18 +198,11 @@ class Routes:
         )
         raise RibcageError("E_NOT_FOUND", f"no route {what}", hint, Exit.NO)
 
-    def describe(self, route: Route) -> str:
-        nexthops = self.core.forwarding.sets.get(route.nexthop)
-        return describe(self.core, nexthops) if nexthops is not None else "unknown"
-
     # -- showing
 
     def rejected(self) -> list[dict[str, Any]]:
         """Routes of sources that cannot be had now, with the reason."""
-        return [
-            {**asdict(row), "source": SOURCE_NAMES.get(row.source, str(row.source))}
-            for row in self.core.rejections.all()
-        ]
+        return [{**asdict(row), "source": source_name(row.source)} for row in self.core.rejected]
 
 
 def _remedy(source: str) -> str:
