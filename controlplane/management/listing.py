@@ -16,7 +16,7 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.rib.records import Filter
 from ribcage.controlplane.routes.core import Core
-from ribcage.controlplane.routes.sources import SOURCE_NAMES
+from ribcage.controlplane.routes.sources.table import source_name
 from ribcage.controlplane.values.nexthop import KIND_NAMES, NexthopSet
 
 MAX_PAGE = 4096  # rows: 40 ms of the loop, 1.5 MB of reply
@@ -66,14 +66,14 @@ def page_rows(
         rows.append(
             {
                 "dst": prefix,
-                "protocol": SOURCE_NAMES.get(source) or str(source),
+                "protocol": source_name(source),
                 "distance": distance,
                 "metric": metric,
                 "type": kind,
                 "nexthops": paths,
                 "selected": selected,
                 "in_fib": selected and group == nexthop,
-                "aggregated": selected and group == 0 and core.reconciler.redundant(prefix),
+                "aggregated": selected and group == 0 and core.entries.redundant(prefix),
                 "stale": bool(flags & lib.ROW_STALE),
                 "dead": bool(flags & lib.ROW_DEAD),
                 "since": since,

@@ -20,7 +20,6 @@ from ribcage.controlplane.fib.segment.tables import FibTables
 from ribcage.controlplane.fib.segment.writer import FibWriter
 from ribcage.controlplane.rib.mapping import RibParams
 from ribcage.controlplane.rib.segment import Rib
-from ribcage.controlplane.routes.sources import SOURCE_NEIGHBOUR
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib import FibReader
 from ribcage.shared.memory.fib_engines import engine_id
@@ -116,5 +115,4 @@ def _open_rib(names: Names, plan: Plan, instance_id: int, log: Callable[..., Non
         log("error", "rib.damaged", why=error.message, hint=error.hint)
         Rib.remove(names)
         rib = Rib.create_or_attach(names, params)
-    rib.limit(SOURCE_NEIGHBOUR, plan.neighbours.max)
     return rib

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from ribcage.controlplane.management.explain import Question, View, default_source, explain
-from ribcage.controlplane.routes.routes import Routes
-from ribcage.controlplane.routes.sources import SOURCE_CONNECTED
-from ribcage.controlplane.routes.sources.neighbour import Neighbour
+from ribcage.controlplane.routes.requests import RouteRequests
+from ribcage.controlplane.routes.sources.connected import CONNECTED
+from ribcage.controlplane.values.neighbour import Neighbour
 from ribcage.controlplane.values.nexthop import BLACKHOLE, PROHIBIT, UNREACHABLE, Hop, host
 from ribcage.controlplane.values.topology import Port
 
@@ -24,9 +24,9 @@ def view(router: Any) -> View:
     async def setup() -> None:
         core = router.core
         router.ports()
-        await core.sync(SOURCE_CONNECTED)
+        await core.sync(CONNECTED)
         core.neighbour(Hop(2, B), Neighbour(b"\2\0\0\0\0\x99"))
-        routes = Routes(core, lambda: [])
+        routes = RouteRequests(core, lambda: [])
         await routes.add({"dst": "203.0.113.0/24", "nexthops": [{"via": "10.0.2.9"}]})
         for kind, net in (("blackhole", 1), ("unreachable", 2), ("prohibit", 3)):
             await routes.add({"dst": f"198.51.{net}.0/24", "type": kind})

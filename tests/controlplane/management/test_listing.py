@@ -4,13 +4,14 @@ import asyncio
 import json
 from typing import Any
 
-from ribcage.controlplane.routes.routes import Routes
 from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.management import listing
 from ribcage.controlplane.management.listing import MAX_PAGE, RECORD, page_rows, walk_page
 from ribcage.controlplane.rib.records import Filter, Route
-from ribcage.controlplane.routes.sources import SOURCE_CONNECTED, SOURCE_NAMES
+from ribcage.controlplane.routes.requests import RouteRequests
+from ribcage.controlplane.routes.sources.connected import CONNECTED
+from ribcage.controlplane.routes.sources.table import source_name
 from ribcage.controlplane.values.nexthop import KIND_NAMES
 
 WORKERS = {"seen": 2, "of": 2}
@@ -23,8 +24,8 @@ def filled(router: Any) -> Any:
 
     async def setup() -> None:
         router.ports()
-        await core.sync(SOURCE_CONNECTED)
-        routes = Routes(core, lambda: [])
+        await core.sync(CONNECTED)
+        routes = RouteRequests(core, lambda: [])
         for n in range(ADDED):
             two = [{"via": "10.0.2.9"}, {"via": "10.0.1.9", "weight": 3}]
             await routes.add({"dst": f"203.0.{n}.0/24", "nexthops": two[: 1 + n % 2]})
@@ -41,7 +42,7 @@ def alone(core: Any, route: Route) -> dict[str, Any]:
     held = core.fib.writer.exact(route.prefix)
     return {
         "dst": route.prefix,
-        "protocol": SOURCE_NAMES[route.source],
+        "protocol": source_name(route.source),
         "distance": route.distance,
         "metric": route.metric,
         "type": KIND_NAMES[nexthops.kind],
@@ -56,7 +57,7 @@ def alone(core: Any, route: Route) -> dict[str, Any]:
         ],
         "selected": route.selected,
         "in_fib": route.selected and held == route.nexthop,
-        "aggregated": route.selected and held == 0 and core.reconciler.redundant(route.prefix),
+        "aggregated": route.selected and held == 0 and core.entries.redundant(route.prefix),
         "stale": route.stale,
         "dead": route.dead,
         "since": route.since,

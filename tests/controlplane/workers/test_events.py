@@ -32,8 +32,13 @@ class Heard:
         def note(level: str, event: str, **fields: Any) -> None:
             self.log.append((event, fields))
 
-        self.events = WorkerEvents(self.bell, self.counters, note)
-        self.events.on_miss = lambda port, address: self.misses.append(port)
+        self.events = WorkerEvents(
+            self.bell,
+            self.queue.key,
+            lambda port, address: self.misses.append(port),
+            self.counters,
+            note,
+        )
 
     def send(
         self, sequence: int, *, kind: str = "neighbour-miss", at: int = 0, **more: Any
@@ -51,7 +56,7 @@ class Heard:
 
         async def scenario() -> float:
             loop = asyncio.get_running_loop()
-            self.events.listen(self.queue.key)
+            self.events.listen()
             try:
                 start = loop.time()
                 script()
