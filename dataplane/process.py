@@ -19,15 +19,11 @@ from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib_sync import open_semaphore
 from ribcage.shared.plan import Plan
 from ribcage.shared.process import log as lines
-from ribcage.shared.process.channel import (
-    Channel,
-    ChannelClosed,
-    ChannelError,
-    Message,
-    Reconnector,
-)
+from ribcage.shared.process.channel import Channel
 from ribcage.shared.process.log import log
+from ribcage.shared.process.message import ChannelClosed, ChannelError, Message
 from ribcage.shared.process.names import Names
+from ribcage.shared.process.reconnect import Reconnector
 
 VERSION = "0.1.0"
 DRAIN_SECONDS = 4.0  # at most: longer than a packet is held for a neighbour by default

@@ -24,7 +24,8 @@ from ribcage.controlplane.process.waiting import Waiting
 from ribcage.controlplane.workers.workers import Workers
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.process import log as lines
-from ribcage.shared.process.channel import Channel, Message
+from ribcage.shared.process.channel import Channel
+from ribcage.shared.process.message import Message
 
 
 def run_control(channel_fd: int, standby: bool = False) -> None:

@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ribcage.controlplane.fib.segment.attach import attach_fib
 from ribcage.controlplane.fib.segment.create import FibParams
 from ribcage.controlplane.fib.segment.guard import WriterGuard
 from ribcage.controlplane.fib.segment.tables import FibTables
-from ribcage.controlplane.fib.segment.writer import FibWriter
 from ribcage.controlplane.rib.mapping import RibParams
 from ribcage.controlplane.rib.segment import Rib
 from ribcage.shared.errors import RibcageError
@@ -76,7 +76,7 @@ async def open_segments(
                 sync=plan.fib.sync,
                 huge_pages=HugePages(plan.fib.huge_pages),
             )
-            writer = FibWriter.create_or_attach(
+            writer = attach_fib(
                 names,
                 limits,
                 instance_id=instance_id,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ribcage.controlplane.process.supervisor_link import SupervisorLink
 from ribcage.controlplane.process.tasks import Tasks
 from ribcage.controlplane.workers.workers import Workers
-from ribcage.shared.process.channel import Message
+from ribcage.shared.process.message import Message
 
 Handlers = Mapping[str, Callable[[Message], None]]
 

@@ -5,7 +5,7 @@ So a control process begins, and a standby stays until `promote`.
 
 from ribcage.controlplane.process.attached import Attached
 from ribcage.controlplane.process.state import Context, State
-from ribcage.shared.process.channel import Message
+from ribcage.shared.process.message import Message
 
 
 class Waiting(State):

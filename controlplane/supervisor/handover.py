@@ -11,8 +11,8 @@ from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.loop import READ, WRITE
 from ribcage.controlplane.supervisor.resources.ports import Port
-from ribcage.shared.process.channel import ChannelClosed, ChannelError
 from ribcage.shared.process.log import log
+from ribcage.shared.process.message import ChannelClosed, ChannelError
 
 
 class Handover:

@@ -18,8 +18,8 @@ from ribcage.controlplane.supervisor.resources.objects import open_shm
 from ribcage.controlplane.supervisor.resources.ports import Port
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib_sync import WITH_SEGMENT
-from ribcage.shared.process.channel import ChannelClosed, ChannelError, Message
 from ribcage.shared.process.log import log
+from ribcage.shared.process.message import ChannelClosed, ChannelError, Message
 
 PER_TURN = 64  # messages of one child before the others have their turn
 

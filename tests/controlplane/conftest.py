@@ -19,10 +19,10 @@ from ribcage.controlplane.fib.forwarding import Forwarding
 from ribcage.controlplane.fib.publisher import Publisher
 from ribcage.controlplane.fib.publishing import Applied
 from ribcage.controlplane.fib.records import AdjacencyRecord, PortRecord
+from ribcage.controlplane.fib.segment.attach import attach_fib
 from ribcage.controlplane.fib.segment.create import FibParams
 from ribcage.controlplane.fib.segment.guard import WriterGuard
 from ribcage.controlplane.fib.segment.tables import FibTables
-from ribcage.controlplane.fib.segment.writer import FibWriter
 from ribcage.controlplane.rib.mapping import RibParams
 from ribcage.controlplane.rib.segment import Rib
 from ribcage.controlplane.routes.core import Core
@@ -301,9 +301,7 @@ class Router:
         )
         self.rib = Rib.create_or_attach(self.names, params)
         limits = FibParams(max_routes4=fib_plan.max_routes4, max_routes6=fib_plan.max_routes6)
-        self.writer = FibWriter.create_or_attach(
-            self.names, limits, instance_id=7, guard=self.guard
-        )
+        self.writer = attach_fib(self.names, limits, instance_id=7, guard=self.guard)
         self.reader = FibReader(self.writer.mapped.fd)
         tables = FibTables(self.writer, self.reader)
         self.core = Core(self.plan, self.rib, tables, self.reader)

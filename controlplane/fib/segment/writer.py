@@ -1,7 +1,7 @@
 """The FIB's only writer: control makes or attaches the segment and publishes into it.
 
 Use:
-    fib = FibWriter.create_or_attach(names, FibParams(), instance_id=random)
+    fib = attach_fib(names, FibParams(), instance_id=random)      # attach.py
     with fib.batch():
         fib.set_adjacency(Adjacency(...)); fib.set_group(Group(...))
         fib.apply(rows)                       # a C array of rows, or Routes
@@ -15,7 +15,6 @@ failure everything that `applied` does not count is as it was.
 Control alone, from one thread. Not for the packet path: one call costs about a microsecond.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -23,27 +22,17 @@ from typing import Any
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.controlplane.fib.segment.create import FibParams, make_segment
 from ribcage.controlplane.fib.segment.guard import WriterGuard
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.memory.fib import fields
 from ribcage.shared.memory.fib_records import Adjacency, Group, Port
 from ribcage.shared.memory.fib_sync import (
-    WITH_SEGMENT,
-    WITH_SEMAPHORE,
     Locks,
-    create_sync,
-    strategy_name,
 )
 from ribcage.shared.memory.rows import Route, fill_row, row_prefix, rows_of
 from ribcage.shared.memory.segment import (
     Mapped,
-    SegmentKind,
-    SegmentState,
     huge_bytes,
-    open_segment,
-    remove_segment,
-    segment_state,
 )
 from ribcage.shared.process.names import Names
 
@@ -70,7 +59,7 @@ class Recovery:
 
 
 class FibWriter:
-    """Ownership of one FIB segment. Make it with `create_or_attach`."""
+    """Ownership of one FIB segment. Make it with `attach_fib`."""
 
     def __init__(
         self,
@@ -79,8 +68,11 @@ class FibWriter:
         mapped: Mapped,
         outcome: str,
         locks: Locks | None = None,
+        *,
+        owns_guard: bool = False,
     ) -> None:
-        """Opens the writer on a mapped, ready segment; E_FIB_CORRUPT when it is no tree."""
+        """Opens the writer on a mapped, ready segment; E_FIB_CORRUPT when it is no tree.
+        `owns_guard`: `close` gives the ownership up, too."""
         recovery = ffi.new("struct fib_recovery *")
         handle = ffi.NULL if locks is None else locks.handle
         self._done = ffi.new("uint64_t[2]")
@@ -101,59 +93,8 @@ class FibWriter:
         self.recovery = Recovery(
             bool(recovery.redone), recovery.reclaimed, recovery.routes, recovery.nanoseconds
         )
+        self._owns_guard = owns_guard
         self._header = ffi.cast("struct fib_header *", mapped.address)
-
-    @classmethod
-    def create_or_attach(
-        cls,
-        names: Names,
-        params: FibParams | None = None,
-        *,
-        instance_id: int | None = None,
-        guard: WriterGuard | None = None,
-        semaphore: int = -1,
-    ) -> "FibWriter":
-        """Takes ownership (unless handed a guard), then attaches the segment of the process
-        before, or makes one. A half-made or corrupt segment is replaced; one of another build
-        or purpose is refused (E_LAYOUT). An attached segment keeps the size it was made with.
-        The semaphore of a dead writer is put right here; a guard shared with the RIB stays
-        the caller's to close. An attached segment also keeps its strategy; `semaphore` is the
-        id of the set that `sem_undo` needs."""
-        wanted = params or FibParams()
-        number = int.from_bytes(os.urandom(8)) if instance_id is None else instance_id
-        own = guard or WriterGuard(names)
-        try:
-            writer = cls._attach(names, own, semaphore)
-            if writer is None:
-                outcome = "replaced" if remove_segment(names.fib) else "created"
-                remove_segment(names.sync)
-                locks = _locks(names, wanted.sync, number, semaphore)
-                made = make_segment(names.fib, wanted, number)
-                writer = cls(names, own, made, outcome, locks)
-            own.recovered()
-        except BaseException:
-            if guard is None:
-                own.close()
-            raise
-        writer._owns_guard = guard is None
-        return writer
-
-    _owns_guard = False
-
-    @classmethod
-    def _attach(cls, names: Names, guard: WriterGuard, semaphore: int) -> "FibWriter | None":
-        state = segment_state(names.fib, SegmentKind.FIB)
-        if state in (SegmentState.ABSENT, SegmentState.INITIALISING):
-            return None
-        mapped = open_segment(names.fib, SegmentKind.FIB, write=True)
-        header = ffi.cast("struct fib_header *", mapped.address)
-        try:
-            strategy = strategy_name(header.geometry.strategy)
-            locks = _locks(names, strategy, header.identity.instance_id, semaphore)
-            return cls(names, guard, mapped, "attached", locks)
-        except RibcageError:
-            mapped.close()
-            return None
 
     def batch(self) -> AbstractContextManager[None]:
         """The writer's semaphore; every change is made inside. The strategy's own lock is taken
@@ -369,20 +310,6 @@ class FibWriter:
             ENOSPC: f"no room for {what} {id}: the FIB segment is full",
         }.get(result, why)
         raise RibcageError(f"E_{what.upper()}", text)
-
-
-def _locks(names: Names, strategy: str, number: int, semaphore: int) -> Locks | None:
-    """What the strategy needs beside the FIB: attached, or made."""
-    if strategy in WITH_SEMAPHORE:
-        if semaphore < 0:
-            raise RibcageError("E_SYNC", f"strategy {strategy} needs a System V semaphore set")
-        return Locks.of_semaphore(semaphore)
-    if strategy not in WITH_SEGMENT:
-        return None
-    if segment_state(names.sync, SegmentKind.SYNC) is SegmentState.READY:
-        return Locks.of_memory(open_segment(names.sync, SegmentKind.SYNC, write=True))
-    remove_segment(names.sync)
-    return Locks.of_memory(create_sync(names.sync, number))
 
 
 class ApplyError(RibcageError):

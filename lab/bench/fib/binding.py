@@ -20,6 +20,7 @@ from typing import Any
 import posix_ipc
 from ribcage.shared._core import ffi
 
+from ribcage.controlplane.fib.segment.attach import attach_fib
 from ribcage.controlplane.fib.segment.create import FibParams
 from ribcage.controlplane.fib.segment.writer import FibWriter
 from ribcage.lab.bench.fib.build import build
@@ -44,7 +45,7 @@ def binding_ns(
     try:
         with (
             semaphore_for(one) as semaphore,
-            FibWriter.create_or_attach(names, _params(one, table), **_more(semaphore)) as writer,
+            attach_fib(names, _params(one, table), **_more(semaphore)) as writer,
         ):
             with writer.batch():
                 for i in range(1, table.max_nexthop + 1):

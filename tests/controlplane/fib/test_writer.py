@@ -13,6 +13,7 @@ import posix_ipc
 import pytest
 from ribcage.shared._core import ffi
 
+from ribcage.controlplane.fib.segment.attach import attach_fib
 from ribcage.controlplane.fib.segment.create import FibParams
 from ribcage.controlplane.fib.segment.guard import WriterGuard
 from ribcage.controlplane.fib.segment.writer import ApplyError, FibWriter
@@ -35,11 +36,11 @@ DYING = """
 import os, signal, sys
 from pathlib import Path
 from ribcage.controlplane.fib.segment.create import FibParams
-from ribcage.controlplane.fib.segment.writer import FibWriter
+from ribcage.controlplane.fib.segment.attach import attach_fib
 from ribcage.shared.memory.fib_records import FibKind, Group
 from ribcage.shared.process.names import Names
 from ribcage.shared.memory.rows import Route
-fib = FibWriter.create_or_attach(Names(sys.argv[1], Path(sys.argv[2])), FibParams(100, 100, 32, 32))
+fib = attach_fib(Names(sys.argv[1], Path(sys.argv[2])), FibParams(100, 100, 32, 32))
 with fib.batch():
     fib.set_group(Group(1, FibKind.BLACKHOLE))
     fib.apply([Route("10.0.0.0/8", 1)])
@@ -61,7 +62,7 @@ def names(tmp_path: Path) -> Iterator[Names]:
 
 
 def filled(names: Names) -> FibWriter:
-    fib = FibWriter.create_or_attach(names, PARAMS, instance_id=42)
+    fib = attach_fib(names, PARAMS, instance_id=42)
     with fib.batch():
         fib.set_port(PORT)
         fib.set_adjacency(LAN)
@@ -131,7 +132,7 @@ def test_control_looks_at_its_own_table(names: Names) -> None:
 def test_a_new_control_finds_the_table(names: Names) -> None:
     """After an orderly end the next writer attaches to the same routes and generation."""
     filled(names).close()
-    with FibWriter.create_or_attach(names, PARAMS) as fib:
+    with attach_fib(names, PARAMS) as fib:
         assert (fib.outcome, fib.recovery.routes, fib.recovery.redone) == ("attached", 3, False)
         assert (fib.generation, fib.instance_id) == (1, 42)
 
@@ -139,9 +140,9 @@ def test_a_new_control_finds_the_table(names: Names) -> None:
 def test_a_second_control_is_told_who_owns_it(names: Names) -> None:
     """One owner: the other gets its pid and changes nothing; after the first it may."""
     with filled(names), pytest.raises(RibcageError, match=f"locked by pid {os.getpid()}") as caught:
-        FibWriter.create_or_attach(names, PARAMS)
+        attach_fib(names, PARAMS)
     assert caught.value.code == "E_LOCKED"
-    FibWriter.create_or_attach(names, PARAMS).close()
+    attach_fib(names, PARAMS).close()
 
 
 def test_the_successor_of_a_killed_writer_does_not_wait(names: Names) -> None:
@@ -151,7 +152,7 @@ def test_the_successor_of_a_killed_writer_does_not_wait(names: Names) -> None:
     assert done.returncode == -signal.SIGKILL
     semaphore = posix_ipc.Semaphore(names.writer_semaphore)
     assert semaphore.value == 0
-    with FibWriter.create_or_attach(names, PARAMS) as fib:
+    with attach_fib(names, PARAMS) as fib:
         assert fib.guard.inherited
         assert semaphore.value == 1
         assert [*fib.walk()] == [Route("10.0.0.0/8", 1)]
@@ -209,7 +210,7 @@ def test_changes_are_made_inside_a_batch_alone(names: Names) -> None:
 def test_a_half_made_segment_is_replaced(names: Names) -> None:
     """What a creator that died left behind is removed by the next owner."""
     create_segment(names.fib, 4096).close()
-    with FibWriter.create_or_attach(names, PARAMS) as fib:
+    with attach_fib(names, PARAMS) as fib:
         assert fib.outcome == "replaced"
         assert fib.mapped.size == PARAMS.segment_size()
 
@@ -223,7 +224,7 @@ def test_another_builds_segment_is_refused(names: Names) -> None:
     mapped.close()
     for _ in range(2):
         with pytest.raises(RibcageError, match="this build 0x") as caught:
-            FibWriter.create_or_attach(names, PARAMS)
+            attach_fib(names, PARAMS)
         assert caught.value.code == "E_LAYOUT"
 
 

@@ -13,17 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ribcage.shared.process.channel import (
+from ribcage.shared.process.channel import OUTBOX, Channel, pair
+from ribcage.shared.process.message import (
     MESSAGE_BYTES,
-    OUTBOX,
     VERSION,
-    Channel,
     ChannelClosed,
     ChannelError,
     Message,
-    Reconnector,
-    pair,
 )
+from ribcage.shared.process.reconnect import Reconnector
 
 
 @pytest.fixture
