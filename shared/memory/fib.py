@@ -25,8 +25,9 @@ from ribcage.shared.memory.fib_records import (
     Stamp,
 )
 from ribcage.shared.memory.fib_sync import Locks, strategy_name
+from ribcage.shared.memory.identity import SegmentKind
 from ribcage.shared.memory.rows import address_bytes, family_of, row_prefix
-from ribcage.shared.memory.segment import Mapped, SegmentKind, map_segment
+from ribcage.shared.memory.segment import Mapped, map_segment
 
 ENOENT, EAGAIN, ENOLCK = -2, -11, -37
 

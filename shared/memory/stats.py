@@ -17,7 +17,8 @@ from typing import Any
 from ribcage.shared._core import ffi, lib
 
 from ribcage.shared.errors import RibcageError
-from ribcage.shared.memory.segment import SegmentKind, create_segment, map_segment, remove_segment
+from ribcage.shared.memory.identity import SegmentKind
+from ribcage.shared.memory.segment import create_segment, map_segment, remove_segment
 from ribcage.shared.process.names import Names
 
 STATES = ("starting", "busy", "polling", "quiesced", "stopped")

@@ -21,13 +21,8 @@ from ribcage.shared.memory.fib_sync import (
     create_sync,
     strategy_name,
 )
-from ribcage.shared.memory.segment import (
-    SegmentKind,
-    SegmentState,
-    open_segment,
-    remove_segment,
-    segment_state,
-)
+from ribcage.shared.memory.identity import SegmentKind, SegmentState
+from ribcage.shared.memory.segment import open_segment, remove_segment, segment_state
 from ribcage.shared.process.names import Names
 
 

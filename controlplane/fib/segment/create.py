@@ -12,13 +12,8 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.memory.fib_sync import STRATEGIES
-from ribcage.shared.memory.segment import (
-    HugePages,
-    Mapped,
-    SegmentState,
-    create_segment,
-    remove_segment,
-)
+from ribcage.shared.memory.identity import SegmentState
+from ribcage.shared.memory.segment import HugePages, Mapped, create_segment, remove_segment
 
 
 @dataclass(frozen=True, slots=True)

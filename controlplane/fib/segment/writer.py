@@ -30,10 +30,7 @@ from ribcage.shared.memory.fib_sync import (
     Locks,
 )
 from ribcage.shared.memory.rows import Route, fill_row, row_prefix, rows_of
-from ribcage.shared.memory.segment import (
-    Mapped,
-    huge_bytes,
-)
+from ribcage.shared.memory.segment import Mapped, huge_bytes
 from ribcage.shared.process.names import Names
 
 ENOENT, EBUSY, E2BIG, EINVAL, ENOSPC = -2, -16, -7, -22, -28

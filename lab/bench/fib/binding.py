@@ -29,7 +29,8 @@ from ribcage.lab.bench.fib.program import Program
 from ribcage.lab.bench.fib.table import ROW_BYTES, Rows
 from ribcage.shared.memory.fib import FibReader
 from ribcage.shared.memory.fib_records import FibKind, Group
-from ribcage.shared.memory.segment import SHM, SegmentKind, open_segment, remove_segment
+from ribcage.shared.memory.identity import SHM, SegmentKind
+from ribcage.shared.memory.segment import open_segment, remove_segment
 from ribcage.shared.process.names import Names
 
 

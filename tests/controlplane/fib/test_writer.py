@@ -20,8 +20,9 @@ from ribcage.controlplane.fib.segment.writer import ApplyError, FibWriter
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib import FibReader, Match
 from ribcage.shared.memory.fib_records import Adjacency, AdjacencyState, FibKind, Group, Port
+from ribcage.shared.memory.identity import SegmentKind
 from ribcage.shared.memory.rows import Route, rows_of
-from ribcage.shared.memory.segment import SegmentKind, create_segment, open_segment, remove_segment
+from ribcage.shared.memory.segment import create_segment, open_segment, remove_segment
 from ribcage.shared.process.names import Names
 
 PARAMS = FibParams(100, 100, 32, 32)

@@ -12,13 +12,11 @@ import pytest
 from ribcage.shared._core import ffi, lib
 
 from ribcage.shared.errors import RibcageError
+from ribcage.shared.memory.identity import SegmentKind, SegmentState, expected_side
 from ribcage.shared.memory.segment import (
     HugePages,
     Mapped,
-    SegmentKind,
-    SegmentState,
     create_segment,
-    expected_side,
     huge_bytes,
     open_segment,
     remove_segment,
