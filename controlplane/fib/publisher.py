@@ -165,7 +165,7 @@ class Publisher:
         if count == 0:
             return 0
         self._open(t0)
-        return self._steps.settle(rows, count)
+        return self._steps.write_rows(rows, count)
 
     def replay(self, t0: int) -> int:
         """The journal's open changes, once more: each prefix and its best next hop now."""
@@ -173,7 +173,7 @@ class Publisher:
         for rows, count, exact in self._open_changes():
             if not exact:
                 self.forward(rows, count, t0)
-            elif refused := self.settle(rows, count, t0):
+            elif refused := self.write_rows(rows, count, t0):
                 self._log("error", "fib.refused", rows=refused)
             total += count
         return total

@@ -2,7 +2,7 @@
 
     done, error, unfit = steps.apply(rows, count)    # RIB, then FIB
     steps.forward(changes, count)                    # FIB alone: the RIB decided by itself
-    refused = steps.settle(rows, count)              # FIB alone: rows as they have to be there
+    refused = steps.write_rows(rows, count)          # FIB alone: rows as they have to be there
 
 What the FIB has no room for leaves the RIB too, so that both go on agreeing. `behind`: decided
 changes did not all reach the FIB (a failure in between), so the journal stays open and the next

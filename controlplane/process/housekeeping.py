@@ -21,7 +21,7 @@ VERIFY_LOOKUPS = 10_000  # of the check after a takeover
 
 
 class Housekeeping:
-    """See the module's text. `manage_gateways` does nothing before the links have settled;
+    """See the module's text. `manage_gateways` does nothing before the first sweep of the links;
     `probe_hosts` asks about some hosts, and says False when there are none."""
 
     def __init__(

@@ -66,16 +66,16 @@ class Running(State):
             on_publish=self._published,
             log=log,
         )
-        self._edge = Kernel(
+        self._kernel = Kernel(
             instance=names.instance,
             undo_file=names.undo_file,
             on_event=self._kernel_event,
             max_neighbours=plan.neighbours.max,
             log=log,
         )
-        self._links = Links(self._core, self._edge, say, log)
+        self._links = Links(self._core, self._kernel, say, log)
         neighbours = self._links.neighbours
-        self._upkeep = Housekeeping(
+        self._housekeeping = Housekeeping(
             self._core, self._links.manage_gateways, neighbours.probe_hosts, log
         )
         self._events = WorkerEvents(bell, queue_key, neighbours.miss, context.counters, log)
@@ -98,7 +98,7 @@ class Running(State):
         )
 
     def _published(self) -> None:
-        self._upkeep.published()
+        self._housekeeping.published()
 
     def _kernel_event(self, event: Event) -> None:
         self._links.hear(event)
@@ -124,25 +124,25 @@ class Running(State):
         if not fresh:
             self._ready()
         self._events.listen()
-        await self._kernel()
+        await self._hear_kernel()
         if fresh:
             self._ready()
         else:
-            self.context.tasks.spawn(self._upkeep.check(), "verify")
+            self.context.tasks.spawn(self._housekeeping.check(), "verify")
 
     def _ready(self) -> None:
         self.context.link.say({"type": "ready", "generation": self._core.publisher.generation})
 
-    async def _kernel(self) -> None:
+    async def _hear_kernel(self) -> None:
         """Links, addresses and neighbours; then every source once more."""
-        self._upkeep.published()  # a takeover may find everything published
-        self._problems(await self._edge.start())
+        self._housekeeping.published()  # a takeover may find everything published
+        self._problems(await self._kernel.start())
         await self._configure(self._core.plan)
         await self._links.told_addresses(ADDRESSES_WAIT)
-        await self._links.settle()
+        await self._links.sweep()
 
     async def _configure(self, plan: Plan) -> None:
-        self._problems(await self._edge.configure(plan.interfaces, plan.router_id))
+        self._problems(await self._kernel.configure(plan.interfaces, plan.router_id))
 
     def _problems(self, problems: list[str]) -> None:
         for problem in problems:
@@ -174,7 +174,7 @@ class Running(State):
             plan = Plan.from_json(body["plan"])
             core.replan(plan)  # the supervisor kept what cannot change
             self._server.limit(plan.management)
-            self._edge.limit(plan.neighbours.max)
+            self._kernel.limit(plan.neighbours.max)
             # No lookup changes on the way, and packets flow meanwhile.
             if rows := await core.reconcile.switch(plan.fib.aggregate):
                 log("info", "reload.aggregate", on=plan.fib.aggregate, routes=rows)
@@ -195,18 +195,18 @@ class Running(State):
             "counters": {**self.context.counters, **self._links.counters},
             "management": dict(self._server.counters),
             "supervisor": {"connected": link.connected, **link.counters},
-            "kernel": self._edge.counters(),
+            "kernel": self._kernel.counters(),
         }
 
     # -- the end
 
     async def stop(self, undo: bool) -> None:
         """Clients first, then the kernel, then the segments; they stay for whoever comes next."""
-        self._upkeep.close()
+        self._housekeeping.close()
         self._events.close()
         await self._server.stop()
         await self.context.tasks.cancel()
-        self._problems(await (self._edge.stop() if undo else self._edge.detach()))
+        self._problems(await (self._kernel.stop() if undo else self._kernel.detach()))
         self._core.publisher.flush()
         self._segments.close()
         self.context.workers.close()

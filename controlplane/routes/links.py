@@ -218,7 +218,7 @@ class Links:
             self.resync(CONNECTED)
 
     def manage_gateways(self) -> None:
-        """Keeps the gateways of routes resolved; before `settle` they are a predecessor's."""
+        """Keeps the gateways of routes resolved; before `sweep` they are a predecessor's."""
         if self.swept:
             self.neighbours.manage_gateways()
 

@@ -66,7 +66,7 @@ def read_interface(text: str) -> Interface:
         )
     interface = _interface(address, length)
     _usable(address, text, "an interface")
-    what = _edge(interface)
+    what = _network_or_broadcast(interface)
     if what is not None:
         first = ipaddress.ip_interface(f"{interface.network.network_address + 1}/{length}")
         raise AddressError("E112", f"{text} is the {what} of its network", f'for example "{first}"')
@@ -90,11 +90,11 @@ def read_host(text: str) -> Address:
     return address
 
 
-def edge_of(address: Address, network: Network) -> str | None:
+def network_or_broadcast(address: Address, network: Network) -> str | None:
     """ "network address" or "broadcast address" when address is that of network, else None."""
     if address.version != network.version or address not in network:
         return None
-    return _edge(_interface(address, network.prefixlen))
+    return _network_or_broadcast(_interface(address, network.prefixlen))
 
 
 def _split(text: str, wanted: str, purpose: str) -> tuple[Address, int | None]:
@@ -152,7 +152,7 @@ def _interface(address: Address, length: int) -> Interface:
     return ipaddress.ip_interface((address, length))
 
 
-def _edge(interface: Interface) -> str | None:
+def _network_or_broadcast(interface: Interface) -> str | None:
     network = interface.network
     if network.prefixlen >= network.max_prefixlen - 1:  # /31 (RFC 3021), /127 (RFC 6164), hosts
         return None
