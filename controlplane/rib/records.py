@@ -1,6 +1,6 @@
 """What goes into the routing table and comes out, as values, and their C form.
 
-    rows, n = pack_rows([Row("10.0.0.0/8", nexthop=3, source=SOURCE_STATIC, distance=1)])
+    rows, n = pack_rows([Row("10.0.0.0/8", nexthop=3, source=2, distance=1)])
     unpack_row(rows[0])     unpack_route(route)     pack_key("10.0.0.0/8")
 
 For requests and listings: bulk sources fill `struct route_row[]` themselves and never make an
@@ -27,7 +27,7 @@ class Row:
 
     prefix: str
     nexthop: int = 0
-    source: int = lib.SOURCE_RUNTIME
+    source: int = 1
     distance: int = 0
     metric: int = 0
     flags: int = 0

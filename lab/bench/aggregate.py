@@ -45,7 +45,7 @@ from ribcage.shared.memory.segment import remove_segment
 from ribcage.shared.process.names import Names
 
 SLICE = 8192
-SOURCE: int = lib.SOURCE_RUNTIME
+SOURCE = 3  # any but 0
 
 
 @dataclass(slots=True)
