@@ -40,7 +40,7 @@ def show(
     prefix: Annotated[str | None, typer.Argument(help="only routes inside this prefix")] = None,
     family: Annotated[int | None, typer.Option(help="4 or 6")] = None,
     source: Annotated[
-        str | None, typer.Option(help="only connected, static, runtime or neighbour routes")
+        str | None, typer.Option(help="only routes of one source, like connected or static")
     ] = None,
     limit: Annotated[int, typer.Option(help="stop after so many (0: all)", min=0)] = 0,
 ) -> None:
@@ -107,7 +107,8 @@ def _lines(session: Session, page: Sequence[Mapping[str, Any]], widths: list[int
 
 def flags(row: Mapping[str, Any]) -> str:
     """ "S>*" """
-    origin = ORIGIN.get(str(row.get("protocol")), "?")
+    protocol = str(row.get("protocol") or "?")
+    origin = ORIGIN.get(protocol, protocol[0].upper())
     workers = row.get("workers") or {}
     if row.get("rejected"):
         return f"{origin} r"
