@@ -13,8 +13,8 @@ from ribcage.shared.errors import Exit, RibcageError
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 PAGE = 4096  # the most the router gives at once
-ORIGIN = {"static": "S", "connected": "C", "kernel": "K", "bgp": "B", "zebra": "B",
-          "runtime": "A", "neighbour": "N", "receive": "L", "local": "L"}  # fmt: skip
+# The letter before a route: the first of its source's name, but for these.
+ORIGIN = {"runtime": "A", "zebra": "B", "receive": "L"}
 WAITS = ("visible", "published", "none")
 
 Wait = Annotated[
