@@ -156,7 +156,7 @@ def test_check_refuses_before_anything_is_applied() -> None:
     assert rib.check(*pack_rows([*good, Row("10.2.0.0/16", 1)])) == (28, 2)
     assert rib.check(*pack_rows([good[0], Row("10.2.0.0/16", 7)])) == (2, 1)
     assert rib.counts().rows == 0
-    rib.limit(3, 1)
+    rib.limit(good[0].source, 1)
     assert rib.check(*pack_rows(good)) == (122, 1)
     rib.close()
 
