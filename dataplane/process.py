@@ -35,7 +35,7 @@ DRAIN_QUIET = 0.02  # frames of a sender that chose our ring before it was steer
 DRAIN_LOOK = 0.01
 
 
-class Worker:
+class WorkerProcess:
     """State of the process between two calls of the C loop."""
 
     def __init__(self, channel: Channel, signals: int, attach: Message) -> None:

@@ -20,7 +20,7 @@ import time
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.dataplane.process import Worker
+from ribcage.dataplane.process import WorkerProcess
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.stats import UNUSABLE
 from ribcage.shared.process.channel import Channel, ChannelClosed, Message
@@ -40,7 +40,7 @@ def run_worker(channel_fd: int) -> None:
     if message is None:
         return
     try:
-        worker = Worker(channel, signals, message)
+        worker = WorkerProcess(channel, signals, message)
     except RibcageError as error:
         if error.code != "E_STATS":
             raise

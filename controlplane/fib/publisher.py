@@ -30,7 +30,7 @@ from typing import Any
 from ribcage.shared._core import ffi
 
 from ribcage.controlplane.fib.forwarding import Forwarding
-from ribcage.controlplane.fib.publishing import Counters, Published, RouteTable, RouteWriter
+from ribcage.controlplane.fib.publishing import PublishCounters, Published, RouteTable, RouteWriter
 from ribcage.controlplane.routes.refusals import fib_refusal, rib_refusal
 from ribcage.shared.errors import RibcageError
 
@@ -80,7 +80,7 @@ class Publisher:
         self.max_delay_ns = int(max_delay * 1e9)
         self.max_batch = max_batch
         self.clock = clock
-        self.counters = Counters()
+        self.counters = PublishCounters()
         self.last: Published | None = None
         self.generation = generation
         self.update_id = update_id

@@ -64,7 +64,7 @@ class Published:
 
 
 @dataclass(slots=True)
-class Counters:
+class PublishCounters:
     """What the publisher did since it started; `publish_ns[i]` counts t3-t0 in [2^i, 2^i+1)."""
 
     publishes: int = 0

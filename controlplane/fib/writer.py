@@ -60,7 +60,7 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
-class Recovery:
+class FibRecovery:
     """What taking over found: see struct fib_recovery."""
 
     redone: bool
@@ -98,7 +98,7 @@ class FibWriter:
         self.names, self.guard, self.mapped = names, guard, mapped
         self.outcome = outcome
         """"created", "attached" or "replaced" (what was there was unusable)."""
-        self.recovery = Recovery(
+        self.recovery = FibRecovery(
             bool(recovery.redone), recovery.reclaimed, recovery.routes, recovery.nanoseconds
         )
         self._header = ffi.cast("struct fib_header *", mapped.address)

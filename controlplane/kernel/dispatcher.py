@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from ribcage.controlplane.kernel.events import AddressEvent, Event, LinkEvent
+from ribcage.controlplane.kernel.events import AddressEvent, KernelEvent, LinkEvent
 from ribcage.controlplane.kernel.guard import ForwardingGuard
 from ribcage.controlplane.kernel.links import LinkTable
 from ribcage.controlplane.kernel.neighbours import NeighbourTable
@@ -41,7 +41,7 @@ class Dispatcher:
         links: LinkTable,
         neighbours: NeighbourTable,
         provisioner: Provisioner,
-        on_event: Callable[[Event], None],
+        on_event: Callable[[KernelEvent], None],
         log: Callable[..., None],
     ) -> None:
         self.synced = asyncio.Event()
@@ -78,7 +78,7 @@ class Dispatcher:
             self.tell(self._neighbours.sweep(generation))
             self.synced.set()
 
-    def tell(self, events: list[Event]) -> None:
+    def tell(self, events: list[KernelEvent]) -> None:
         """Differences of a table, in their order."""
         for event in events:
             self.counters["events"] += 1
@@ -88,7 +88,7 @@ class Dispatcher:
                 self._provisioner.look()  # the host port's source may have to change
             self.emit(event)
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: KernelEvent) -> None:
         """A consumer's mistake must not cost the other messages of the datagram."""
         try:
             self._on_event(event)

@@ -81,4 +81,4 @@ class ForwardingEvent:
     restored: bool
 
 
-Event = LinkEvent | AddressEvent | NeighbourEvent | ForwardingEvent
+KernelEvent = LinkEvent | AddressEvent | NeighbourEvent | ForwardingEvent

@@ -26,12 +26,12 @@ from pathlib import Path
 from typing import Final
 
 from ribcage.controlplane.kernel.changes.journal import Journal
-from ribcage.controlplane.kernel.changes.settings import Settings, namespace_settings, table_sizes
+from ribcage.controlplane.kernel.changes.settings import Sysctls, namespace_settings, table_sizes
 from ribcage.controlplane.kernel.changes.undo import undo
 from ribcage.controlplane.kernel.dispatcher import Dispatcher
 from ribcage.controlplane.kernel.events import (
     AddressEvent,
-    Event,
+    KernelEvent,
     LinkEvent,
     NeighbourEvent,
 )
@@ -63,7 +63,7 @@ class Kernel:
         *,
         instance: str,
         undo_file: Path,
-        on_event: Callable[[Event], None],
+        on_event: Callable[[KernelEvent], None],
         max_neighbours: int = 4096,
         log: Callable[..., None] | None = None,
     ) -> None:
@@ -89,7 +89,7 @@ class Kernel:
         state that a killed control left behind, adopts it: the pair keeps its ifindex.
         """
         journal = Journal.open(self._undo_file, self._instance)
-        settings = self._settings = Settings(journal, self._log)
+        settings = self._settings = Sysctls(journal, self._log)
         problems = settings.apply(namespace_settings())
         settings.raise_to(table_sizes(self._max_neighbours))
         self._provisioner.begin(journal, settings)

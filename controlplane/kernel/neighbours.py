@@ -22,7 +22,7 @@ from ribcage.controlplane.kernel.events import (
     PROBE,
     REACHABLE,
     STALE,
-    Event,
+    KernelEvent,
     NeighbourEvent,
 )
 from ribcage.controlplane.kernel.netlink.messages import NeighbourMessage
@@ -48,7 +48,7 @@ class NeighbourTable:
 
     def apply(
         self, message: NeighbourMessage, generation: int, managed: bool = False
-    ) -> list[Event]:
+    ) -> list[KernelEvent]:
         """The events of one neighbour message; none when MAC and state are as before."""
         key = (message.ifindex, message.address)
         if message.gone:
@@ -65,18 +65,18 @@ class NeighbourTable:
         self._seen[key] = generation
         return [] if new == old else [new]
 
-    def lose(self, key: Key) -> list[Event]:
+    def lose(self, key: Key) -> list[KernelEvent]:
         """The end of one entry, if it is known."""
         event = self.entries.pop(key, None)
         self._seen.pop(key, None)
         return [] if event is None else [replace(event, mac=None, state=GONE)]
 
-    def lose_port(self, ifindex: int) -> list[Event]:
+    def lose_port(self, ifindex: int) -> list[KernelEvent]:
         """The ends of all entries of a port that is gone or no longer ours."""
         keys = [key for key in self.entries if key[0] == ifindex]
         return [event for key in keys for event in self.lose(key)]
 
-    def sweep(self, generation: int) -> list[Event]:
+    def sweep(self, generation: int) -> list[KernelEvent]:
         """The ends of all entries not mentioned since `generation` began."""
         keys = [key for key, seen in self._seen.items() if seen < generation]
         return [event for key in keys for event in self.lose(key)]

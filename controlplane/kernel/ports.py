@@ -19,7 +19,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from ribcage.controlplane.kernel.changes.journal import Journal, PortState
-from ribcage.controlplane.kernel.changes.settings import Settings, port_settings, restore
+from ribcage.controlplane.kernel.changes.settings import Sysctls, port_settings, restore
 from ribcage.controlplane.kernel.changes.undo import revert_addresses, revert_port
 from ribcage.controlplane.kernel.events import LinkEvent
 from ribcage.controlplane.kernel.links import LinkTable
@@ -45,11 +45,11 @@ def canonical(address: str) -> str:
     return ipaddress.ip_interface(address).with_prefixlen
 
 
-class Ports:
+class KernelPorts:
     """The way there and back for each port. `table` is the monitor's, read here only."""
 
     def __init__(
-        self, journal: Journal, settings: Settings, table: LinkTable, log: Callable[..., None]
+        self, journal: Journal, settings: Sysctls, table: LinkTable, log: Callable[..., None]
     ) -> None:
         self._journal = journal
         self._settings = settings

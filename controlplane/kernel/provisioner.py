@@ -18,11 +18,11 @@ from typing import Final
 
 from ribcage.controlplane.kernel import filter as transit
 from ribcage.controlplane.kernel.changes.journal import Journal
-from ribcage.controlplane.kernel.changes.settings import Settings
+from ribcage.controlplane.kernel.changes.settings import Sysctls
 from ribcage.controlplane.kernel.events import LinkEvent
 from ribcage.controlplane.kernel.links import LinkTable
 from ribcage.controlplane.kernel.netlink.deadline import KernelSilent, Netlink, ended
-from ribcage.controlplane.kernel.ports import Interface, Ports, canonical
+from ribcage.controlplane.kernel.ports import Interface, KernelPorts, canonical
 from ribcage.controlplane.kernel.rchost import HostPair
 
 DEFAULT_MTU: Final = 1500
@@ -51,10 +51,10 @@ class Provisioner:
         self._task: asyncio.Task[None] | None = None
         self._filtered: tuple[str, ...] | None = None
 
-    def begin(self, journal: Journal, settings: Settings) -> None:
+    def begin(self, journal: Journal, settings: Sysctls) -> None:
         """The journal is open: from here on the kernel may be changed."""
         self._journal = journal
-        self._ports = Ports(journal, settings, self._links, self._log)
+        self._ports = KernelPorts(journal, settings, self._links, self._log)
         self._table = transit.table_name(self._instance)
         self.pair = HostPair(self._instance, journal, self._log)
 

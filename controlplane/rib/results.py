@@ -28,7 +28,7 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class Recovery:
+class RibRecovery:
     """What taking the table over found and did; see struct rib_recovery. nanoseconds: of that."""
 
     created: bool

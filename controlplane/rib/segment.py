@@ -32,7 +32,7 @@ from ribcage.controlplane.rib.records import (
     unpack_route,
     unpack_row,
 )
-from ribcage.controlplane.rib.results import Applied, Counts, Recovery, Slice
+from ribcage.controlplane.rib.results import Applied, Counts, RibRecovery, Slice
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.memory.segment import remove_segment
 from ribcage.shared.process.names import Names
@@ -51,7 +51,7 @@ class Rib:
         if self._rib == ffi.NULL:
             memory.close()
             raise _refused(-error[0])
-        self.recovery = Recovery(
+        self.recovery = RibRecovery(
             created=created,
             rows=found.rows,
             nexthops=found.nexthops,

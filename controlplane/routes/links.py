@@ -18,8 +18,8 @@ from typing import Any
 
 from ribcage.controlplane.kernel.events import (
     AddressEvent,
-    Event,
     ForwardingEvent,
+    KernelEvent,
     LinkEvent,
     NeighbourEvent,
 )
@@ -48,7 +48,7 @@ class Links:
         self.log = log
         self.swept = False
         self.counters = {"events": 0, "failed": 0, "misses": 0, "refused": 0, "probed": 0}
-        self._queue: deque[tuple[int, Event]] = deque()
+        self._queue: deque[tuple[int, KernelEvent]] = deque()
         self._links: dict[int, LinkEvent] = {}
         self._addresses: dict[int, dict[Interface, None]] = {}
         self._opened: dict[int, tuple[int, str]] = {}  # index -> ifindex, kind told
@@ -59,7 +59,7 @@ class Links:
 
     # -- receiving
 
-    def hear(self, event: Event) -> None:
+    def hear(self, event: KernelEvent) -> None:
         """The kernel's on_event: noted now, worked on in the same turn's end."""
         self._queue.append((time.monotonic_ns(), event))
         if not self._woken:
@@ -102,7 +102,7 @@ class Links:
         self.counters["failed"] += 1
         self.log("error", "kernel.event", what=str(what)[:200], error=repr(error)[:300])
 
-    def _note(self, event: Event, t0: int, changed: dict[str, int]) -> None:
+    def _note(self, event: KernelEvent, t0: int, changed: dict[str, int]) -> None:
         if isinstance(event, LinkEvent):
             if event.gone:
                 self._links.pop(event.ifindex, None)

@@ -37,7 +37,7 @@ from ribcage.controlplane.rib.records import Path as Hop
 from ribcage.controlplane.rib.segment import Rib
 from ribcage.controlplane.values.rows import new_rows
 from ribcage.lab.bench.tcp import machine
-from ribcage.lab.tables import Table, find_table
+from ribcage.lab.tables import SampleTable, find_table
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib import FibReader
 from ribcage.shared.memory.fib_records import FibKind, Group
@@ -125,7 +125,7 @@ def half(rib: Rib, name: str, folder: Path, groups: int, routes: int) -> Iterato
         posix_ipc.unlink_semaphore(names.writer_semaphore)
 
 
-def rows_of(table: Table, nexthops: int) -> tuple[Any, int, int]:
+def rows_of(table: SampleTable, nexthops: int) -> tuple[Any, int, int]:
     """The table as rows, how many, and the number of groups they name."""
     text = ("\n".join(table.lines) + "\n").encode()
     rows, result = new_rows(len(table.lines)), ffi.new("struct row_parse *")
@@ -177,7 +177,7 @@ def agree(one: Half, other: Half, family: int, rows: Any, count: int, lookups: i
     return wrong
 
 
-def measure(table: Table, nexthops: int, default: bool, lookups: int) -> dict[str, Any]:
+def measure(table: SampleTable, nexthops: int, default: bool, lookups: int) -> dict[str, Any]:
     """One document: {table, routes, plain, aggregated, successor_seconds, lookups, differences}."""
     rows, count, groups = rows_of(table, nexthops)
     groups = max(groups, 2)
@@ -264,14 +264,14 @@ def main() -> int:
     return 1 if result["differences"] else 0
 
 
-def read_table(args: argparse.Namespace) -> Table:
+def read_table(args: argparse.Namespace) -> SampleTable:
     """A plain or .xz file."""
     import lzma
 
     opener = lzma.open if args.table.suffix == ".xz" else open
     with opener(args.table, "rt", encoding="ascii") as file:
         lines = file.read().splitlines()
-    return Table(6 if ":" in lines[0] else 4, lines, str(args.table))
+    return SampleTable(6 if ":" in lines[0] else 4, lines, str(args.table))
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class QueueLimits:
     """Bytes: what the kernel grants one message and this queue; and what lies in it now."""
 
     message_max: int
@@ -58,7 +58,7 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Counters:
+class QueueCounters:
     """Of one receiver. `lost` sums what workers said they lost, `refused` what was not ours."""
 
     received: int = 0
@@ -72,7 +72,7 @@ class EventQueue:
 
     def __init__(self, queue: sysv_ipc.MessageQueue) -> None:
         self._queue = queue
-        self.counters = Counters()
+        self.counters = QueueCounters()
 
     @classmethod
     def create(cls, mode: int = 0o600, queue_bytes: int = 0) -> "EventQueue":
@@ -152,9 +152,9 @@ class EventQueue:
         self.counters.high_water = max(self.counters.high_water, queued)
         return queued, int(self._queue.max_size) // lib.EVENT_SIZE
 
-    def limits(self) -> Limits:
+    def limits(self) -> QueueLimits:
         queued, _ = self.fill()
-        return Limits(
+        return QueueLimits(
             int(Path("/proc/sys/kernel/msgmax").read_text()),
             int(self._queue.max_size),
             queued,

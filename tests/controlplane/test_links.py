@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ribcage.controlplane.fib.verify import verify
-from ribcage.controlplane.kernel.events import AddressEvent, Event, LinkEvent, NeighbourEvent
+from ribcage.controlplane.kernel.events import AddressEvent, KernelEvent, LinkEvent, NeighbourEvent
 from ribcage.controlplane.routes.links import Links
 from ribcage.shared.memory.fib_records import FibKind
 from ribcage.shared.plan import InterfacePlan
@@ -50,7 +50,7 @@ def neighbour(ifindex: int, mac: bytes | None) -> NeighbourEvent:
     return NeighbourEvent(ifindex, "10.0.1.9", mac, state)
 
 
-async def heard(links: Links, *events: Event) -> None:
+async def heard(links: Links, *events: KernelEvent) -> None:
     """All of them in one turn of the loop, and what follows from them, published."""
     for event in events:
         links.hear(event)
@@ -74,10 +74,10 @@ def test_a_link_made_again_knows_nobody(router: Any, turns: str, farewell: str) 
         answer = router.reader.lookup("10.0.1.9")
         assert (answer.kind, answer.target_mac) == (HOST, OLD.hex(":"))
 
-        end: list[Event] = [address(5, added=False), link(5, gone=True)]
+        end: list[KernelEvent] = [address(5, added=False), link(5, gone=True)]
         if farewell == "told":
             end.append(neighbour(5, None))
-        again: list[Event] = [link(6), address(6)]
+        again: list[KernelEvent] = [link(6), address(6)]
         if turns == "one turn":
             await heard(links, *end, *again)
         else:

@@ -127,7 +127,7 @@ class Malformed:
 
 
 Content = LinkMessage | AddressMessage | NeighbourMessage | ForwardingMessage
-Message = Content | Done | Interrupted | Malformed
+KernelMessage = Content | Done | Interrupted | Malformed
 
 
 def _attributes(body: memoryview) -> dict[int, memoryview]:
@@ -229,7 +229,7 @@ _DECODERS = {
 }
 
 
-def decode(datagram: bytes) -> Iterator[Message]:
+def decode(datagram: bytes) -> Iterator[KernelMessage]:
     """The messages of one datagram, in order. Raises nothing."""
     view = memoryview(datagram)
     offset = 0

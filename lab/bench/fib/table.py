@@ -20,7 +20,7 @@ from typing import Any
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.lab.tables import ROOT, Table, find_table
+from ribcage.lab.tables import ROOT, SampleTable, find_table
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.memory.rows import row_prefix
 
@@ -59,7 +59,7 @@ class Rows:
 def load_table(family: int, path: Path | None, routes: int = 100_000, seed: int = 1) -> Rows:
     """The table at `path`; without one the real or synthetic table of lab/tables.py."""
     if path is None:
-        found: Table = find_table(family, routes, seed)
+        found: SampleTable = find_table(family, routes, seed)
         text, source = "\n".join(found.lines).encode() + b"\n", found.source
     else:
         text, source = read_text(path), str(path)

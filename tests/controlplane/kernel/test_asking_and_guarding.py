@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ribcage.controlplane.kernel.changes.journal import Journal
-from ribcage.controlplane.kernel.changes.settings import Settings
+from ribcage.controlplane.kernel.changes.settings import Sysctls
 from ribcage.controlplane.kernel.events import ForwardingEvent, LinkEvent
 from ribcage.controlplane.kernel.guard import ATTEMPTS, ForwardingGuard
 from ribcage.controlplane.kernel.links import LinkTable
@@ -120,7 +120,7 @@ def test_a_fight_for_forwarding_is_bounded_and_told(tmp_path: Path) -> None:
     async def main() -> list[bool]:
         told: list[ForwardingEvent] = []
         journal = Journal(tmp_path / "undo.json", "r1", "here")
-        settings = Settings(journal, silent, tmp_path)
+        settings = Sysctls(journal, silent, tmp_path)
         guard = ForwardingGuard(settings, LinkTable(), told.append, silent)
         for _ in range(ATTEMPTS + 2):
             switch.write_text("1\n")
@@ -139,7 +139,7 @@ def test_a_stale_message_about_forwarding_is_ignored(tmp_path: Path) -> None:
     switch.parent.mkdir(parents=True)
     switch.write_text("0\n")
     told: list[ForwardingEvent] = []
-    settings = Settings(Journal(tmp_path / "undo.json", "r1", "here"), silent, tmp_path)
+    settings = Sysctls(Journal(tmp_path / "undo.json", "r1", "here"), silent, tmp_path)
     guard = ForwardingGuard(settings, LinkTable(), told.append, silent)
     guard.switched_on(ForwardingMessage(-1, 4, True))
     assert told == []

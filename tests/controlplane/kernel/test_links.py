@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ribcage.controlplane.kernel.events import AddressEvent, Event, LinkEvent
+from ribcage.controlplane.kernel.events import AddressEvent, KernelEvent, LinkEvent
 from ribcage.controlplane.kernel.links import LinkTable
 from ribcage.controlplane.kernel.netlink.messages import AddressMessage, LinkMessage
 
@@ -22,7 +22,7 @@ def address(index: int, text: str, gone: bool = False, failed: bool = False) -> 
 def test_the_same_message_twice_is_one_event() -> None:
     """A dump that repeats what is known tells nothing."""
     table = LinkTable()
-    expected: list[Event] = [LinkEvent("eth1", 2, MAC, 1500, True, True)]
+    expected: list[KernelEvent] = [LinkEvent("eth1", 2, MAC, 1500, True, True)]
     assert table.apply_link(link(2, "eth1"), 1) == expected
     assert table.apply_link(link(2, "eth1"), 2) == []
 
