@@ -8,17 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ribcage.controlplane.config.addresses import (
-    Address,
-    AddressError,
-    Interface,
-    Network,
-    network_or_broadcast,
-    read_interface,
-)
+from ribcage.controlplane.config.addresses import AddressError, network_or_broadcast, read_interface
 from ribcage.controlplane.config.model import MAX_INTERFACES
 from ribcage.controlplane.config.toml.positions import KeyPath, Positions
 from ribcage.controlplane.config.toml.problems import Problem
+from ribcage.shared.addresses import Address, Interface, Network
 
 
 @dataclass(slots=True)

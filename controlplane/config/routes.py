@@ -6,17 +6,12 @@ As links.py: reads the raw document, says nothing about what translate.py has al
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ribcage.controlplane.config.addresses import (
-    Address,
-    AddressError,
-    Network,
-    read_nexthop,
-    read_prefix,
-)
+from ribcage.controlplane.config.addresses import AddressError, read_nexthop, read_prefix
 from ribcage.controlplane.config.links import ConfigLinks, rows
 from ribcage.controlplane.config.model import MAX_NEXTHOPS, MAX_ROUTES
 from ribcage.controlplane.config.toml.positions import KeyPath, Positions
 from ribcage.controlplane.config.toml.problems import Problem
+from ribcage.shared.addresses import Address, Network
 
 
 def check_routes(

@@ -31,11 +31,12 @@ from ribcage.shared._core import ffi
 
 from ribcage.controlplane.fib.forwarding import Forwarding
 from ribcage.controlplane.fib.publishing import PublishCounters, Published, RouteTable, RouteWriter
-from ribcage.controlplane.routes.refusals import fib_refusal, rib_refusal
+from ribcage.shared.addresses import prefix_of
 from ribcage.shared.errors import RibcageError
+from ribcage.shared.memory.rows import ROW_BYTES, new_rows
+from ribcage.shared.refusals import refused
 
 CHANGES = 8192  # changed prefixes taken from the RIB per step
-ROW_BYTES: int = ffi.sizeof("struct route_row")
 KEY_BYTES = 18  # prefix, length, family: the first bytes of a row
 
 
@@ -84,7 +85,7 @@ class Publisher:
         self.last: Published | None = None
         self.generation = generation
         self.update_id = update_id
-        self._room = ffi.new("struct route_row[]", CHANGES)
+        self._room = new_rows(CHANGES)
         self._pending: list[_Submission] = []
         self._pending_rows = 0
         # t0 of words written and not published
@@ -244,7 +245,8 @@ class Publisher:
             unfit.update(self._to_fib(self._room, applied.changes))
             if applied.error:
                 self.counters.refused += 1
-                return done, rib_refusal(applied.error, rows[done]), unfit
+                error = refused("rib_apply", applied.error, prefix=prefix_of(rows[done]))
+                return done, error, unfit
             if applied.applied == 0 and applied.changes == 0:
                 raise RibcageError("E_INTERNAL", "the routing table makes no progress")
         return done, None, unfit
@@ -264,16 +266,27 @@ class Publisher:
                 self._words = self._words or done.changes > 0 or done.error != 0
                 if done.error:
                     row = changes[at]
-                    unfit[_key(row)] = fib_refusal(done.error, row, self.writer.limits())
+                    unfit[_key(row)] = self._no_room(done.error, row)
                     self.counters.refused += 1
                     self._take_back(row)
                     at += 1
         self.behind = not whole
         return unfit
 
+    def _no_room(self, error: int, row: Any) -> RibcageError:
+        limits = dict(zip((4, 6), self.writer.limits(), strict=True))
+        return refused(
+            "fib_apply",
+            error,
+            prefix=prefix_of(row),
+            group=row.nexthop,
+            family=row.family,
+            limit=limits[row.family],
+        )
+
     def _take_back(self, change: Any) -> None:
         """Withdraws from the RIB a winner the FIB cannot hold, and the runners-up after it."""
-        rows = ffi.new("struct route_row[2]")
+        rows = new_rows(2)
         ffi.memmove(rows, ffi.addressof(change), ROW_BYTES)
         while rows[0].nexthop != 0:
             rows[0].nexthop = 0
@@ -308,7 +321,7 @@ def _joined(todo: Sequence[_Submission]) -> tuple[Any, int]:
     if len(todo) == 1:
         return todo[0].rows, todo[0].count
     count = sum(one.count for one in todo)
-    rows = ffi.new("struct route_row[]", count)
+    rows = new_rows(count)
     at = 0
     for one in todo:
         ffi.memmove(rows + at, one.rows, one.count * ROW_BYTES)

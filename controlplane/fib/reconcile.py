@@ -20,13 +20,14 @@ from typing import Any
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.controlplane.fib.aggregation import ROW_BYTES, Aggregation
+from ribcage.controlplane.fib.aggregation import Aggregation
 from ribcage.controlplane.fib.publisher import CHANGES, Publisher
 from ribcage.controlplane.fib.tables import FibTables
 from ribcage.controlplane.fib.verify import differences, rib_slices
 from ribcage.controlplane.rib.records import Route
 from ribcage.controlplane.rib.segment import Rib
-from ribcage.controlplane.values.rows import new_rows
+from ribcage.shared.addresses import Address, Network
+from ribcage.shared.memory.rows import ROW_BYTES, new_rows
 
 
 class Reconciler:
@@ -42,13 +43,13 @@ class Reconciler:
         self.aggregation: Aggregation | None = None
         self._switching = asyncio.Lock()
 
-    def redundant(self, prefix: str) -> bool:
+    def redundant(self, prefix: Network) -> bool:
         """Whether a prefix in force needs no entry: the route that covers it says the same."""
         if self.aggregation is None:
             return False
         return self.rib.best(prefix) is not None and self.aggregation.wanted(self.rib, prefix) == 0
 
-    def meant(self, address: str, entry: str) -> Route | None:
+    def meant(self, address: Address, entry: Network) -> Route | None:
         """The route for which the FIB's `entry` answers: with aggregation perhaps a longer one."""
         return self.rib.best(entry) if self.aggregation is None else self.rib.match(address)
 

@@ -11,15 +11,15 @@ a difference is looked at once more, alone, before it is reported. The work on r
 import asyncio
 import time
 from collections.abc import Iterator
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.fib.records import adjacency_record
 from ribcage.controlplane.rib.segment import Rib
-from ribcage.controlplane.values.nexthop import KIND_NAMES, NexthopSet, group_plan
-from ribcage.controlplane.values.rows import new_rows, prefix_of
+from ribcage.controlplane.values.nexthop import NexthopSet, group_plan
+from ribcage.shared.addresses import Network, prefix_of, read_address
+from ribcage.shared.memory.rows import ROW_BYTES, new_rows
 
 if TYPE_CHECKING:
     from ribcage.controlplane.fib.aggregation import Aggregation
@@ -75,12 +75,11 @@ def differences(
     before any is changed: the FIB's walk does not allow changes beside it.
     """
     wrong: list[bytes] = []
-    size = ffi.sizeof("struct route_row")
     for out, found, _ in _surplus(rib, fib, aggregation):
-        wrong.append(bytes(ffi.buffer(out, found * size)))
+        wrong.append(bytes(ffi.buffer(out, found * ROW_BYTES)))
     raw = b"".join(wrong)
     if raw:
-        yield ffi.from_buffer("struct route_row[]", bytearray(raw)), len(raw) // size
+        yield ffi.from_buffer("struct route_row[]", bytearray(raw)), len(raw) // ROW_BYTES
     for out, found, _ in _missing(rib, fib, aggregation):
         yield out, found
 
@@ -128,19 +127,19 @@ def _recheck(core: "Core", row: Any, found: list[dict[str, Any]]) -> None:
     stage = _wanted_by(core.reconciler.aggregation)
     wanted = int(lib.verify_wanted(core.rib.handle, stage, ffi.addressof(row)))
     has = int(lib.fib_exact(core.fib.writer.handle, ffi.addressof(row)))
-    prefix = str(prefix_of(row))
-    if wanted != has and all(one.get("dst") != prefix for one in found):
+    prefix = prefix_of(row)
+    if wanted != has and all(one.get("dst") != str(prefix) for one in found):
         found.append(
             {
                 "what": "route",
-                "dst": prefix,
+                "dst": str(prefix),
                 "rib": set_text(core, wanted) if wanted else _unwanted(core, prefix),
                 "fib": set_text(core, has),
             }
         )
 
 
-def _unwanted(core: "Core", prefix: str) -> str:
+def _unwanted(core: "Core", prefix: Network) -> str:
     return "no route" if core.rib.best(prefix) is None else "aggregated: no entry"
 
 
@@ -213,11 +212,9 @@ async def _lookups(core: "Core", samples: int, seed: int, found: list[dict[str, 
 
 
 def _lookup_text(core: "Core", wrong: Any) -> dict[str, Any]:
-    size = 4 if wrong.family == 4 else 16
-    address = ip_address(bytes(ffi.buffer(wrong.address, size)))
     return {
         "what": "lookup",
-        "address": str(address),
+        "address": str(read_address(wrong.address, wrong.family)),
         "rib": set_text(core, wrong.rib),
         "fib": set_text(core, wrong.fib),
     }
@@ -237,4 +234,4 @@ def describe(core: "Core", nexthops: NexthopSet) -> str:
         name = core.topology.name_of(path.hop.port)
         text = f"via {path.hop.gateway} dev {name}" if path.hop.gateway else f"dev {name}"
         paths.append(f"{text} weight {path.weight}" if len(nexthops.paths) > 1 else text)
-    return " | ".join(paths) or KIND_NAMES.get(nexthops.kind, "?")
+    return " | ".join(paths) or nexthops.kind.label

@@ -18,8 +18,9 @@ from ribcage.controlplane.kernel.netlink.messages import (
     AddressMessage,
     LinkMessage,
 )
+from ribcage.shared.addresses import Interface
 
-AddressKey = tuple[int, str, int]  # ifindex, address, prefix length
+AddressKey = tuple[int, Interface]  # by ifindex
 
 
 class LinkTable:
@@ -63,7 +64,7 @@ class LinkTable:
     def apply_address(self, message: AddressMessage, generation: int) -> list[KernelEvent]:
         """The events of one address message. An address that failed duplicate address
         detection is not ours to answer for, so it counts as lost."""
-        key = (message.ifindex, message.address, message.prefixlen)
+        key = (message.ifindex, message.own)
         old = self.addresses.get(key)
         if message.gone or message.failed:
             return self._lose(key)
@@ -73,14 +74,7 @@ class LinkTable:
         self._address_seen[key] = generation
         if old is not None:
             return []
-        event = AddressEvent(
-            ifname=link.name,
-            ifindex=message.ifindex,
-            address=message.address,
-            prefixlen=message.prefixlen,
-            family=message.family,
-            added=True,
-        )
+        event = AddressEvent(link.name, message.ifindex, message.own, added=True)
         self.addresses[key] = event
         return [event]
 

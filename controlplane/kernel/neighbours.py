@@ -26,8 +26,9 @@ from ribcage.controlplane.kernel.events import (
     NeighbourEvent,
 )
 from ribcage.controlplane.kernel.netlink.messages import NeighbourMessage
+from ribcage.shared.addresses import Address
 
-Key = tuple[int, str]  # ifindex, address
+NeighbourKey = tuple[int, Address]  # ifindex, address
 
 USABLE = frozenset({REACHABLE, STALE, DELAY, PROBE, PERMANENT})
 KNOWN = USABLE | {INCOMPLETE, FAILED}
@@ -43,8 +44,8 @@ class NeighbourTable:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.refused = 0
-        self.entries: dict[Key, NeighbourEvent] = {}
-        self._seen: dict[Key, int] = {}
+        self.entries: dict[NeighbourKey, NeighbourEvent] = {}
+        self._seen: dict[NeighbourKey, int] = {}
 
     def apply(
         self, message: NeighbourMessage, generation: int, managed: bool = False
@@ -65,7 +66,7 @@ class NeighbourTable:
         self._seen[key] = generation
         return [] if new == old else [new]
 
-    def lose(self, key: Key) -> list[KernelEvent]:
+    def lose(self, key: NeighbourKey) -> list[KernelEvent]:
         """The end of one entry, if it is known."""
         event = self.entries.pop(key, None)
         self._seen.pop(key, None)
@@ -97,9 +98,9 @@ class Limiter:
     limited: int = 0
     _tokens: float = field(default=512.0)
     _filled: float = 0.0
-    _last: "OrderedDict[Key, float]" = field(default_factory=OrderedDict)
+    _last: "OrderedDict[NeighbourKey, float]" = field(default_factory=OrderedDict)
 
-    def admit(self, key: Key, now: float) -> bool:
+    def admit(self, key: NeighbourKey, now: float) -> bool:
         """Whether `key` may be asked for at monotonic time `now`; counts refusals."""
         self._tokens = min(self.burst, self._tokens + (now - self._filled) * self.rate)
         self._filled = now

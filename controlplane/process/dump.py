@@ -17,7 +17,6 @@ from typing import Any, TextIO
 
 from ribcage.controlplane.routes.core import Core
 from ribcage.controlplane.routes.sources import SOURCE_NAMES
-from ribcage.controlplane.values.nexthop import KIND_NAMES
 
 SLICE = 500
 MAX_ROUTES = 100_000  # 10 MB of a run directory that may be memory
@@ -78,7 +77,7 @@ class Dumps:
                 row = {
                     **asdict(route),
                     "source": SOURCE_NAMES.get(route.source, str(route.source)),
-                    "type": KIND_NAMES.get(nexthops.kind, "?") if nexthops else "?",
+                    "type": nexthops.kind.label if nexthops else "?",
                     "via": [str(hop.gateway) for hop in nexthops.hops()] if nexthops else [],
                 }
                 file.write(f"{',' if written else ''}\n{json.dumps(row, default=str)}")

@@ -24,11 +24,11 @@ from ribcage.controlplane.routes.nexthops import Nexthops
 from ribcage.controlplane.routes.source_sync import Rejections, SourceSync
 from ribcage.controlplane.routes.sources import Wanted
 from ribcage.controlplane.routes.sources.neighbour import Neighbour
-from ribcage.controlplane.values.nexthop import Hop
-from ribcage.controlplane.values.rows import new_rows, pack
-from ribcage.controlplane.values.topology import Port, Topology
+from ribcage.controlplane.values.topology import Topology
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib import FibReader
+from ribcage.shared.memory.fib_records import Hop, Port
+from ribcage.shared.memory.rows import new_rows, rows_of
 from ribcage.shared.plan import Plan
 
 Log = Callable[..., None]
@@ -216,9 +216,8 @@ class Core:
 
     def announce_host(self, route: Wanted, t0: int) -> "asyncio.Future[Any]":
         """The host route of one resolved neighbour, published with the next batch."""
-        rows, count = pack([route], [self.nexthops.intern(route.nexthops, popular=False)])
-        return self.publisher.submit(rows, count, t0)
+        row = route.row(self.nexthops.intern(route.nexthops, popular=False))
+        return self.publisher.submit(rows_of([row]), 1, t0)
 
     def withdraw_host(self, route: Wanted, t0: int) -> "asyncio.Future[Any]":
-        rows, count = pack([route], [0])
-        return self.publisher.submit(rows, count, t0)
+        return self.publisher.submit(rows_of([route.row(0)]), 1, t0)

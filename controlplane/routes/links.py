@@ -26,7 +26,8 @@ from ribcage.controlplane.kernel.events import (
 from ribcage.controlplane.routes.core import Core, Log
 from ribcage.controlplane.routes.link_neighbours import KernelLike, LinkNeighbours
 from ribcage.controlplane.routes.sources import SOURCE_CONNECTED, SOURCE_NEIGHBOUR, SOURCE_STATIC
-from ribcage.controlplane.values.topology import KIND_HOST, KIND_PORT, Interface, Port
+from ribcage.shared.addresses import NO_MAC, Interface
+from ribcage.shared.memory.fib_records import Port
 
 EVENTS_A_TURN = 512  # neighbour events taken before others have their turn
 ORDER = (SOURCE_CONNECTED, SOURCE_STATIC, SOURCE_NEIGHBOUR)
@@ -111,12 +112,11 @@ class Links:
                 self._links[event.ifindex] = event
             changed.setdefault(event.name, t0)
         elif isinstance(event, AddressEvent):
-            own = ip_interface(f"{event.address}/{event.prefixlen}")
             held = self._addresses.setdefault(event.ifindex, {})
             if event.added:
-                held[own] = None
+                held[event.own] = None
             else:
-                held.pop(own, None)
+                held.pop(event.own, None)
             changed.setdefault(event.ifname, t0)
         elif isinstance(event, ForwardingEvent):
             level = "warning" if event.restored else "error"
@@ -124,23 +124,21 @@ class Links:
 
     # -- ports
 
-    def _wanted(self, name: str) -> str | None:
-        """The kind of port this interface should be; None: not ours."""
+    def _is_host(self, name: str) -> bool:
         host = self.kernel.host_port
-        if host is not None and name == host.name:
-            return KIND_HOST
-        if any(interface.name == name for interface in self.core.plan.interfaces):
-            return KIND_PORT
-        return None
+        return host is not None and name == host.name
+
+    def _wanted(self, name: str) -> bool:
+        """Whether this interface should be a port of ours."""
+        return self._is_host(name) or any(one.name == name for one in self.core.plan.interfaces)
 
     def _refresh(self, name: str, t0: int) -> None:
         """Brings one interface's port and the routes that hang on it up to date."""
         core = self.core
         link = next((link for link in self._links.values() if link.name == name), None)
         before = core.topology.by_name(name)
-        kind = self._wanted(name)
         self._refresh_local()
-        if link is None or kind is None:
+        if link is None or not self._wanted(name):
             # Before `sweep` a predecessor's port stays, whatever is not known yet: the host
             # port's name is not, when its link is told.
             if before is not None and self.swept:
@@ -155,8 +153,9 @@ class Links:
             # A predecessor's word counts until the kernel's whole story is told.
             addresses = tuple(dict.fromkeys((*addresses, *before.addresses)))
         up = link.up and link.carrier
-        mac = link.mac if len(link.mac) == 6 else bytes(6)
-        port = Port(index, name, link.ifindex, kind, mac, link.mtu, up, addresses)
+        mac = link.mac or NO_MAC
+        host = self._is_host(name)
+        port = Port(index, name, link.ifindex, link.mtu, mac, up, host, addresses)
         if port != before:
             self._put(before, port, t0)
         self._open(port)
@@ -209,7 +208,7 @@ class Links:
         local = {
             own.ip
             for ifindex, held in self._addresses.items()
-            if ifindex in self._links and self._wanted(self._links[ifindex].name) is None
+            if ifindex in self._links and not self._wanted(self._links[ifindex].name)
             for own in held
         }
         if self.swept and local != self.core.topology.local:

@@ -27,8 +27,8 @@ from ribcage.controlplane.routes.sources import (
 from ribcage.controlplane.routes.sources.connected import connected_routes
 from ribcage.controlplane.routes.sources.neighbour import neighbour_routes
 from ribcage.controlplane.routes.sources.static import static_routes
-from ribcage.controlplane.values.rows import new_rows, pack
 from ribcage.shared.errors import RibcageError
+from ribcage.shared.memory.rows import Row, new_rows, rows_of
 
 if TYPE_CHECKING:
     from ribcage.controlplane.routes.core import Core
@@ -102,18 +102,19 @@ class SourceSync:
     def _announce(self, wanted: Sequence[Wanted], t0: int) -> int:
         """Applies a slice; what is refused is listed with its reason and the rest goes on."""
         ready: list[Wanted] = []
-        ids: list[int] = []
+        asked: list[Row] = []
         refused: list[tuple[Wanted, RibcageError]] = []
         for route in wanted:
             try:
                 popular = route.source != SOURCE_NEIGHBOUR
-                ids.append(self.core.nexthops.intern(route.nexthops, popular=popular))
+                number = self.core.nexthops.intern(route.nexthops, popular=popular)
+                asked.append(route.row(number))
                 ready.append(route)
             except RibcageError as error:
                 refused.append((route, error))
-        rows, count = pack(ready, ids)
+        rows = rows_of(asked)
         try:
-            self.core.publisher.apply(rows, count, t0)
+            self.core.publisher.apply(rows, len(rows), t0)
         except RibcageError:
             # Rare and slow: find out which of the slice's routes it was.
             for i, route in enumerate(ready):

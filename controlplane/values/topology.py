@@ -13,48 +13,13 @@ that was heard.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
 from ribcage.shared._core import lib
 
-from ribcage.controlplane.values.nexthop import Address, Hop
-
-Interface = IPv4Interface | IPv6Interface
-Network = IPv4Network | IPv6Network
+from ribcage.shared.addresses import Address, Network
+from ribcage.shared.memory.fib_records import Hop, Port
 
 MAX_PORTS: int = lib.FIB_MAX_PORTS
-KIND_PORT = "port"
-KIND_HOST = "host"
-
-
-@dataclass(frozen=True, slots=True)
-class Port:
-    """One interface the router forwards on. `up`: administratively up with carrier."""
-
-    index: int
-    name: str
-    ifindex: int = 0
-    kind: str = KIND_PORT
-    mac: bytes = bytes(6)
-    mtu: int = 1500
-    up: bool = False
-    addresses: tuple[Interface, ...] = ()
-
-    @property
-    def host(self) -> bool:
-        return self.kind == KIND_HOST
-
-    def covers(self, address: Address) -> Interface | None:
-        """The own address whose network holds `address`, the longest first."""
-        best: Interface | None = None
-        for own in self.addresses:
-            if (
-                own.version == address.version
-                and address in own.network
-                and (best is None or own.network.prefixlen > best.network.prefixlen)
-            ):
-                best = own
-        return best
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from ribcage.shared._core import lib
 
 from ribcage.controlplane.workers.event_sequence import EventOrder
+from ribcage.shared.addresses import Address
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.process.events import Event, EventQueue
 
@@ -41,7 +42,7 @@ class WorkerEvents:
     ) -> None:
         self.queue: EventQueue | None = None
         self.bell = bell
-        self.on_miss: Callable[[int, bytes], None] = lambda port, address: None
+        self.on_miss: Callable[[int, Address], None] = lambda port, address: None
         self.counters = counters
         self.log = log
         self._order = EventOrder()
@@ -123,7 +124,8 @@ class WorkerEvents:
     def _one(self, event: Event) -> None:
         match event.type:
             case "neighbour-miss":
-                self.on_miss(event.port, event.address)
+                if event.address is not None:
+                    self.on_miss(event.port, event.address)
             case "worker-fault":
                 self.log("error", "worker.fault", worker=event.worker, code=event.code,
                          what=FAULTS.get(event.code) or os.strerror(event.code))  # fmt: skip

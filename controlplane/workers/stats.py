@@ -1,6 +1,5 @@
 """The workers' counters as reports: `stats show` and `drops show`. Reads stats objects only."""
 
-from ipaddress import ip_address
 from typing import Any
 
 from ribcage.controlplane.values.topology import Topology
@@ -120,11 +119,11 @@ def _example(
         example = worker.stats.example(reason) if worker.stats is not None else None
         if example is not None and (newest is None or example.mono_ns > newest.mono_ns):
             newest = example
-    if newest is None or newest.family not in (4, 6):
+    if newest is None:
         return None
     return {
-        "source": str(ip_address(newest.source)),
-        "target": str(ip_address(newest.target)),
+        "source": str(newest.source),
+        "target": str(newest.target),
         "protocol": newest.protocol,
         "port": topology.name_of(newest.port),
         "mono_ns": newest.mono_ns,

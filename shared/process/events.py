@@ -17,6 +17,7 @@ from pathlib import Path
 import sysv_ipc
 from ribcage.shared._core import ffi, lib
 
+from ribcage.shared.addresses import Address, read_address, set_address
 from ribcage.shared.errors import Exit, RibcageError
 
 LEAST_URGENT = lib.URGENCY_INFO
@@ -32,7 +33,7 @@ TYPES = {
 @dataclass(frozen=True, slots=True)
 class Event:
     """One event. Fields beyond `mono_ns` mean something for some types only (event_layout.h);
-    `address` is 4 or 16 bytes of network order, or empty."""
+    `address` is None where there is none."""
 
     type: str
     urgency: int
@@ -42,8 +43,7 @@ class Event:
     count: int = 0
     generation: int = 0
     port: int = 0
-    family: int = 0
-    address: bytes = b""
+    address: Address | None = None
     code: int = 0
 
 
@@ -172,10 +172,9 @@ def decode(raw: bytes, urgency: int) -> Event | None:
     payload = record.payload
     if record.version != lib.EVENT_VERSION or name is None or payload.family not in (0, 4, 6):
         return None
-    length = {0: 0, 4: 4, 6: 16}[payload.family]
     return Event(
         name, urgency, record.worker, record.sequence, record.mono_ns, payload.count,
-        payload.generation, payload.port, payload.family, bytes(payload.address)[:length],
+        payload.generation, payload.port, read_address(payload.address, payload.family),
         payload.code,
     )  # fmt: skip
 
@@ -188,6 +187,7 @@ def encode(event: Event) -> bytes:
     record.sequence, record.mono_ns = event.sequence, event.mono_ns
     payload = record.payload
     payload.count, payload.generation, payload.port = event.count, event.generation, event.port
-    payload.family, payload.code = event.family, event.code
-    ffi.memmove(payload.address, event.address, len(event.address))
+    payload.code = event.code
+    if event.address is not None:
+        payload.family = set_address(payload.address, event.address)
     return bytes(ffi.buffer(record))

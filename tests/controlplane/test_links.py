@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from ipaddress import ip_address, ip_interface
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from ribcage.controlplane.fib.verify import verify
 from ribcage.controlplane.kernel.events import AddressEvent, KernelEvent, LinkEvent, NeighbourEvent
 from ribcage.controlplane.routes.links import Links
+from ribcage.shared.addresses import Address
 from ribcage.shared.memory.fib_records import FibKind
 from ribcage.shared.plan import InterfacePlan
 
@@ -24,13 +26,13 @@ class SilentKernel:
     def neighbours(self) -> list[NeighbourEvent]:
         return []
 
-    def resolve(self, ifindex: int, address: str) -> bool:
+    def resolve(self, ifindex: int, address: Address) -> bool:
         return True
 
-    def manage(self, ifindex: int, address: str) -> bool:
+    def manage(self, ifindex: int, address: Address) -> bool:
         return True
 
-    def unmanage(self, ifindex: int, address: str) -> None:
+    def unmanage(self, ifindex: int, address: Address) -> None:
         pass
 
     def sweep_managed(self) -> None:
@@ -42,12 +44,12 @@ def link(ifindex: int, gone: bool = False) -> LinkEvent:
 
 
 def address(ifindex: int, added: bool = True) -> AddressEvent:
-    return AddressEvent("eth1", ifindex, "10.0.1.1", 24, 4, added)
+    return AddressEvent("eth1", ifindex, ip_interface("10.0.1.1/24"), added)
 
 
 def neighbour(ifindex: int, mac: bytes | None) -> NeighbourEvent:
     state = "gone" if mac is None else "reachable"
-    return NeighbourEvent(ifindex, "10.0.1.9", mac, state)
+    return NeighbourEvent(ifindex, ip_address("10.0.1.9"), mac, state)
 
 
 async def heard(links: Links, *events: KernelEvent) -> None:
@@ -72,7 +74,7 @@ def test_a_link_made_again_knows_nobody(router: Any, turns: str, farewell: str) 
         await links.sweep()
         await heard(links, link(5), address(5), neighbour(5, OLD))
         answer = router.reader.lookup("10.0.1.9")
-        assert (answer.kind, answer.target_mac) == (HOST, OLD.hex(":"))
+        assert (answer.kind, answer.target_mac) == (HOST, OLD)
 
         end: list[KernelEvent] = [address(5, added=False), link(5, gone=True)]
         if farewell == "told":
@@ -89,7 +91,7 @@ def test_a_link_made_again_knows_nobody(router: Any, turns: str, farewell: str) 
 
         await heard(links, neighbour(6, NEW))
         answer = router.reader.lookup("10.0.1.9")
-        assert (answer.kind, answer.target_mac) == (HOST, NEW.hex(":"))
+        assert (answer.kind, answer.target_mac) == (HOST, NEW)
         report = await verify(router.core, samples=500)
         assert report["differences"] == []
 

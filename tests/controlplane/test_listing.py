@@ -11,7 +11,6 @@ from ribcage.controlplane.management.listing import MAX_PAGE, RECORD, page_rows,
 from ribcage.controlplane.rib.records import Filter, Route
 from ribcage.controlplane.routes.routes import Routes
 from ribcage.controlplane.routes.sources import SOURCE_CONNECTED, SOURCE_NAMES
-from ribcage.controlplane.values.nexthop import KIND_NAMES
 
 WORKERS = {"seen": 2, "of": 2}
 ADDED = 150
@@ -40,11 +39,11 @@ def alone(core: Any, route: Route) -> dict[str, Any]:
     nexthops = core.forwarding.sets[route.nexthop]
     held = core.fib.writer.exact(route.prefix)
     return {
-        "dst": route.prefix,
+        "dst": str(route.prefix),
         "protocol": SOURCE_NAMES[route.source],
         "distance": route.distance,
         "metric": route.metric,
-        "type": KIND_NAMES[nexthops.kind],
+        "type": nexthops.kind.label,
         "nexthops": [
             {
                 "via": str(path.hop.gateway) if path.hop.gateway is not None else None,

@@ -18,10 +18,10 @@ from ribcage.controlplane.routes.loads import Loads
 from ribcage.controlplane.routes.routes import Routes
 from ribcage.controlplane.routes.sources import SOURCE_NAMES, SOURCE_NUMBERS
 from ribcage.controlplane.values.parse import parse_address, parse_number, parse_prefix, usage
-from ribcage.controlplane.values.topology import Port
 from ribcage.controlplane.workers.visible import count_seen
+from ribcage.shared.addresses import mac_text
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.memory.fib_records import FibKind
+from ribcage.shared.memory.fib_records import AdjacencyState, FibKind, Port
 
 
 class RouteMethods:
@@ -51,7 +51,7 @@ class RouteMethods:
         wanted = Filter(
             family=int(family or 0),
             source=SOURCE_NUMBERS[source] if source is not None else 0,
-            within=str(parse_prefix(within)) if within is not None else None,
+            within=parse_prefix(within) if within is not None else None,
         )
         routes, count, following = walk_page(self.core, cursor, limit, wanted)
         seen = count_seen(
@@ -78,7 +78,7 @@ class RouteMethods:
         """What the FIB answers, as a worker would pick it for a flow from `source`."""
         dst = parse_address(params.get("dst"))
         core = self.core
-        match = core.reader.match(dst.packed)
+        match = core.reader.match(dst)
         if match is None:
             raise RibcageError(
                 "E_NO_ROUTE",
@@ -94,23 +94,24 @@ class RouteMethods:
         )
         question = explaining.Question(dst, source)
         flow = explaining.flow_hash(self.control.instance_id, question)
-        answer = core.reader.lookup(dst.packed, flow)
+        answer = core.reader.lookup(dst, flow)
         group = core.reader.group(match.group)
         paths = list(dict.fromkeys(group.buckets)) if group is not None else []
         generation = core.reader.generation
-        best = core.reconciler.meant(str(dst), match.prefix)
+        best = core.reconciler.meant(dst, match.prefix)
         port = core.topology.ports.get(answer.port)
         forwards = answer.kind in (FibKind.FORWARD, FibKind.GLEAN)
+        resolved = answer.state is AdjacencyState.RESOLVED
         return {
             "dst": str(dst),
-            "prefix": match.prefix,
-            "route": best.prefix if best is not None else None,
+            "prefix": str(match.prefix),
+            "route": str(best.prefix) if best is not None else None,
             "type": answer.kind.label,
-            "gateway": answer.nexthop if forwards else None,
+            "gateway": str(answer.nexthop) if forwards and answer.nexthop else None,
             "dev": core.topology.name_of(answer.port) if forwards else None,
             "source": _own(port, dst.version) if forwards else None,
             "protocol": SOURCE_NAMES.get(best.source) if best is not None else None,
-            "neighbour": answer.target_mac if answer.state == 1 else None,
+            "neighbour": mac_text(answer.target_mac) if resolved else None,
             "generation": generation,
             "ecmp": {
                 "index": paths.index(answer.adjacency) if answer.adjacency in paths else 0,

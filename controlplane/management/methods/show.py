@@ -16,9 +16,10 @@ from ribcage.controlplane.management.methods.system import Control
 from ribcage.controlplane.management.server import Call
 from ribcage.controlplane.routes.sources import SOURCE_NAMES
 from ribcage.controlplane.values.parse import parse_address, parse_number, usage
-from ribcage.controlplane.values.topology import Port
 from ribcage.controlplane.workers.stats import drops_report, stats_report
+from ribcage.shared.addresses import Address, Network, mac_text
 from ribcage.shared.memory.fib_engines import engine_name
+from ribcage.shared.memory.fib_records import Port
 
 MAX_SAMPLES = 10_000_000
 
@@ -60,11 +61,11 @@ class ShowMethods:
             core.reader,
             core.topology,
             self.control.instance_id,
-            lambda prefix: self._origin(prefix, str(dst)),
+            lambda prefix: self._origin(prefix, dst),
         )
         return explaining.explain(view, question)
 
-    def _origin(self, prefix: str, dst: str) -> str:
+    def _origin(self, prefix: Network, dst: Address) -> str:
         """What stands behind the FIB's prefix: the source, and the route if that is another."""
         best = self.core.reconciler.meant(dst, prefix)
         if best is None:
@@ -135,7 +136,7 @@ class ShowMethods:
             {
                 "address": str(hop.gateway),
                 "dev": core.topology.name_of(hop.port),
-                "mac": known.mac.hex(":") if known.mac is not None else None,
+                "mac": mac_text(known.mac) if known.mac is not None else None,
                 "state": known.state,
                 "route": hop in core.hosts,
                 "seconds": round((now - known.since_ns) / 1e9, 3) if known.since_ns else None,

@@ -11,11 +11,13 @@ addresses inside a connected network of that very port count, and never an own o
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import IPv4Network, ip_network
 
 from ribcage.controlplane.routes.sources import DISTANCES, SOURCE_NEIGHBOUR, Wanted
-from ribcage.controlplane.values.nexthop import Address, Hop, host
+from ribcage.controlplane.values.nexthop import host
 from ribcage.controlplane.values.topology import Topology
+from ribcage.shared.addresses import Address, Network
+from ribcage.shared.memory.fib_records import Hop
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,7 @@ def is_host(topology: Topology, hop: Hop) -> bool:
     return not _is_broadcast(address, own.network)
 
 
-def _is_broadcast(address: Address, network: object) -> bool:
-    from ipaddress import IPv4Network
-
+def _is_broadcast(address: Address, network: Network) -> bool:
     if not isinstance(network, IPv4Network) or network.prefixlen >= 31:
         return False
     return address in (network.network_address, network.broadcast_address)

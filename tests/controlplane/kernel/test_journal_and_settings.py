@@ -1,6 +1,7 @@
 """The journal and the sysctls over a fake /proc/sys: the way back is exact."""
 
 import json
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,11 @@ def full_journal(path: Path) -> Journal:
     journal = Journal(path, "r1", namespace_id())
     journal.settings["net/ipv4/ip_forward"] = ("1", "0")
     journal.tables.append("ribcage_r1")
-    journal.links["rc-host"] = "02:00:00:00:00:01"
+    journal.links["rc-host"] = b"\2\0\0\0\0\1"
     journal.ports["eth1"] = PortState(3, (1500, 1400), None)
     journal.ports["eth2"] = PortState(4, None, (False, True))
-    journal.addresses.add(("eth1", "10.0.1.1/24"))
-    journal.managed.add(("eth1", "10.0.1.2"))
+    journal.addresses.add(("eth1", ip_interface("10.0.1.1/24")))
+    journal.managed.add(("eth1", ip_address("10.0.1.2")))
     journal.metrics[4] = 0xFFFFFFFF
     return journal
 
