@@ -28,6 +28,7 @@ from ribcage.shared.process.channel import (
 )
 from ribcage.shared.process.log import log
 from ribcage.shared.process.names import Names
+from ribcage.shared.process.rights import drop_rights
 
 VERSION = "0.1.0"
 DRAIN_SECONDS = 4.0  # at most: longer than a packet is held for a neighbour by default
@@ -95,7 +96,7 @@ class WorkerProcess:
         self.forwarder = Forwarder(
             self.plan, self.index, self.instance_id, self.fds["stats"], descriptors
         )
-        _drop_rights()
+        drop_rights(0)  # again, whoever forked us: a worker needs no right any more
         self._say_hello(again=False)
         self._semaphore = _semaphore_id(attach.body.get("sync_key"))
         for port in attach.body.get("ports", []):
@@ -303,13 +304,3 @@ def _queue_id(key: object) -> int:
 def _semaphore_id(key: object) -> int:
     """The semaphore set that the strategy `sem_undo` locks with; -1 under the others."""
     return open_semaphore(key) if isinstance(key, int) else -1
-
-
-def _drop_rights() -> None:
-    """Again, whoever forked us: a worker has nothing left that needs a right."""
-    for call, error in (
-        ("no_new_privs", lib.sys_no_new_privileges()),
-        ("capabilities", lib.sys_drop_capabilities(0)),
-    ):
-        if error != 0:
-            raise RibcageError("E_RIGHTS", f"{call}: {os.strerror(-error)}")

@@ -13,7 +13,6 @@ process. Its death is nobody's problem but its successor's: see csrc/port/ring.h
 csrc/report/stats.h.
 """
 
-import os
 import select
 import signal
 import time
@@ -25,6 +24,7 @@ from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.stats import UNUSABLE
 from ribcage.shared.process.channel import Channel, ChannelClosed, Message
 from ribcage.shared.process.log import log
+from ribcage.shared.refusals import refused
 
 ATTACH_SECONDS = 10.0  # the supervisor sends `attach` right after the fork
 
@@ -34,7 +34,7 @@ def run_worker(channel_fd: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to answer
     signals = lib.sys_signalfd(ffi.new("int32_t[]", [signal.SIGTERM]), 1)
     if signals < 0:
-        raise RibcageError("E_WORKER", f"signalfd: {os.strerror(-signals)}")
+        raise refused("signalfd", signals)
     channel = Channel.from_fd(channel_fd)
     message = _await_attach(channel, signals)
     if message is None:

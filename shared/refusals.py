@@ -138,6 +138,11 @@ MEMORY = {
         "segment {name} needs {size} MiB, {where} has {room} MiB left: {why}",
         "lower max-routes, or enlarge /dev/shm (docker: --shm-size)",
     ),
+    ("segment_map", ANY): Refusal(
+        "E_SHM_FULL",
+        "segment {name} of {size} MiB cannot be mapped: {why}",
+        "more memory, or a higher `ulimit -v`",
+    ),
     ("stats_create", ANY): Refusal("E_STATS", "stats object of worker {index}: {why}"),
     ("worker_new", errno.EBADMSG): Refusal("E_STATS", "stats object of worker {index}: {why}"),
     ("worker_new", errno.EINVAL): Refusal("E_STATS", "stats object of worker {index}: {why}"),
@@ -148,7 +153,7 @@ MEMORY = {
 PACKET_SOCKET = (
     "{name} (ifindex {ifindex}): no packet socket with {slots} slots of {slot_bytes} bytes: {why}"
 )
-RIGHTS = "run as root, or inside `unshare -rn`; `ribcage doctor` says more"
+RIGHTS = "run as root, or in a namespace of your own: `unshare -rn`; `ribcage doctor` says more"
 
 SYSTEM = {
     ("packet_socket", errno.EPERM): Refusal(
@@ -164,6 +169,12 @@ SYSTEM = {
         "E_PORT", PACKET_SOCKET, "it is tried again when the link comes up"
     ),
     ("packet_socket", ANY): Refusal("E_PORT", PACKET_SOCKET),
+    ("packet_socket_here", ANY): Refusal(
+        "E_PRIVILEGE",
+        "no packet socket in this network namespace: {why}",
+        RIGHTS,
+        Exit.PRIVILEGE,
+    ),
     ("signalfd", ANY): Refusal("E_SIGNALFD", "signalfd: {why}"),
     ("drop_rights", ANY): Refusal("E_RIGHTS", "{what} cannot be given up: {why}"),
     ("log_file", ANY): Refusal("E_LOG_FILE", "{path}: {why}", "another --log-file", Exit.USAGE),
