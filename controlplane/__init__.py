@@ -4,11 +4,11 @@ Rooms, and what each may import; nothing else, so there is an order to read them
 bottom up. tests/test_architecture.py reads this table and holds the rooms to it.
 
     supervisor    ->  shared
-    process       ->  management routes fib rib workers kernel values shared
+    process       ->  management routes fib rib workers kernel shared
     management    ->  routes rib workers values shared
     routes        ->  fib rib workers kernel values shared
     fib           ->  rib values shared
-    rib           ->  shared
+    rib           ->  values shared
     workers       ->  values shared
     kernel        ->  shared
     config        ->  values shared

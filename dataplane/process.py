@@ -23,6 +23,7 @@ from ribcage.shared.process.channel import Channel
 from ribcage.shared.process.log import log
 from ribcage.shared.process.message import Message
 from ribcage.shared.process.names import Names
+from ribcage.shared.process.rights import drop_rights
 
 VERSION = "0.1.0"
 DRAIN_SECONDS = 4.0  # at most: longer than a packet is held for a neighbour by default
@@ -30,7 +31,7 @@ DRAIN_QUIET = 0.02  # frames of a sender that chose our ring before it was steer
 DRAIN_LOOK = 0.01
 
 
-class Worker:
+class WorkerProcess:
     """State of the process between two calls of the C loop."""
 
     def __init__(self, channel: Channel, signals: int, attach: Message) -> None:
@@ -68,7 +69,7 @@ class Worker:
         self.forwarder = Forwarder(
             self.plan, self.index, int(body["instance_id"]), self.fds["stats"], descriptors
         )
-        _drop_rights()
+        drop_rights(0)  # again, whoever forked us: a worker needs no right any more
         self._link = Link(
             channel,
             self.names.supervisor_socket,
@@ -260,13 +261,3 @@ def _queue_id(key: object) -> int:
 def _semaphore_id(key: object) -> int:
     """The semaphore set that the strategy `sem_undo` locks with; -1 under the others."""
     return open_semaphore(key) if isinstance(key, int) else -1
-
-
-def _drop_rights() -> None:
-    """Again, whoever forked us: a worker has nothing left that needs a right."""
-    for call, error in (
-        ("no_new_privs", lib.sys_no_new_privileges()),
-        ("capabilities", lib.sys_drop_capabilities(0)),
-    ):
-        if error != 0:
-            raise RibcageError("E_RIGHTS", f"{call}: {os.strerror(-error)}")

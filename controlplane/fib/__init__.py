@@ -1,8 +1,8 @@
 """From a changed best path to a published forwarding table: the only room that writes the FIB.
 
 `publisher.py` is a route's way: batches, generations, who is told. `steps.py` stores rows and
-words, `refusals.py` says why not. `forwarding.py` keeps ports, adjacencies and groups, whose
-records are in `records.py`. `entries.py` is which routes have an entry at all, `aggregation.py`
+words. `forwarding.py` keeps ports, adjacencies and groups, whose records are in `records.py`.
+`entries.py` is which routes have an entry at all, `aggregation.py`
 what leaves some out. `reconcile.py`, `compare.py` and `verify.py` hold the tables against each
 other. `segment/` is the memory and its one writer.
 

@@ -13,7 +13,7 @@ from typing import Any
 from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.fib.entries import Entries
-from ribcage.controlplane.values.rows import new_rows
+from ribcage.shared.memory.rows import ROW_BYTES, new_rows
 
 SLICE = 2048
 
@@ -51,11 +51,10 @@ def differences(entries: Entries) -> Iterator[tuple[Any, int]]:
     before any is changed: the FIB's walk does not allow changes beside it.
     """
     wrong: list[bytes] = []
-    size = ffi.sizeof("struct route_row")
     for out, found, _ in surplus(entries):
-        wrong.append(bytes(ffi.buffer(out, found * size)))
+        wrong.append(bytes(ffi.buffer(out, found * ROW_BYTES)))
     raw = b"".join(wrong)
     if raw:
-        yield ffi.from_buffer("struct route_row[]", bytearray(raw)), len(raw) // size
+        yield ffi.from_buffer("struct route_row[]", bytearray(raw)), len(raw) // ROW_BYTES
     for out, found, _ in missing(entries):
         yield out, found

@@ -4,7 +4,7 @@
     entries.aggregate(True)                   # from now on changes go through aggregation
     Publisher(rib, entries, ...)              # it is the publisher's RouteWriter either way
     entries.open_changes()                    # the RIB's journal, as the FIB has to take it
-    entries.redundant("10.0.0.0/9")           # in force without an entry
+    entries.redundant(network)                # in force without an entry
 
 The RIB's segment says which of the two its FIB was left in (whole, between, aggregated), so that
 a successor with another setting than its predecessor's does not take routes left out for routes
@@ -17,12 +17,13 @@ from typing import Any
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.controlplane.fib.aggregation import ROW_BYTES, Aggregation
-from ribcage.controlplane.fib.publishing import CHANGES, Applied, RouteWriter
+from ribcage.controlplane.fib.aggregation import Aggregation
+from ribcage.controlplane.fib.publishing import CHANGES, RouteWriter
 from ribcage.controlplane.fib.segment.tables import FibTables
 from ribcage.controlplane.rib.records import Route
 from ribcage.controlplane.rib.segment import Rib
-from ribcage.controlplane.values.rows import new_rows
+from ribcage.shared.addresses import Address, Network
+from ribcage.shared.memory.rows import ROW_BYTES, Applied, new_rows
 
 
 class Entries:
@@ -104,13 +105,13 @@ class Entries:
 
     # -- asking
 
-    def redundant(self, prefix: str) -> bool:
+    def redundant(self, prefix: Network) -> bool:
         """Whether a prefix in force needs no entry: the route that covers it says the same."""
         if self.aggregation is None:
             return False
         return self.rib.best(prefix) is not None and self.aggregation.wanted(self.rib, prefix) == 0
 
-    def meant(self, address: str, entry: str) -> Route | None:
+    def meant(self, address: Address, entry: Network) -> Route | None:
         """The route for which the FIB's `entry` answers: with aggregation perhaps a longer one."""
         return self.rib.best(entry) if self.aggregation is None else self.rib.match(address)
 

@@ -31,14 +31,15 @@ from ribcage.shared._core import ffi
 
 from ribcage.controlplane.fib.forwarding import Forwarding
 from ribcage.controlplane.fib.publishing import (
-    Counters,
     OpenChanges,
+    PublishCounters,
     Published,
     RouteTable,
     RouteWriter,
 )
-from ribcage.controlplane.fib.steps import ROW_BYTES, Steps, row_key
+from ribcage.controlplane.fib.steps import Steps, row_key
 from ribcage.shared.errors import RibcageError
+from ribcage.shared.memory.rows import ROW_BYTES, new_rows
 
 
 @dataclass(slots=True)
@@ -75,7 +76,7 @@ class Publisher:
         clock: Callable[[], int] = time.monotonic_ns,
         log: Callable[..., None] = lambda *_, **__: None,
     ) -> None:
-        self.counters = Counters()
+        self.counters = PublishCounters()
         self.last: Published | None = None
         self.generation = generation
         self.update_id = update_id
@@ -268,7 +269,7 @@ def _joined(todo: Sequence[_Submission]) -> tuple[Any, int]:
     if len(todo) == 1:
         return todo[0].rows, todo[0].count
     count = sum(one.count for one in todo)
-    rows = ffi.new("struct route_row[]", count)
+    rows = new_rows(count)
     at = 0
     for one in todo:
         ffi.memmove(rows + at, one.rows, one.count * ROW_BYTES)

@@ -17,10 +17,10 @@ from collections.abc import Callable
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.controlplane.fib.aggregation import ROW_BYTES
 from ribcage.controlplane.fib.compare import differences, rib_slices
 from ribcage.controlplane.fib.entries import Entries
 from ribcage.controlplane.fib.publisher import Publisher
+from ribcage.shared.memory.rows import ROW_BYTES
 
 
 class Reconcile:

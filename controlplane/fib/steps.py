@@ -14,11 +14,12 @@ from typing import Any
 
 from ribcage.shared._core import ffi
 
-from ribcage.controlplane.fib.publishing import CHANGES, Counters, RouteTable, RouteWriter
-from ribcage.controlplane.fib.refusals import fib_refusal, rib_refusal
+from ribcage.controlplane.fib.publishing import CHANGES, PublishCounters, RouteTable, RouteWriter
+from ribcage.shared.addresses import prefix_of
 from ribcage.shared.errors import RibcageError
+from ribcage.shared.memory.rows import ROW_BYTES, new_rows
+from ribcage.shared.refusals import refused
 
-ROW_BYTES: int = ffi.sizeof("struct route_row")
 KEY_BYTES = 18  # prefix, length, family: the first bytes of a row
 
 Unfit = dict[bytes, RibcageError]
@@ -38,7 +39,7 @@ class Steps:
         table: RouteTable,
         writer: RouteWriter,
         fib: RouteWriter,
-        counters: Counters,
+        counters: PublishCounters,
         clock: Callable[[], int],
     ) -> None:
         self.behind = False
@@ -49,7 +50,7 @@ class Steps:
         self._fib = fib
         self._counters = counters
         self._clock = clock
-        self._room = ffi.new("struct route_row[]", CHANGES)
+        self._room = new_rows(CHANGES)
 
     def apply(self, rows: Any, count: int) -> tuple[int, RibcageError | None, Unfit]:
         """RIB then FIB, CHANGES prefixes at a time. Rows done, the RIB's error about rows[done],
@@ -64,7 +65,8 @@ class Steps:
             unfit.update(self.forward(self._room, applied.changes))
             if applied.error:
                 self._counters.refused += 1
-                return done, rib_refusal(applied.error, rows[done]), unfit
+                error = refused("rib_apply", applied.error, prefix=prefix_of(rows[done]))
+                return done, error, unfit
             if applied.applied == 0 and applied.changes == 0:
                 raise RibcageError("E_INTERNAL", "the routing table makes no progress")
         return done, None, unfit
@@ -84,12 +86,23 @@ class Steps:
                 self.words = self.words or done.changes > 0 or done.error != 0
                 if done.error:
                     row = changes[at]
-                    unfit[row_key(row)] = fib_refusal(done.error, row, self._writer.limits())
+                    unfit[row_key(row)] = self._no_room(done.error, row)
                     self._counters.refused += 1
                     self._take_back(row)
                     at += 1
         self.behind = not whole
         return unfit
+
+    def _no_room(self, error: int, row: Any) -> RibcageError:
+        limits = dict(zip((4, 6), self._writer.limits(), strict=True))
+        return refused(
+            "fib_apply",
+            error,
+            prefix=prefix_of(row),
+            group=row.nexthop,
+            family=row.family,
+            limit=limits[row.family],
+        )
 
     def write_rows(self, rows: Any, count: int) -> int:
         """Rows for the FIB itself; how many it refused. One guard a CHANGES of them."""
@@ -114,7 +127,7 @@ class Steps:
 
     def _take_back(self, change: Any) -> None:
         """Withdraws from the RIB a winner the FIB cannot hold, and the runners-up after it."""
-        rows = ffi.new("struct route_row[2]")
+        rows = new_rows(2)
         ffi.memmove(rows, ffi.addressof(change), ROW_BYTES)
         while rows[0].nexthop != 0:
             rows[0].nexthop = 0

@@ -10,7 +10,6 @@ a difference is looked at once more, alone, before it is reported. The work on r
 import asyncio
 import time
 from collections.abc import Iterator
-from ipaddress import ip_address
 from typing import Any
 
 from ribcage.shared._core import ffi, lib
@@ -20,7 +19,7 @@ from ribcage.controlplane.fib.entries import Entries
 from ribcage.controlplane.fib.forwarding import Forwarding
 from ribcage.controlplane.fib.records import adjacency_record
 from ribcage.controlplane.values.nexthop import group_plan
-from ribcage.controlplane.values.rows import prefix_of
+from ribcage.shared.addresses import Network, prefix_of, read_address
 from ribcage.shared.memory.fib import FibReader
 
 MAX_REPORTED = 100
@@ -85,18 +84,18 @@ class _Verification:
         stage = self.entries.handle
         wanted = int(lib.verify_wanted(self.rib.handle, stage, ffi.addressof(row)))
         has = int(lib.fib_exact(self.fib.writer.handle, ffi.addressof(row)))
-        prefix = str(prefix_of(row))
-        if wanted != has and all(one.get("dst") != prefix for one in self.found):
+        prefix = prefix_of(row)
+        if wanted != has and all(one.get("dst") != str(prefix) for one in self.found):
             self.found.append(
                 {
                     "what": "route",
-                    "dst": prefix,
+                    "dst": str(prefix),
                     "rib": self.forwarding.text(wanted) if wanted else self._unwanted(prefix),
                     "fib": self.forwarding.text(has),
                 }
             )
 
-    def _unwanted(self, prefix: str) -> str:
+    def _unwanted(self, prefix: Network) -> str:
         return "no route" if self.rib.best(prefix) is None else "aggregated: no entry"
 
     def _check_aggregation(self) -> int:
@@ -161,11 +160,9 @@ class _Verification:
         return count
 
     def _lookup(self, wrong: Any) -> dict[str, Any]:
-        size = 4 if wrong.family == 4 else 16
-        address = ip_address(bytes(ffi.buffer(wrong.address, size)))
         return {
             "what": "lookup",
-            "address": str(address),
+            "address": str(read_address(wrong.address, wrong.family)),
             "rib": self.forwarding.text(wrong.rib),
             "fib": self.forwarding.text(wrong.fib),
         }

@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from ribcage.controlplane.kernel.events import AddressEvent, Event, LinkEvent
+from ribcage.controlplane.kernel.events import AddressEvent, KernelEvent, LinkEvent
 from ribcage.controlplane.kernel.guard import ForwardingGuard
 from ribcage.controlplane.kernel.links import LinkTable
 from ribcage.controlplane.kernel.neighbours import NeighbourTable
@@ -36,12 +36,12 @@ REMANAGE_DELAY: Final = 0.2
 class Emitter:
     """Hands events to control. `on_event` must not block; what it raises costs that event alone."""
 
-    def __init__(self, on_event: Callable[[Event], None], log: Callable[..., None]) -> None:
+    def __init__(self, on_event: Callable[[KernelEvent], None], log: Callable[..., None]) -> None:
         self.counters = {"events": 0, "failed_events": 0}
         self._on_event = on_event
         self._log = log
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: KernelEvent) -> None:
         """A consumer's mistake must not cost the other messages of the datagram."""
         try:
             self._on_event(event)
@@ -91,7 +91,7 @@ class Dispatcher:
             self.tell(self._neighbours.sweep(generation))
             self.synced.set()
 
-    def tell(self, events: list[Event]) -> None:
+    def tell(self, events: list[KernelEvent]) -> None:
         """Differences of a table, in their order."""
         for event in events:
             self._emitter.counters["events"] += 1

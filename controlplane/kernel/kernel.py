@@ -3,7 +3,7 @@
     kernel = Kernel(instance="r1", undo_file=names.undo_file, on_event=apply)
     problems = await kernel.start()
     problems = await kernel.configure(plan.interfaces, plan.router_id)
-    kernel.manage(ifindex, "10.0.2.2"); kernel.resolve(ifindex, "10.0.1.7")
+    kernel.manage(ifindex, gateway); kernel.resolve(ifindex, address)
     problems = await kernel.stop()
 
 The kernel stays the host stack; `Kernel` takes forwarding away from it, brings the configured
@@ -27,12 +27,13 @@ from pathlib import Path
 from typing import Final
 
 from ribcage.controlplane.kernel.changes.journal import Journal
-from ribcage.controlplane.kernel.changes.settings import Settings, namespace_settings, table_sizes
+from ribcage.controlplane.kernel.changes.settings import Sysctls, namespace_settings, table_sizes
 from ribcage.controlplane.kernel.changes.undo import undo
 from ribcage.controlplane.kernel.dispatcher import Dispatcher, Emitter
 from ribcage.controlplane.kernel.events import (
     AddressEvent,
-    Event,
+    HostPort,
+    KernelEvent,
     LinkEvent,
     NeighbourEvent,
 )
@@ -42,10 +43,11 @@ from ribcage.controlplane.kernel.neighbours import NeighbourTable
 from ribcage.controlplane.kernel.netlink.deadline import KernelSilent, in_thread
 from ribcage.controlplane.kernel.netlink.messages import RTM_GETADDR, RTM_GETLINK, RTM_GETNEIGH
 from ribcage.controlplane.kernel.netlink.monitor import Monitor, open_socket, send
-from ribcage.controlplane.kernel.ports import Interface, canonical
+from ribcage.controlplane.kernel.ports import own_addresses
 from ribcage.controlplane.kernel.provisioner import Provisioner
-from ribcage.controlplane.kernel.rchost import HostPort
 from ribcage.controlplane.kernel.resolver import NeighbourResolver
+from ribcage.shared.addresses import Address
+from ribcage.shared.plan import InterfacePlan
 
 START_TIMEOUT: Final = 5.0
 RETRY_DELAY: Final = 0.05  # before a spoilt dump is asked for again: a storm must not be fed
@@ -65,12 +67,12 @@ class _Work:
         undo_file: Path,
         links: LinkTable,
         neighbours: NeighbourTable,
-        on_event: Callable[[Event], None],
+        on_event: Callable[[KernelEvent], None],
         log: Callable[..., None],
     ) -> None:
         """Opens the journal and the socket; nothing of the kernel is changed here."""
         journal = Journal.open(undo_file, instance)
-        self.settings = Settings(journal, log)
+        self.settings = Sysctls(journal, log)
         self.emitter = Emitter(on_event, log)
         self.provisioner = Provisioner(instance, links, journal, self.settings, log)
         self.guard = ForwardingGuard(self.settings, links, self.emitter.emit, log)
@@ -107,7 +109,7 @@ class Kernel:
         *,
         instance: str,
         undo_file: Path,
-        on_event: Callable[[Event], None],
+        on_event: Callable[[KernelEvent], None],
         max_neighbours: int = 4096,
         log: Callable[..., None] | None = None,
     ) -> None:
@@ -146,7 +148,7 @@ class Kernel:
         return problems
 
     async def configure(
-        self, interfaces: Sequence[Interface], router_id: str | None = None
+        self, interfaces: Sequence[InterfacePlan], router_id: str | None = None
     ) -> list[str]:
         """Make the ports as the plan says; again with another list is a reload.
 
@@ -155,8 +157,7 @@ class Kernel:
         ValueError for an address that is none: the plan was checked before.
         """
         for interface in interfaces:
-            for address in interface.addresses:
-                canonical(address)
+            own_addresses(interface)
         work = self._started()
         problems, dropped = await work.provisioner.configure(interfaces, router_id)
         for name in dropped:
@@ -226,8 +227,8 @@ class Kernel:
         """The neighbours known now on configured ports, as last told."""
         return list(self._neighbours.entries.values())
 
-    def neighbour(self, ifindex: int, address: str) -> NeighbourEvent | None:
-        """One neighbour, as last told. `address` as the kernel spells it."""
+    def neighbour(self, ifindex: int, address: Address) -> NeighbourEvent | None:
+        """One neighbour, as last told."""
         return self._neighbours.entries.get((ifindex, address))
 
     def counters(self) -> dict[str, int]:
@@ -246,7 +247,7 @@ class Kernel:
 
     # -- neighbours -----------------------------------------------------------------------------
 
-    def resolve(self, ifindex: int, address: str) -> bool:
+    def resolve(self, ifindex: int, address: Address) -> bool:
         """Have the kernel resolve a neighbour, or probe it again; the answer is a NeighbourEvent
         (80-100 us on a quiet veth). Never blocks.
 
@@ -268,13 +269,13 @@ class Kernel:
         if self._work is not None:
             self._work.settings.raise_to(table_sizes(max_neighbours))
 
-    def manage(self, ifindex: int, address: str) -> bool:
+    def manage(self, ifindex: int, address: Address) -> bool:
         """Keep a gateway resolved, also over link flaps and when the port comes back under
         another ifindex. Idempotent. False: unknown ifindex, or not a unicast address."""
         link, work = self._links.links.get(ifindex), self._work
         return link is not None and work is not None and work.resolver.manage(link, address)
 
-    def unmanage(self, ifindex: int, address: str) -> None:
+    def unmanage(self, ifindex: int, address: Address) -> None:
         """Let the neighbour age like any other. Idempotent."""
         link, work = self._links.links.get(ifindex), self._work
         if link is not None and work is not None:

@@ -6,7 +6,7 @@ the other rooms and ties them together: nothing below knows the process. `segmen
 tables, `housekeeping.py` looks after them, `supervisor_link.py` is the channel, `dump.py` and
 `logs.py` are for people.
 
-Imports: management, routes, fib, rib, workers, kernel, values, shared.
+Imports: management, routes, fib, rib, workers, kernel, shared.
 
 It may take the control lock, own both segments and end the process. Nothing here blocks.
 Begin with control.py.

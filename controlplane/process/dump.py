@@ -21,7 +21,6 @@ from ribcage.controlplane.management.peer import Peer, Role
 from ribcage.controlplane.management.router import Router
 from ribcage.controlplane.management.server import Call
 from ribcage.controlplane.routes.sources.table import source_name
-from ribcage.controlplane.values.nexthop import KIND_NAMES
 
 SLICE = 500
 MAX_ROUTES = 100_000  # 10 MB of a run directory that may be memory
@@ -99,7 +98,7 @@ class Dumps:
                 row = {
                     **asdict(route),
                     "source": source_name(route.source),
-                    "type": KIND_NAMES.get(nexthops.kind, "?") if nexthops else "?",
+                    "type": nexthops.kind.label if nexthops else "?",
                     "via": [str(hop.gateway) for hop in nexthops.hops()] if nexthops else [],
                 }
                 file.write(f"{',' if written else ''}\n{json.dumps(row, default=str)}")

@@ -12,7 +12,7 @@ publish, and the kernel's events go to the links, which ask the kernel.
 import time
 from typing import Any
 
-from ribcage.controlplane.kernel.events import Event
+from ribcage.controlplane.kernel.events import KernelEvent
 from ribcage.controlplane.kernel.kernel import Kernel
 from ribcage.controlplane.management.methods.table import serve
 from ribcage.controlplane.management.router import Router
@@ -100,7 +100,7 @@ class Running(State):
     def _published(self) -> None:
         self._housekeeping.published()
 
-    def _kernel_event(self, event: Event) -> None:
+    def _kernel_event(self, event: KernelEvent) -> None:
         self._links.hear(event)
 
     # -- beginning

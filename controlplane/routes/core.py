@@ -28,12 +28,11 @@ from ribcage.controlplane.routes.source_sync import SourceSync
 from ribcage.controlplane.routes.sources.contract import Inputs, Source
 from ribcage.controlplane.routes.sources.neighbour import NEIGHBOUR
 from ribcage.controlplane.values.neighbour import Neighbour
-from ribcage.controlplane.values.nexthop import Hop
-from ribcage.controlplane.values.rows import new_rows, pack
-from ribcage.controlplane.values.topology import Port
 from ribcage.controlplane.values.wanted import Rejected, Wanted
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib import FibReader
+from ribcage.shared.memory.fib_records import Hop, Port
+from ribcage.shared.memory.rows import new_rows, rows_of
 from ribcage.shared.plan import Plan
 
 Log = Callable[..., None]
@@ -243,9 +242,7 @@ class Core:
     def announce_host(self, route: Wanted, t0: int) -> "asyncio.Future[Any]":
         """The host route of one resolved neighbour, published with the next batch."""
         number = self.nexthops.intern(route.nexthops, popular=NEIGHBOUR.popular)
-        rows, count = pack([route], [number])
-        return self.publisher.submit(rows, count, t0)
+        return self.publisher.submit(rows_of([route.row(number)]), 1, t0)
 
     def withdraw_host(self, route: Wanted, t0: int) -> "asyncio.Future[Any]":
-        rows, count = pack([route], [0])
-        return self.publisher.submit(rows, count, t0)
+        return self.publisher.submit(rows_of([route.row(0)]), 1, t0)

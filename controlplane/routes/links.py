@@ -18,8 +18,8 @@ from typing import Any
 
 from ribcage.controlplane.kernel.events import (
     AddressEvent,
-    Event,
     ForwardingEvent,
+    KernelEvent,
     LinkEvent,
     NeighbourEvent,
 )
@@ -28,7 +28,8 @@ from ribcage.controlplane.routes.link_neighbours import KernelLike, LinkNeighbou
 from ribcage.controlplane.routes.sources.connected import CONNECTED
 from ribcage.controlplane.routes.sources.contract import Source
 from ribcage.controlplane.routes.sources.table import OFFERING
-from ribcage.controlplane.values.topology import KIND_HOST, KIND_PORT, Interface, Port
+from ribcage.shared.addresses import NO_MAC, Interface
+from ribcage.shared.memory.fib_records import Port
 
 EVENTS_A_TURN = 512  # neighbour events taken before others have their turn
 
@@ -49,7 +50,7 @@ class Links:
         self.log = log
         self.swept = False
         self.counters = {"events": 0, "failed": 0, "misses": 0, "refused": 0, "probed": 0}
-        self._queue: deque[tuple[int, Event]] = deque()
+        self._queue: deque[tuple[int, KernelEvent]] = deque()
         self._links: dict[int, LinkEvent] = {}
         self._addresses: dict[int, dict[Interface, None]] = {}
         self._opened: dict[int, tuple[int, str]] = {}  # index -> ifindex, kind told
@@ -60,7 +61,7 @@ class Links:
 
     # -- receiving
 
-    def hear(self, event: Event) -> None:
+    def hear(self, event: KernelEvent) -> None:
         """The kernel's on_event: noted now, worked on in the same turn's end."""
         self._queue.append((time.monotonic_ns(), event))
         if not self._woken:
@@ -103,7 +104,7 @@ class Links:
         self.counters["failed"] += 1
         self.log("error", "kernel.event", what=str(what)[:200], error=repr(error)[:300])
 
-    def _note(self, event: Event, t0: int, changed: dict[str, int]) -> None:
+    def _note(self, event: KernelEvent, t0: int, changed: dict[str, int]) -> None:
         if isinstance(event, LinkEvent):
             if event.gone:
                 self._links.pop(event.ifindex, None)
@@ -112,12 +113,11 @@ class Links:
                 self._links[event.ifindex] = event
             changed.setdefault(event.name, t0)
         elif isinstance(event, AddressEvent):
-            own = ip_interface(f"{event.address}/{event.prefixlen}")
             held = self._addresses.setdefault(event.ifindex, {})
             if event.added:
-                held[own] = None
+                held[event.own] = None
             else:
-                held.pop(own, None)
+                held.pop(event.own, None)
             changed.setdefault(event.ifname, t0)
         elif isinstance(event, ForwardingEvent):
             level = "warning" if event.restored else "error"
@@ -125,23 +125,21 @@ class Links:
 
     # -- ports
 
-    def _wanted(self, name: str) -> str | None:
-        """The kind of port this interface should be; None: not ours."""
+    def _is_host(self, name: str) -> bool:
         host = self.kernel.host_port
-        if host is not None and name == host.name:
-            return KIND_HOST
-        if any(interface.name == name for interface in self.core.plan.interfaces):
-            return KIND_PORT
-        return None
+        return host is not None and name == host.name
+
+    def _wanted(self, name: str) -> bool:
+        """Whether this interface should be a port of ours."""
+        return self._is_host(name) or any(one.name == name for one in self.core.plan.interfaces)
 
     def _refresh(self, name: str, t0: int) -> None:
         """Brings one interface's port and the routes that hang on it up to date."""
         core = self.core
         link = next((link for link in self._links.values() if link.name == name), None)
         before = core.topology.by_name(name)
-        kind = self._wanted(name)
         self._refresh_local()
-        if link is None or kind is None:
+        if link is None or not self._wanted(name):
             # Before `sweep` a predecessor's port stays, whatever is not known yet: the host
             # port's name is not, when its link is told.
             if before is not None and self.swept:
@@ -156,8 +154,9 @@ class Links:
             # A predecessor's word counts until the kernel's whole story is told.
             addresses = tuple(dict.fromkeys((*addresses, *before.addresses)))
         up = link.up and link.carrier
-        mac = link.mac if len(link.mac) == 6 else bytes(6)
-        port = Port(index, name, link.ifindex, kind, mac, link.mtu, up, addresses)
+        mac = link.mac or NO_MAC
+        host = self._is_host(name)
+        port = Port(index, name, link.ifindex, link.mtu, mac, up, host, addresses)
         if port != before:
             self._put(before, port, t0)
         self._open(port)
@@ -210,7 +209,7 @@ class Links:
         local = {
             own.ip
             for ifindex, held in self._addresses.items()
-            if ifindex in self._links and self._wanted(self._links[ifindex].name) is None
+            if ifindex in self._links and not self._wanted(self._links[ifindex].name)
             for own in held
         }
         if self.swept and local != self.core.topology.local:

@@ -25,8 +25,9 @@ from ribcage.controlplane.values.parse import (
     parse_word,
     usage,
 )
-from ribcage.controlplane.values.rows import prefix_of
+from ribcage.shared.addresses import prefix_of
 from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.memory.rows import new_rows
 
 MAX_OPEN = 4
 MAX_CHUNK = 60_000  # characters of one chunk
@@ -82,7 +83,7 @@ class Loads:
         buffer = ffi.from_buffer(raw)
         limit = sum(self.core.fib.limits())
         while done < len(raw):
-            rows = ffi.new("struct route_row[]", BLOCK)
+            rows = new_rows(BLOCK)
             failed = lib.rows_parse(
                 buffer + done,
                 len(raw) - done,

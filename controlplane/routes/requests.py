@@ -22,7 +22,7 @@ from ribcage.controlplane.rib.records import Route
 from ribcage.controlplane.routes.core import Core
 from ribcage.controlplane.routes.sources.runtime import RUNTIME
 from ribcage.controlplane.routes.sources.table import source_name
-from ribcage.controlplane.values.nexthop import KIND_FORWARD, NexthopSet, nexthop_set
+from ribcage.controlplane.values.nexthop import NexthopSet, nexthop_set
 from ribcage.controlplane.values.parse import (
     TYPES,
     parse_address,
@@ -33,11 +33,12 @@ from ribcage.controlplane.values.parse import (
     resolve,
     usage,
 )
-from ribcage.controlplane.values.rows import pack
-from ribcage.controlplane.values.topology import Network
 from ribcage.controlplane.values.wanted import Wanted
 from ribcage.controlplane.workers.visible import Watch, count_seen, wait_visible
+from ribcage.shared.addresses import Network
 from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.memory.fib_records import FibKind
+from ribcage.shared.memory.rows import rows_of
 
 WAITS = ("visible", "published", "none")
 MAX_METRIC = 0xFFFFFFFF
@@ -69,7 +70,7 @@ class RouteRequests:
         wanted = Wanted(prefix, RUNTIME.number, nexthops, metric, distance)
         published = await self._submit(wanted, core.nexthops.intern(nexthops, like), t0)
         result = await self.finish(published, wait)
-        best = core.rib.best(str(prefix))
+        best = core.rib.best(prefix)
         result["selected"] = (
             best is not None and best.source == RUNTIME.number and best.metric == metric
         )
@@ -95,8 +96,7 @@ class RouteRequests:
         return await self.finish(await self._submit(wanted, number, t0), wait)
 
     async def _submit(self, wanted: Wanted, number: int, t0: int) -> Published:
-        rows, count = pack([wanted], [number])
-        return await self.core.publisher.submit(rows, count, t0)
+        return await self.core.publisher.submit(rows_of([wanted.row(number)]), 1, t0)
 
     async def finish(self, published: Published, wait: str) -> dict[str, Any]:
         """The reply to a change, after waiting as asked. Times in microseconds from t0."""
@@ -127,7 +127,7 @@ class RouteRequests:
     def _runtime(self, prefix: Network, metric: int | None) -> list[Route]:
         return [
             route
-            for route in self.core.rib.candidates(str(prefix))
+            for route in self.core.rib.candidates(prefix)
             if route.source == RUNTIME.number and metric in (None, route.metric)
         ]
 
@@ -140,7 +140,7 @@ class RouteRequests:
             metric = parse_number(params, "metric", 0, 0, MAX_METRIC)
         via = parse_address(params["via"]) if params.get("via") is not None else None
         dev = params.get("dev")
-        candidates = self.core.rib.candidates(str(prefix))
+        candidates = self.core.rib.candidates(prefix)
         matches: list[tuple[Route, NexthopSet | None]] = []
         for route in candidates:
             if metric not in (None, route.metric):
@@ -156,7 +156,7 @@ class RouteRequests:
             )
             if (via is not None or dev is not None) and len(left) == len(nexthops.paths):
                 continue
-            rest = nexthop_set(left) if left and nexthops.kind == KIND_FORWARD else None
+            rest = nexthop_set(left) if left and nexthops.kind is FibKind.FORWARD else None
             matches.append((route, rest))
         return self._one(prefix, params, candidates, matches)
 

@@ -19,9 +19,9 @@ from ribcage.controlplane.fib.publishing import CHANGES
 from ribcage.controlplane.rib.segment import Rib
 from ribcage.controlplane.routes.nexthops import Nexthops
 from ribcage.controlplane.routes.sources.contract import Inputs, Source
-from ribcage.controlplane.values.rows import new_rows, pack
 from ribcage.controlplane.values.wanted import Rejected, Wanted
 from ribcage.shared.errors import RibcageError
+from ribcage.shared.memory.rows import Row, new_rows, rows_of
 
 SLICE = 512  # wanted routes announced between two turns of the loop
 
@@ -92,17 +92,18 @@ class SourceSync:
     def _announce(self, source: Source, wanted: Sequence[Wanted], t0: int) -> int:
         """Applies a slice; what is refused is listed with its reason and the rest goes on."""
         ready: list[Wanted] = []
-        ids: list[int] = []
+        asked: list[Row] = []
         refused: list[tuple[Wanted, RibcageError]] = []
         for route in wanted:
             try:
-                ids.append(self._nexthops.intern(route.nexthops, popular=source.popular))
+                number = self._nexthops.intern(route.nexthops, popular=source.popular)
+                asked.append(route.row(number))
                 ready.append(route)
             except RibcageError as error:
                 refused.append((route, error))
-        rows, count = pack(ready, ids)
+        rows = rows_of(asked)
         try:
-            self._publisher.apply(rows, count, t0)
+            self._publisher.apply(rows, len(rows), t0)
         except RibcageError:
             # Rare and slow: find out which of the slice's routes it was.
             for i, route in enumerate(ready):

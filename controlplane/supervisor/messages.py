@@ -15,7 +15,7 @@ from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context, Fib
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.resources.objects import open_shm
-from ribcage.controlplane.supervisor.resources.ports import Port
+from ribcage.controlplane.supervisor.resources.ports import PortRings
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib_sync import WITH_SEGMENT
 from ribcage.shared.process.log import log
@@ -172,7 +172,7 @@ class Messages:
         context = self.context
         index = message.body.get("index")
         try:
-            port = Port.from_json(message.body)
+            port = PortRings.from_json(message.body)
             known = context.ports.known.get(port.index)
             if known is not None and known != port:
                 self.close_port(port.index)  # another interface, or other rings
@@ -191,7 +191,7 @@ class Messages:
         self.handover.post(child, {"type": "port-opened", "index": port.index, "ok": True})
         self.on_progress()
 
-    def complete_port(self, port: Port) -> None:
+    def complete_port(self, port: PortRings) -> None:
         """Opens what is missing of a known port, for the present number of workers."""
         try:
             self.context.ports.open(port, len(self.context.workers))

@@ -2,7 +2,7 @@
 
 `nexthop.py`: next-hop sets, and how one becomes a group. `topology.py`: ports and who is connected
 to what. `wanted.py` and `neighbour.py`: what a source wants, what is known of a neighbour.
-`addresses.py` and `parse.py` read what people write, `rows.py` packs routes for C.
+`addresses.py` and `parse.py` read what people write.
 
 Imports: shared.
 

@@ -10,9 +10,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+from ribcage.shared.addresses import Address, Interface, Network
 
 _TEXT = re.compile(r"([0-9A-Fa-f:.]{2,45})(?:/([0-9]{1,3}))?")
 # What transit never goes to: (network, what it is). The default route is none of them.

@@ -6,7 +6,8 @@
 from dataclasses import dataclass
 
 from ribcage.controlplane.values.nexthop import NexthopSet
-from ribcage.controlplane.values.topology import Network
+from ribcage.shared.addresses import Network
+from ribcage.shared.memory.rows import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,10 @@ class Wanted:
     nexthops: NexthopSet
     metric: int = 0
     distance: int = 1
+
+    def row(self, nexthop: int) -> Row:
+        """The row that asks for it; `nexthop` is the number of its set, 0 withdraws it."""
+        return Row(self.prefix, nexthop, self.source, self.distance, self.metric)
 
 
 @dataclass(frozen=True, slots=True)

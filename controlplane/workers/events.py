@@ -21,6 +21,7 @@ from collections.abc import Callable
 from ribcage.shared._core import lib
 
 from ribcage.controlplane.workers.event_sequence import EventOrder
+from ribcage.shared.addresses import Address
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.process.events import Event, EventQueue
 
@@ -38,7 +39,7 @@ class WorkerEvents:
         self,
         bell: int,
         queue_key: object,
-        on_miss: Callable[[int, bytes], None],
+        on_miss: Callable[[int, Address], None],
         counters: dict[str, int],
         log: Callable[..., None],
     ) -> None:
@@ -127,7 +128,8 @@ class WorkerEvents:
     def _one(self, event: Event) -> None:
         match event.type:
             case "neighbour-miss":
-                self.on_miss(event.port, event.address)
+                if event.address is not None:
+                    self.on_miss(event.port, event.address)
             case "worker-fault":
                 self.log("error", "worker.fault", worker=event.worker, code=event.code,
                          what=FAULTS.get(event.code) or os.strerror(event.code))  # fmt: skip

@@ -21,6 +21,7 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.memory.identity import SHM, SegmentKind, SegmentState, check, unready
+from ribcage.shared.refusals import refused
 
 
 class HugePages(StrEnum):
@@ -88,7 +89,7 @@ def _map(fd: int, size: int, name: str, *, write: bool, owns_fd: bool) -> Mapped
     error = ffi.new("int32_t *")
     address = ffi.cast("char *", lib.segment_map(fd, size, write, error))
     if address == ffi.NULL:
-        raise OSError(-error[0], f"cannot map {name}: {os.strerror(-error[0])}")
+        raise refused("segment_map", error[0], name=name, size=size >> 20)
     return Mapped(name, fd, size, SegmentState.INITIALISING, address, write, owns_fd)
 
 
@@ -147,21 +148,18 @@ def create_segment(
             raise
         mapped.owns_fd = True
         return mapped
-    except RibcageError:
+    except BaseException as error:
         os.close(shm.fd)
         remove_segment(name)
+        if isinstance(error, OSError):
+            raise _no_room(name, size, error.errno) from error
         raise
-    except OSError as error:
-        os.close(shm.fd)
-        remove_segment(name)
-        room = os.statvfs(SHM)
-        raise RibcageError(
-            "E_SHM_FULL",
-            f"segment {name} needs {size >> 20} MiB, {SHM} has "
-            f"{room.f_bavail * room.f_frsize >> 20} MiB left: {error.strerror}",
-            hint="lower max-routes, or enlarge /dev/shm (docker: --shm-size)",
-            exit_code=Exit.INTERNAL,
-        ) from error
+
+
+def _no_room(name: str, size: int, error: int | None) -> RibcageError:
+    left = os.statvfs(SHM)
+    room = left.f_bavail * left.f_frsize >> 20
+    return refused("segment_create", error, name=name, size=size >> 20, where=SHM, room=room)
 
 
 def _back(mapped: Mapped, huge: HugePages) -> None:
@@ -169,7 +167,7 @@ def _back(mapped: Mapped, huge: HugePages) -> None:
     units = ffi.new("uint32_t *")
     error = lib.segment_back(mapped.fd, mapped.address, mapped.size, most, units)
     if error != 0:
-        raise OSError(-error, os.strerror(-error))
+        raise _no_room(mapped.name, mapped.size, error)
     wanted = min(most, mapped.size) // lib.SEGMENT_UNIT
     if huge is HugePages.REQUIRE and units[0] < wanted:
         raise RibcageError(

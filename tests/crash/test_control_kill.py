@@ -30,7 +30,7 @@ VICTIM = textwrap.dedent(
     from pathlib import Path
     from ribcage.controlplane.routes.core import Core
     from ribcage.controlplane.values.nexthop import BLACKHOLE
-    from ribcage.controlplane.values.rows import pack
+    from ribcage.shared.memory.rows import rows_of
     from ribcage.controlplane.process.segments import open_segments
     from ribcage.controlplane.routes.sources.runtime import RUNTIME
     from ribcage.controlplane.values.wanted import Wanted
@@ -48,8 +48,8 @@ VICTIM = textwrap.dedent(
         core.takeover(segments.fib_is_new)
         number = core.nexthops.intern(BLACKHOLE)
         def add(prefix):
-            row = Wanted(ip_network(prefix), RUNTIME.number, BLACKHOLE)
-            core.publisher.commit(*pack([row], [number]), 1)
+            wanted = Wanted(ip_network(prefix), RUNTIME.number, BLACKHOLE)
+            core.publisher.commit(rows_of([wanted.row(number)]), 1, 1)
         add("198.51.100.0/24")
         if where == "before the FIB":
             core.fib.apply = die

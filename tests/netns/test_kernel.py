@@ -19,8 +19,8 @@ from ribcage.controlplane.kernel.changes.journal import Journal
 from ribcage.controlplane.kernel.changes.undo import undo
 from ribcage.controlplane.kernel.events import (
     AddressEvent,
-    Event,
     ForwardingEvent,
+    KernelEvent,
     LinkEvent,
     NeighbourEvent,
 )
@@ -48,10 +48,10 @@ class Rig:
     """A kernel and everything it told."""
 
     def __init__(self, undo_file: Path, instance: str = "r1") -> None:
-        self.events: list[Event] = []
+        self.events: list[KernelEvent] = []
         self.logged: list[str] = []
         self._news = asyncio.Event()
-        self.consumer: Callable[[Event], None] = self._on_event
+        self.consumer: Callable[[KernelEvent], None] = self._on_event
         self.kernel = Kernel(
             instance=instance,
             undo_file=undo_file,
@@ -59,7 +59,7 @@ class Rig:
             log=lambda level, event, **fields: self.logged.append(f"{level} {event} {fields}"),
         )
 
-    def _on_event(self, event: Event) -> None:
+    def _on_event(self, event: KernelEvent) -> None:
         self.events.append(event)
         self._news.set()
 
@@ -392,7 +392,7 @@ def test_a_failing_consumer_loses_only_its_own_event(lab: Lab, tmp_path: Path) -
     """An exception in on_event is logged; the other events of the datagram still come."""
 
     async def body(rig: Rig) -> None:
-        def broken(event: Event) -> None:
+        def broken(event: KernelEvent) -> None:
             rig.events.append(event)
             raise RuntimeError("consumer")
 

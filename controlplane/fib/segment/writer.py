@@ -3,8 +3,8 @@
 Use:
     fib = attach_fib(names, FibParams(), instance_id=random)      # attach.py
     with fib.batch():
-        fib.set_adjacency(Adjacency(...)); fib.set_group(Group(...))
-        fib.apply(rows)                       # a C array of rows, or Routes
+        fib.set_adjacency(1, Adjacency(...)); fib.set_group(3, Group(...))
+        fib.apply(rows)                       # a C array of rows, or Rows
         generation = fib.publish(update_id, t0, t1)
 
 Words are visible to readers as they are stored; the generation says that a batch is whole. Every
@@ -23,30 +23,23 @@ from typing import Any
 from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.fib.segment.guard import WriterGuard
-from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.addresses import Network, prefix_of
+from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib import fields
 from ribcage.shared.memory.fib_records import Adjacency, Group, Port
 from ribcage.shared.memory.fib_sync import (
     Locks,
 )
-from ribcage.shared.memory.rows import Route, fill_row, row_prefix, rows_of
+from ribcage.shared.memory.rows import Applied, Row, key_of, rows_of
 from ribcage.shared.memory.segment import Mapped, huge_bytes
 from ribcage.shared.process.names import Names
+from ribcage.shared.refusals import refused
 
-ENOENT, EBUSY, E2BIG, EINVAL, ENOSPC = -2, -16, -7, -22, -28
 WALK_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
-    """`applied` rows are in force, of which `changed` changed a route."""
-
-    applied: int
-    changed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Recovery:
+class FibRecovery:
     """What taking over found: see struct fib_recovery."""
 
     redone: bool
@@ -87,7 +80,7 @@ class FibWriter:
         self.names, self.guard, self.mapped = names, guard, mapped
         self.outcome = outcome
         """"created", "attached" or "replaced" (what was there was unusable)."""
-        self.recovery = Recovery(
+        self.recovery = FibRecovery(
             bool(recovery.redone), recovery.reclaimed, recovery.routes, recovery.nanoseconds
         )
         self._owns_guard = owns_guard
@@ -129,10 +122,10 @@ class FibWriter:
     # ---- changes ----
 
     def apply(self, rows: Any, n: int | None = None) -> Applied:
-        """Applies rows in order: a cffi `struct route_row[]` (its first `n`), or Routes.
+        """Applies rows in order: a cffi `struct route_row[]` (its first `n`), or Rows.
 
-        E_TABLE_FULL (max-routes), E_FIB_FULL (no memory), E_ROW (bad row or unknown group); the
-        error's `applied` rows are in force, the others are not.
+        `error` is an errno: E2BIG for max-routes, ENOSPC for no memory, else a bad row or an
+        unknown group. The `applied` rows are in force then, the others are not.
         """
         self._inside()
         if not isinstance(rows, ffi.CData):
@@ -140,44 +133,34 @@ class FibWriter:
         count = len(rows) if n is None else n
         done = self._done
         result = lib.fib_apply(self._writer, rows, count, done, done + 1)
-        if result != 0:
-            raise self._apply_error(result, rows, done[0])
-        return Applied(done[0], done[1])
+        return Applied(done[0], done[1], -result)
 
-    def set_group(self, group: Group) -> None:
+    def set_group(self, id: int, group: Group) -> None:
         """One word, however many routes are behind it. E_GROUP: see the message."""
         self._inside()
-        memory = group.to_c()
-        result = lib.fib_set_group(self._writer, ffi.cast("struct fib_group *", memory))
-        self._check(
-            result,
-            "group",
-            group.id,
-            f"{group}: id, kind or number of buckets (a power of "
-            "two) out of range, or a bucket names an adjacency that is not set",
-        )
+        memory = ffi.cast("struct fib_group *", group.to_c(id))
+        _checked("fib_group", lib.fib_set_group(self._writer, memory), id, group)
 
     def clear_group(self, id: int) -> None:
         self._inside()
-        self._check(lib.fib_clear_group(self._writer, id), "group", id, "id out of range")
+        _checked("fib_group", lib.fib_clear_group(self._writer, id), id)
 
-    def set_adjacency(self, adjacency: Adjacency) -> None:
+    def set_adjacency(self, id: int, adjacency: Adjacency) -> None:
         self._inside()
-        result = lib.fib_set_adjacency(self._writer, adjacency.to_c())
-        self._check(result, "adjacency", adjacency.id, f"{adjacency}: id or port out of range")
+        result = lib.fib_set_adjacency(self._writer, adjacency.to_c(id))
+        _checked("fib_adjacency", result, id, adjacency)
 
     def clear_adjacency(self, id: int) -> None:
         self._inside()
-        self._check(lib.fib_clear_adjacency(self._writer, id), "adjacency", id, "id out of range")
+        _checked("fib_adjacency", lib.fib_clear_adjacency(self._writer, id), id)
 
     def set_port(self, port: Port) -> None:
         self._inside()
-        result = lib.fib_set_port(self._writer, port.to_c())
-        self._check(result, "port", port.index, f"{port}: index out of range")
+        _checked("fib_port", lib.fib_set_port(self._writer, port.to_c()), port.index, port)
 
     def clear_port(self, index: int) -> None:
         self._inside()
-        self._check(lib.fib_clear_port(self._writer, index), "port", index, "index out of range")
+        _checked("fib_port", lib.fib_clear_port(self._writer, index), index)
 
     def publish(self, update_id: int = 0, t0: int = 0, t1: int = 0) -> int:
         """Ends a batch: the new generation. t0, t1: CLOCK_MONOTONIC ns, see struct fib_stamp."""
@@ -216,17 +199,15 @@ class FibWriter:
         while n := lib.fib_walk(self._writer, cursor, rows, WALK_ROWS):
             yield rows, n
 
-    def walk(self) -> Iterator[Route]:
+    def walk(self) -> Iterator[Row]:
         """Every route in order of family, address, length."""
         for rows, n in self.walk_rows():
             for i in range(n):
-                yield Route(row_prefix(rows[i]), rows[i].nexthop)
+                yield Row(prefix_of(rows[i]), rows[i].nexthop)
 
-    def exact(self, prefix: str) -> int:
+    def exact(self, prefix: Network) -> int:
         """The group of exactly this prefix, 0 when there is no such route."""
-        row = ffi.new("struct route_row *")
-        fill_row(row, prefix)
-        return int(lib.fib_exact(self._writer, row))
+        return int(lib.fib_exact(self._writer, key_of(prefix)))
 
     def check(self) -> bool:
         """Counts and digest recomputed from the routes fit what the writer counted."""
@@ -276,42 +257,7 @@ class FibWriter:
         if not self.guard.held:
             raise RuntimeError("the FIB is changed inside `with writer.batch():` only")
 
-    def _apply_error(self, result: int, rows: Any, applied: int) -> RibcageError:
-        row = rows[applied]
-        known = row.family in (4, 6)
-        text = f"{row_prefix(row) if known else '?'} -> group {row.nexthop} (row {applied})"
-        error = {
-            E2BIG: (
-                "E_TABLE_FULL",
-                f"{text}: the table holds max-routes "
-                f"{self.geometry()[f'max_routes{row.family}'] if known else 0} already",
-                "raise max-routes and start again, or withdraw routes",
-            ),
-            ENOSPC: (
-                "E_FIB_FULL",
-                f"{text}: the FIB segment of {self.mapped.size >> 20} MiB is full",
-                "these prefixes are sparser than real tables; raise max-routes",
-            ),
-        }.get(
-            result,
-            ("E_ROW", f"{text}: not a valid prefix, or a group that is not set", None),
-        )
-        return ApplyError(*error, applied=applied)
 
-    def _check(self, result: int, what: str, id: int, why: str) -> None:
-        if result == 0:
-            return
-        text = {
-            ENOENT: f"{what} {id} is not set",
-            EBUSY: f"{what} {id} is still named by a {'route' if what == 'group' else 'group'}",
-            ENOSPC: f"no room for {what} {id}: the FIB segment is full",
-        }.get(result, why)
-        raise RibcageError(f"E_{what.upper()}", text)
-
-
-class ApplyError(RibcageError):
-    """`apply` stopped: the rows before `applied` are in force, the others are not."""
-
-    def __init__(self, code: str, message: str, hint: str | None, *, applied: int) -> None:
-        super().__init__(code, message, hint, Exit.INTERNAL)
-        self.applied = applied
+def _checked(call: str, result: int, id: int, record: object = None) -> None:
+    if result != 0:
+        raise refused(call, result, id=id, record=record or "nothing")

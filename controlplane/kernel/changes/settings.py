@@ -66,7 +66,7 @@ def table_sizes(neighbours: int) -> list[tuple[str, int]]:
     ]
 
 
-class Settings:
+class Sysctls:
     """Writes sysctls through the journal. `root` is /proc/sys but in tests."""
 
     def __init__(self, journal: Journal, log: Log, root: Path = SYS) -> None:

@@ -7,6 +7,7 @@ from ribcage.controlplane.management.methods.method import method
 from ribcage.controlplane.management.router import Router
 from ribcage.controlplane.management.server import Call
 from ribcage.controlplane.values.parse import parse_number
+from ribcage.shared.addresses import mac_text
 
 
 @method("neighbour.list")
@@ -17,7 +18,7 @@ def neighbour_list(router: Router, call: Call, params: dict[str, Any]) -> dict[s
         {
             "address": str(hop.gateway),
             "dev": core.topology.name_of(hop.port),
-            "mac": known.mac.hex(":") if known.mac is not None else None,
+            "mac": mac_text(known.mac) if known.mac is not None else None,
             "state": known.state,
             "route": hop in core.hosts,
             "seconds": round((now - known.since_ns) / 1e9, 3) if known.since_ns else None,

@@ -8,7 +8,8 @@ from ribcage.controlplane.management.router import Router
 from ribcage.controlplane.management.server import Call
 from ribcage.controlplane.routes.sources.table import source_name
 from ribcage.controlplane.values.parse import parse_address, parse_number, usage
-from ribcage.controlplane.values.topology import Port
+from ribcage.shared.addresses import Address, Network
+from ribcage.shared.memory.fib_records import Port
 
 
 @method("explain")
@@ -42,12 +43,12 @@ def explain(router: Router, call: Call, params: dict[str, Any]) -> dict[str, Any
         core.reader,
         core.topology,
         router.instance_id,
-        lambda prefix: _origin(router, prefix, str(dst)),
+        lambda prefix: _origin(router, prefix, dst),
     )
     return explaining.explain(view, question)
 
 
-def _origin(router: Router, prefix: str, dst: str) -> str:
+def _origin(router: Router, prefix: Network, dst: Address) -> str:
     """What stands behind the FIB's prefix: the source, and the route if that is another."""
     best = router.core.entries.meant(dst, prefix)
     if best is None:

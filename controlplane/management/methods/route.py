@@ -16,11 +16,11 @@ from ribcage.controlplane.management.server import Call
 from ribcage.controlplane.rib.records import Filter
 from ribcage.controlplane.routes.sources.table import NUMBERS, source_name
 from ribcage.controlplane.values.parse import parse_address, parse_number, parse_prefix, usage
-from ribcage.controlplane.values.topology import Port
 from ribcage.controlplane.values.wanted import Rejected
 from ribcage.controlplane.workers.visible import count_seen
+from ribcage.shared.addresses import mac_text
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.memory.fib_records import FibKind
+from ribcage.shared.memory.fib_records import AdjacencyState, FibKind, Port
 
 
 @method("route.list")
@@ -40,7 +40,7 @@ def route_list(router: Router, call: Call, params: dict[str, Any]) -> dict[str, 
     wanted = Filter(
         family=int(family or 0),
         source=NUMBERS[source] if source is not None else 0,
-        within=str(parse_prefix(within)) if within is not None else None,
+        within=parse_prefix(within) if within is not None else None,
     )
     routes, count, following = walk_page(router.core, cursor, limit, wanted)
     seen = count_seen(
@@ -59,7 +59,7 @@ def route_get(router: Router, call: Call, params: dict[str, Any]) -> dict[str, A
     """What the FIB answers, as a worker would pick it for a flow from `source`."""
     dst = parse_address(params.get("dst"))
     core = router.core
-    match = core.reader.match(dst.packed)
+    match = core.reader.match(dst)
     if match is None:
         raise RibcageError(
             "E_NO_ROUTE",
@@ -75,23 +75,24 @@ def route_get(router: Router, call: Call, params: dict[str, Any]) -> dict[str, A
     )
     question = explaining.Question(dst, source)
     flow = explaining.flow_hash(router.instance_id, question)
-    answer = core.reader.lookup(dst.packed, flow)
+    answer = core.reader.lookup(dst, flow)
     group = core.reader.group(match.group)
     paths = list(dict.fromkeys(group.buckets)) if group is not None else []
     generation = core.reader.generation
-    best = core.entries.meant(str(dst), match.prefix)
+    best = core.entries.meant(dst, match.prefix)
     port = core.topology.ports.get(answer.port)
     forwards = answer.kind in (FibKind.FORWARD, FibKind.GLEAN)
+    resolved = answer.state is AdjacencyState.RESOLVED
     return {
         "dst": str(dst),
-        "prefix": match.prefix,
-        "route": best.prefix if best is not None else None,
+        "prefix": str(match.prefix),
+        "route": str(best.prefix) if best is not None else None,
         "type": answer.kind.label,
-        "gateway": answer.nexthop if forwards else None,
+        "gateway": str(answer.nexthop) if forwards and answer.nexthop else None,
         "dev": core.topology.name_of(answer.port) if forwards else None,
         "source": _own(port, dst.version) if forwards else None,
         "protocol": source_name(best.source) if best is not None else None,
-        "neighbour": answer.target_mac if answer.state == 1 else None,
+        "neighbour": mac_text(answer.target_mac) if resolved else None,
         "generation": generation,
         "ecmp": {
             "index": paths.index(answer.adjacency) if answer.adjacency in paths else 0,

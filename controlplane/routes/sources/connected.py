@@ -17,9 +17,10 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network, ip_network
 
 from ribcage.controlplane.routes.sources.contract import Inputs, Offer, Source
-from ribcage.controlplane.values.nexthop import BROADCAST, RECEIVE, Address, NexthopSet, glean
-from ribcage.controlplane.values.topology import Interface, Network, Port
+from ribcage.controlplane.values.nexthop import BROADCAST, RECEIVE, NexthopSet, glean
 from ribcage.controlplane.values.wanted import Wanted
+from ribcage.shared.addresses import Address, Interface, Network
+from ribcage.shared.memory.fib_records import Port
 
 
 def connected_routes(ports: Iterable[Port], local: Iterable[Address] = ()) -> list[Wanted]:

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ribcage.controlplane.values.neighbour import Neighbour
-from ribcage.controlplane.values.nexthop import Hop
 from ribcage.controlplane.values.topology import Topology
 from ribcage.controlplane.values.wanted import Rejected, Wanted
+from ribcage.shared.memory.fib_records import Hop
 from ribcage.shared.plan import Plan
 
 

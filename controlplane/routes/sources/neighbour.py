@@ -14,9 +14,11 @@ from ipaddress import IPv4Network, ip_network
 
 from ribcage.controlplane.routes.sources.contract import Inputs, Offer, Source
 from ribcage.controlplane.values.neighbour import Neighbour
-from ribcage.controlplane.values.nexthop import Address, Hop, host
+from ribcage.controlplane.values.nexthop import host
 from ribcage.controlplane.values.topology import Topology
 from ribcage.controlplane.values.wanted import Wanted
+from ribcage.shared.addresses import Address, Network
+from ribcage.shared.memory.fib_records import Hop
 
 
 def is_host(topology: Topology, hop: Hop) -> bool:
@@ -32,7 +34,7 @@ def is_host(topology: Topology, hop: Hop) -> bool:
     return not _is_broadcast(address, own.network)
 
 
-def _is_broadcast(address: Address, network: object) -> bool:
+def _is_broadcast(address: Address, network: Network) -> bool:
     if not isinstance(network, IPv4Network) or network.prefixlen >= 31:
         return False
     return address in (network.network_address, network.broadcast_address)

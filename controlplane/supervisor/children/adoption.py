@@ -19,7 +19,7 @@ from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.loop import Timer
-from ribcage.controlplane.supervisor.resources.ports import Port
+from ribcage.controlplane.supervisor.resources.ports import PortRings
 from ribcage.controlplane.supervisor.statefile import ChildRecord
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.process.channel import Channel
@@ -200,7 +200,7 @@ class Adoption:
         described = message.body.get("ports")
         for body in described if isinstance(described, list) else []:
             try:
-                port = Port.from_json(body if isinstance(body, dict) else {})
+                port = PortRings.from_json(body if isinstance(body, dict) else {})
             except RibcageError as error:
                 log("warning", "guest.port", child=child.name, why=error.message)
                 continue

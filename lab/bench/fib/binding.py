@@ -50,8 +50,8 @@ def binding_ns(
         ):
             with writer.batch():
                 for i in range(1, table.max_nexthop + 1):
-                    writer.set_group(Group(i, FibKind.BLACKHOLE, ()))
-                writer.apply(table.rows, table.count)
+                    writer.set_group(i, Group(FibKind.BLACKHOLE))
+                assert writer.apply(table.rows, table.count).error == 0
                 writer.publish()
             line = [
                 build("ribcage_fib"),
@@ -82,7 +82,7 @@ def _samples(writer: FibWriter, program: Program, table: Rows, count: int, seed:
             row = table.rows[rng.randrange(table.count)]
             prefix = bytes(ffi.buffer(row.prefix))
             match = reader.match(prefix[: 4 if table.family == 4 else 16])
-            if match is None or not match.prefix.endswith(f"/{row.length}"):
+            if match is None or match.prefix.prefixlen != row.length:
                 continue  # a longer prefix answers for that address
             other = table.max_nexthop if row.nexthop == 1 else 1
             for group in (other, row.nexthop):
@@ -98,7 +98,7 @@ def _sample(writer: FibWriter, program: Program, row: object, prefix: bytes, gro
     program.hear()  # armed: it spins
     began = time.monotonic_ns()
     with writer.batch():
-        writer.apply(change)
+        assert writer.apply(change).error == 0
         writer.publish()
     return int(program.hear()["seen_ns"]) - began
 

@@ -14,10 +14,10 @@ from ribcage.controlplane.fib.publishing import Applied
 from ribcage.controlplane.routes.sources.connected import CONNECTED
 from ribcage.controlplane.routes.sources.runtime import RUNTIME
 from ribcage.controlplane.values.nexthop import NexthopSet, host
-from ribcage.controlplane.values.rows import pack
 from ribcage.controlplane.values.wanted import Wanted
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib_records import FibKind
+from ribcage.shared.memory.rows import rows_of
 from ribcage.shared.plan import FibPlan
 
 A, B = ip_address("10.0.1.9"), ip_address("10.0.2.9")
@@ -43,7 +43,7 @@ def set_option(router: Any, on: bool) -> None:
 def wanted(core: Any, routes: dict[str, NexthopSet | None]) -> tuple[Any, int]:
     rows = [Wanted(ip_network(p), RUNTIME.number, n or ONE, 0, 1) for p, n in routes.items()]
     ids = [core.nexthops.intern(n) if n else 0 for n in routes.values()]
-    return pack(rows, ids)
+    return rows_of(row.row(id) for row, id in zip(rows, ids, strict=True)), len(rows)
 
 
 def put(core: Any, routes: dict[str, NexthopSet | None]) -> Any:
@@ -52,7 +52,7 @@ def put(core: Any, routes: dict[str, NexthopSet | None]) -> Any:
 
 
 def entries(router: Any) -> set[str]:
-    return {route.prefix for route in router.writer.walk()}
+    return {str(route.prefix) for route in router.writer.walk()}
 
 
 async def right(router: Any) -> None:
@@ -205,7 +205,7 @@ def test_the_limit_counts_routes_so_that_the_fib_can_hold_all(router: Any) -> No
         with pytest.raises(RibcageError) as refused:
             put(core, {"30.0.0.0/8": TWO})
         assert refused.value.code == "E_TABLE_FULL"
-        assert core.rib.best("30.0.0.0/8") is None
+        assert core.rib.best(ip_network("30.0.0.0/8")) is None
         put(core, {"0.0.0.0/0": TWO})  # every one of the others is needed now
         assert len(entries(router)) == 2000
         await right(router)

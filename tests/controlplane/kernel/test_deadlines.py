@@ -10,7 +10,7 @@ import pytest
 
 from ribcage.controlplane.kernel.changes import filter as transit
 from ribcage.controlplane.kernel.changes.journal import Journal
-from ribcage.controlplane.kernel.changes.settings import Settings
+from ribcage.controlplane.kernel.changes.settings import Sysctls
 from ribcage.controlplane.kernel.links import LinkTable
 from ribcage.controlplane.kernel.netlink.deadline import KernelSilent, Netlink, ended, in_thread
 from ribcage.controlplane.kernel.provisioner import Provisioner
@@ -130,7 +130,7 @@ def test_a_pass_that_does_not_end_is_given_up_at_the_stop(
 
     async def main() -> None:
         journal = Journal.open(tmp_path / "undo.json", "t")
-        parts = LinkTable(), journal, Settings(journal, silent), silent
+        parts = LinkTable(), journal, Sysctls(journal, silent), silent
         provisioner = Provisioner("t", *parts)
         monkeypatch.setattr(provisioner, "_pass", never)
         provisioner.run()

@@ -12,7 +12,6 @@ from ribcage.controlplane.rib.records import Filter, Route
 from ribcage.controlplane.routes.requests import RouteRequests
 from ribcage.controlplane.routes.sources.connected import CONNECTED
 from ribcage.controlplane.routes.sources.table import source_name
-from ribcage.controlplane.values.nexthop import KIND_NAMES
 
 WORKERS = {"seen": 2, "of": 2}
 ADDED = 150
@@ -41,11 +40,11 @@ def alone(core: Any, route: Route) -> dict[str, Any]:
     nexthops = core.forwarding.sets[route.nexthop]
     held = core.fib.writer.exact(route.prefix)
     return {
-        "dst": route.prefix,
+        "dst": str(route.prefix),
         "protocol": source_name(route.source),
         "distance": route.distance,
         "metric": route.metric,
-        "type": KIND_NAMES[nexthops.kind],
+        "type": nexthops.kind.label,
         "nexthops": [
             {
                 "via": str(path.hop.gateway) if path.hop.gateway is not None else None,

@@ -4,6 +4,7 @@ import os
 import struct
 import uuid
 from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from pathlib import Path
 
 import posix_ipc
@@ -11,12 +12,16 @@ import pytest
 from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.rib.mapping import RibParams
-from ribcage.controlplane.rib.records import Filter, NexthopSet, Row, pack_rows
-from ribcage.controlplane.rib.records import Path as Hop
+from ribcage.controlplane.rib.records import Filter
 from ribcage.controlplane.rib.segment import Rib
+from ribcage.controlplane.values.nexthop import BLACKHOLE, NexthopSet, glean, host, nexthop_set
+from ribcage.controlplane.values.nexthop import Path as Way
 from ribcage.shared.errors import RibcageError
+from ribcage.shared.memory.fib_records import FibKind, Hop
+from ribcage.shared.memory.rows import Row, row_of, rows_of
 from ribcage.shared.process.names import Names
 
+NINE = IPv4Address("10.0.0.9")
 PARAMS = RibParams(max_rows=1000, max_nexthops=64, max_nodes=128, instance_id=0xABC)
 
 
@@ -39,21 +44,23 @@ def refusal(names: Names, params: RibParams = PARAMS) -> RibcageError:
     return caught.value
 
 
+def checked(rib: Rib, rows: list[Row]) -> tuple[int, int]:
+    return rib.check(rows_of(rows), len(rows))
+
+
 def test_routes_outlive_the_process_that_stored_them(names: Names) -> None:
     """A child stores a route and dies by SIGKILL; the next control finds it in force."""
     child = os.fork()
     if child == 0:
         rib = Rib.create_or_attach(names, PARAMS)
-        nexthop = rib.nexthop_intern(NexthopSet(lib.FIB_KIND_FORWARD, (Hop("10.0.0.9", 1),)))
-        rib.apply_rows([Row("203.0.113.0/24", nexthop)])
+        nexthop = rib.nexthop_intern(host(1, NINE))
+        rib.apply_rows([row_of("203.0.113.0/24", nexthop)])
         os.kill(os.getpid(), 9)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -9
     successor = Rib.create_or_attach(names, PARAMS)
-    best = successor.best("203.0.113.0/24")
+    best = successor.best(ip_network("203.0.113.0/24"))
     assert best is not None
-    assert successor.nexthop(best.nexthop) == NexthopSet(
-        lib.FIB_KIND_FORWARD, (Hop("10.0.0.9", 1),)
-    )
+    assert successor.nexthop(best.nexthop) == host(1, NINE)
     assert (successor.recovery.created, successor.recovery.pending) == (False, 1)
     rows = ffi.new("struct route_row[4]")
     assert successor.pending(rows, 4) == (1, 1)
@@ -150,25 +157,22 @@ def test_limits_out_of_range_are_named(names: Names) -> None:
 def test_check_refuses_before_anything_is_applied() -> None:
     """All or nothing: the first refused row is named and the table is untouched."""
     rib = Rib.private(RibParams(2, 8, 16))
-    rib.nexthop_intern(NexthopSet(lib.FIB_KIND_BLACKHOLE))
-    good = [Row("10.0.0.0/8", 1), Row("10.1.0.0/16", 1)]
-    assert rib.check(*pack_rows(good)) == (0, 2)
-    assert rib.check(*pack_rows([*good, Row("10.2.0.0/16", 1)])) == (28, 2)
-    assert rib.check(*pack_rows([good[0], Row("10.2.0.0/16", 7)])) == (2, 1)
+    rib.nexthop_intern(BLACKHOLE)
+    good = [row_of("10.0.0.0/8", 1), row_of("10.1.0.0/16", 1)]
+    assert checked(rib, good) == (0, 2)
+    assert checked(rib, [*good, row_of("10.2.0.0/16", 1)]) == (28, 2)
+    assert checked(rib, [good[0], row_of("10.2.0.0/16", 7)]) == (2, 1)
     assert rib.counts().rows == 0
     rib.limit(good[0].source, 1)
-    assert rib.check(*pack_rows(good)) == (122, 1)
+    assert checked(rib, good) == (122, 1)
     rib.close()
 
 
 def test_a_prefix_that_flaps_in_one_call_is_one_change() -> None:
     """A hundred flaps become one change, and none at all when it ends where it began."""
     rib = Rib.private(PARAMS)
-    one, two = (
-        rib.nexthop_intern(NexthopSet(lib.FIB_KIND_FORWARD, (Hop(f"10.0.0.{i}", 0),)))
-        for i in (1, 2)
-    )
-    flaps = [Row("10.0.0.0/8", (one, two, 0)[i % 3]) for i in range(100)]
+    one, two = (rib.nexthop_intern(host(0, IPv4Address(f"10.0.0.{i}"))) for i in (1, 2))
+    flaps = [row_of("10.0.0.0/8", (one, two, 0)[i % 3]) for i in range(100)]
     applied, changes = rib.apply_rows(flaps)
     assert (applied.applied, [c.nexthop for c in changes]) == (100, [one])
     assert rib.apply_rows(flaps)[1] == []
@@ -178,10 +182,10 @@ def test_a_prefix_that_flaps_in_one_call_is_one_change() -> None:
 def test_the_journal_says_when_it_is_too_short() -> None:
     """More open changes than the ring holds: everything is in doubt, until published."""
     rib = Rib.private(RibParams(10_000, 8, 16))
-    rib.nexthop_intern(NexthopSet(lib.FIB_KIND_BLACKHOLE))
+    rib.nexthop_intern(BLACKHOLE)
     rows = ffi.new("struct route_row[]", 16)
     for i in range(lib.RIB_JOURNAL):
-        rib.apply_rows([Row(f"10.{i >> 8}.{i & 255}.0/24", 1)])
+        rib.apply_rows([row_of(f"10.{i >> 8}.{i & 255}.0/24", 1)])
     with pytest.raises(RibcageError, match="compare the tables whole"):
         rib.pending(rows, 16)
     mark = rib.changed()
@@ -199,27 +203,27 @@ def test_the_journal_says_when_it_is_too_short() -> None:
 def test_equal_sets_share_an_id() -> None:
     """Paths in any order are one set; weights, ports, kinds and addresses tell sets apart."""
     rib = Rib.private(PARAMS)
-    a, b = Hop("10.0.0.1", 0, 2), Hop("2001:db8::1", 1)
-    forward = lib.FIB_KIND_FORWARD
-    first = rib.nexthop_intern(NexthopSet(forward, (a, b)))
-    assert rib.nexthop_intern(NexthopSet(forward, (b, a))) == first
+    one, six = IPv4Address("10.0.0.1"), IPv6Address("2001:db8::1")
+    a, b = Way(Hop(0, one), 2), Way(Hop(1, six))
+    first = rib.nexthop_intern(NexthopSet(FibKind.FORWARD, (a, b)))
+    assert rib.nexthop_intern(NexthopSet(FibKind.FORWARD, (b, a))) == first
     others = {
-        rib.nexthop_intern(NexthopSet(forward, paths))
-        for paths in [(a,), (b,), (Hop("10.0.0.1", 0, 3), b), (Hop("10.0.0.1", 2, 2), b)]
-    } | {rib.nexthop_intern(NexthopSet(lib.FIB_KIND_GLEAN, (a, b)))}
+        rib.nexthop_intern(nexthop_set(paths))
+        for paths in [[a], [b], [Way(Hop(0, one), 3), b], [Way(Hop(2, one), 2), b]]
+    } | {rib.nexthop_intern(NexthopSet(FibKind.GLEAN, (a, b)))}
     assert len(others | {first}) == 6
     assert sorted(others | {first}) == list(rib.nexthops())
-    rib.nexthop_put(first, NexthopSet(forward, (Hop(None, 3),)))
-    assert rib.nexthop(first) == NexthopSet(forward, (Hop(None, 3),))
-    assert rib.nexthop_intern(NexthopSet(forward, (a, b))) not in others | {first}
+    rib.nexthop_put(first, glean(3))
+    assert rib.nexthop(first) == glean(3)
+    assert rib.nexthop_intern(nexthop_set([a, b])) not in others | {first}
     rib.close()
 
 
 def test_a_stale_sweep_is_refused() -> None:
     """A sweep timer that fires after the source began another generation does nothing."""
     rib = Rib.private(PARAMS)
-    rib.nexthop_intern(NexthopSet(lib.FIB_KIND_BLACKHOLE))
-    rib.apply_rows([Row("10.0.0.0/8", 1, source=6)])
+    rib.nexthop_intern(BLACKHOLE)
+    rib.apply_rows([row_of("10.0.0.0/8", 1, source=6)])
     old = rib.mark_stale(6)
     rib.mark_stale(6)
     changes = ffi.new("struct route_row[4]")
@@ -242,9 +246,9 @@ def test_a_cursor_from_nowhere_is_refused(cursor: str) -> None:
 def test_a_filter_that_matches_little_gives_slices_that_end() -> None:
     """A listing of one route among many returns to the loop now and then, and ends."""
     rib = Rib.private(RibParams(50_000, 8, 16))
-    rib.nexthop_intern(NexthopSet(lib.FIB_KIND_BLACKHOLE))
-    rows = [Row(f"10.{i >> 8 & 255}.{i & 255}.{i >> 16 << 4}/28", 1) for i in range(40_000)]
-    rib.apply_rows([*rows, Row("192.0.2.0/24", 1, source=5)])
+    rib.nexthop_intern(BLACKHOLE)
+    rows = [row_of(f"10.{i >> 8 & 255}.{i & 255}.{i >> 16 << 4}/28", 1) for i in range(40_000)]
+    rib.apply_rows([*rows, row_of("192.0.2.0/24", 1, source=5)])
     slices, found = 0, []
     cursor: str | None = None
     while True:
@@ -253,6 +257,6 @@ def test_a_filter_that_matches_little_gives_slices_that_end() -> None:
         slices += 1
         if cursor is None:
             break
-    assert [r.prefix for r in found] == ["192.0.2.0/24"]
+    assert [r.prefix for r in found] == [ip_network("192.0.2.0/24")]
     assert slices == 3
     rib.close()

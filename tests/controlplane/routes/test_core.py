@@ -15,9 +15,9 @@ from ribcage.controlplane.routes.sources.runtime import RUNTIME
 from ribcage.controlplane.routes.sources.static import STATIC
 from ribcage.controlplane.values.neighbour import Neighbour
 from ribcage.controlplane.values.nexthop import BLACKHOLE, Hop, NexthopSet, Path, host, nexthop_set
-from ribcage.controlplane.values.rows import pack
 from ribcage.controlplane.values.wanted import Wanted
 from ribcage.shared.memory.fib_records import AdjacencyState, FibKind
+from ribcage.shared.memory.rows import rows_of
 from ribcage.shared.plan import NexthopPlan, RoutePlan
 
 A, B = ip_address("10.0.1.9"), ip_address("10.0.2.9")
@@ -30,8 +30,7 @@ def run(scenario: Callable[[], Awaitable[Any]]) -> Any:
 def add(core: Any, prefix: str, nexthops: NexthopSet, metric: int = 0, remove: bool = False) -> Any:
     number = core.nexthops.intern(nexthops)
     wanted = Wanted(ip_network(prefix), RUNTIME.number, nexthops, metric, 1)
-    rows, count = pack([wanted], [0 if remove else number])
-    return core.publisher.commit(rows, count, 1)
+    return core.publisher.commit(rows_of([wanted.row(0 if remove else number)]), 1, 1)
 
 
 async def differences(core: Any) -> list[Any]:
@@ -69,8 +68,8 @@ def test_a_route_and_its_mac_reach_the_reader(router: Any) -> None:
         assert (answer.kind, answer.state) == (FibKind.FORWARD, AdjacencyState.INCOMPLETE)
         router.core.neighbour(Hop(2, B), Neighbour(b"\2\0\0\0\0\x99"))
         answer = router.reader.lookup("203.0.113.7")
-        assert (answer.state, answer.target_mac) == (AdjacencyState.RESOLVED, "02:00:00:00:00:99")
-        assert (answer.port, answer.nexthop) == (2, "10.0.2.9")
+        assert (answer.state, answer.target_mac) == (AdjacencyState.RESOLVED, b"\2\0\0\0\0\x99")
+        assert (answer.port, answer.nexthop) == (2, B)
         assert await differences(router.core) == []
 
     run(scenario)
@@ -84,7 +83,8 @@ def test_a_next_hop_change_is_one_word_for_a_thousand_routes(router: Any) -> Non
         both = nexthop_set([Path(Hop(1, A)), Path(Hop(2, B))])
         number = router.core.nexthops.intern(both)
         wanted = [Wanted(ip_network((i << 8, 24)), RUNTIME.number, both) for i in range(1000)]
-        router.core.publisher.commit(*pack(wanted, [number] * len(wanted)), 1)
+        rows = rows_of(one.row(number) for one in wanted)
+        router.core.publisher.commit(rows, len(rows), 1)
         words = router.core.publisher.counters.changes
         router.core.neighbour(Hop(1, A), Neighbour(b"\2\0\0\0\0\x11"))
         router.core.put_port(replace(router.core.topology.ports[2], up=False))
@@ -150,7 +150,7 @@ def test_static_routes_follow_the_plan(router: Any) -> None:
         core = router.core
         core.replan(plan(("198.51.100.0/24", "10.0.1.9"), ("192.0.2.0/24", "10.9.9.9")))
         await core.sync(STATIC)
-        assert router.reader.match("198.51.100.1").prefix == "198.51.100.0/24"
+        assert str(router.reader.match("198.51.100.1").prefix) == "198.51.100.0/24"
         assert [row.prefix for row in core.rejected] == ["192.0.2.0/24"]
         words = core.publisher.counters.changes
         await core.sync(STATIC)
@@ -207,9 +207,8 @@ def test_an_acknowledged_row_that_was_not_published_is_published_by_the_successo
         return int(number)
 
     wanted = Wanted(ip_network("203.0.113.0/24"), RUNTIME.number, host(2, B))
-    rows, count = pack([wanted], [run(scenario)])
-    spare, _ = pack([wanted], [0])
-    assert router.rib.apply(rows, count, spare, 1).changes == 1
+    rows = rows_of([wanted.row(run(scenario))])
+    assert router.rib.apply(rows, 1, rows_of([wanted.row(0)]), 1).changes == 1
     assert router.reader.match("203.0.113.1") is None
     router.restart()
     assert router.taken.replayed == 1
@@ -230,11 +229,11 @@ def test_words_that_were_stored_and_not_published_get_a_generation_from_the_succ
         return int(number)
 
     wanted = Wanted(ip_network("203.0.113.0/24"), RUNTIME.number, BLACKHOLE)
-    rows, count = pack([wanted], [run(scenario)])
+    rows = rows_of([wanted.row(run(scenario))])
     before = router.reader.generation
     router.restart()
     assert router.reader.generation == before
-    router.core.publisher.apply(rows, count, 1)
+    router.core.publisher.apply(rows, len(rows), 1)
     assert router.reader.generation == before
     router.restart()
     assert router.core.publisher.counters.changes == 0
@@ -297,7 +296,7 @@ def test_neighbours_become_host_routes_and_go(router: Any) -> None:
         core.neighbours[Hop(1, A)] = Neighbour(b"\2\0\0\0\0\x11")
         await core.sync(NEIGHBOUR)
         answer = router.reader.lookup("10.0.1.9")
-        assert (answer.kind, answer.target_mac) == (FibKind.FORWARD, "02:00:00:00:00:11")
+        assert (answer.kind, answer.target_mac) == (FibKind.FORWARD, b"\2\0\0\0\0\x11")
         del core.neighbours[Hop(1, A)]
         await core.sync(NEIGHBOUR)
         assert router.reader.lookup("10.0.1.9").kind == FibKind.GLEAN
@@ -334,7 +333,7 @@ def test_verify_finds_what_was_put_in_behind_its_back(router: Any) -> None:
         add(core, "203.0.113.0/24", host(2, B))
         add(core, "198.51.100.0/24", host(1, A))
         wrong = core.nexthops.intern(BLACKHOLE)
-        rows, _ = pack([Wanted(ip_network("203.0.113.0/24"), 1, BLACKHOLE)], [wrong])
+        rows = rows_of([Wanted(ip_network("203.0.113.0/24"), 1, BLACKHOLE).row(wrong)])
         with core.fib.guard():
             core.fib.apply(rows, 1)
         found = await differences(core)
@@ -360,7 +359,8 @@ def test_a_full_table_is_refused_by_name_and_the_rest_stays(router: Any) -> None
         from ribcage.shared.errors import RibcageError
 
         try:
-            core.publisher.commit(*pack(wanted, [number] * len(wanted)), 1)
+            rows = rows_of(one.row(number) for one in wanted)
+            core.publisher.commit(rows, len(rows), 1)
         except RibcageError as error:
             assert error.code == "E_TABLE_FULL"
             assert "2000" in error.message

@@ -12,12 +12,12 @@ from ribcage.controlplane.values.wanted import Wanted
 from ribcage.shared.plan import NexthopPlan, RoutePlan
 
 
-def port(index: int, *addresses: str, up: bool = True, kind: str = "port") -> Port:
+def port(index: int, *addresses: str, up: bool = True, host: bool = False) -> Port:
     return Port(
         index,
         f"eth{index}",
         ifindex=10 + index,
-        kind=kind,
+        host=host,
         up=up,
         addresses=tuple(ip_interface(text) for text in addresses),
     )
@@ -72,7 +72,7 @@ def test_an_own_address_beats_anothers_broadcast() -> None:
 
 
 def test_the_host_port_is_received_but_not_a_network() -> None:
-    assert as_dict(connected_routes([port(0, "10.254.0.2/30", kind="host")])) == {
+    assert as_dict(connected_routes([port(0, "10.254.0.2/30", host=True)])) == {
         "10.254.0.2/32": RECEIVE
     }
 
@@ -95,7 +95,7 @@ def test_a_resolved_neighbour_becomes_a_host_route() -> None:
 
 def test_a_station_cannot_claim_an_address_that_is_not_its_links() -> None:
     """Own, broadcast, multicast, link-local, foreign and other ports' addresses: no route."""
-    links = topology(port(1, "10.0.1.1/24"), port(2, "10.0.2.1/24"), port(0, kind="host"))
+    links = topology(port(1, "10.0.1.1/24"), port(2, "10.0.2.1/24"), port(0, host=True))
     refused = [
         "10.0.1.1",
         "10.0.1.0",

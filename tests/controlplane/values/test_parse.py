@@ -16,7 +16,7 @@ from ribcage.shared.plan import NexthopPlan
 @pytest.fixture
 def links() -> Topology:
     found = Topology()
-    found.put(Port(0, "rc-host", kind="host", up=True))
+    found.put(Port(0, "rc-host", host=True, up=True))
     found.put(Port(1, "eth1", up=True, addresses=(ip_interface("10.0.1.1/24"),)))
     found.put(Port(2, "eth2", up=True, addresses=(ip_interface("10.0.2.1/24"),)))
     return found

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from ribcage.shared._core import lib
 from ribcage.controlplane.workers.events import SLOW_BELL, WorkerEvents
 from ribcage.shared.process.events import Event, EventQueue, encode
 
-ADDRESS = bytes([10, 0, 2, 9])
+ADDRESS = ip_address("10.0.2.9")
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Heard:
     ) -> None:
         urgency = lib.URGENCY_FAULT if kind == "worker-fault" else lib.URGENCY_NEIGHBOUR
         event = Event(kind, urgency, 1, sequence, at or sequence, port=sequence % 60000,
-                      family=4, address=ADDRESS, **more)  # fmt: skip
+                      address=ADDRESS, **more)  # fmt: skip
         assert self.queue.send(encode(event), urgency)
 
     def ring(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from ribcage.controlplane.workers.visible import Look, Seen, count_seen, wait_visible
+from ribcage.controlplane.workers.visible import Look, Visibility, count_seen, wait_visible
 from ribcage.shared.errors import Exit, RibcageError
 
 
@@ -23,18 +23,18 @@ class Script:
 
 
 def test_a_worker_that_began_a_batch_with_it_has_seen_it() -> None:
-    assert count_seen([look(0, 7), look(1, 8)], 7) == Seen(2, 2, 101)
+    assert count_seen([look(0, 7), look(1, 8)], 7) == Visibility(2, 2, 101)
 
 
 def test_a_sleeping_worker_counts_and_a_dead_one_is_not_asked() -> None:
     seen = count_seen([look(0, 3, asleep=True), look(1, 1, alive=False)], 7)
-    assert seen == Seen(1, 1, 0)
+    assert seen == Visibility(1, 1, 0)
 
 
 def test_a_late_worker_is_waited_for() -> None:
     late = Script(look(1, 6), look(1, 6), look(1, 7))
     seen = asyncio.run(wait_visible([Script(look(0, 9)), late], 7))
-    assert seen == Seen(2, 2, 101)
+    assert seen == Visibility(2, 2, 101)
 
 
 def test_a_worker_that_never_comes_is_named() -> None:

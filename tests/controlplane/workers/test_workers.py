@@ -7,13 +7,13 @@ import sys
 
 from ribcage.shared._core import ffi
 
-from ribcage.controlplane.workers.workers import Worker, Workers
+from ribcage.controlplane.workers.workers import Workers, WorkerSlot
 from ribcage.shared.memory.stats import SIZE, StatsReader, format_stats
 
 # In a process of its own: what this guards against is SIGSEGV.
 GONE = """
 import os
-from ribcage.controlplane.workers.workers import Worker, Workers
+from ribcage.controlplane.workers.workers import Workers, WorkerSlot
 from ribcage.shared._core import ffi
 from ribcage.shared.memory.stats import SIZE, StatsReader, format_stats
 
@@ -21,7 +21,7 @@ fd = os.memfd_create("stats", os.MFD_CLOEXEC)
 os.ftruncate(fd, SIZE)
 format_stats(fd, 0, 99)
 workers = Workers()
-workers.slots[0] = Worker(0, StatsReader(fd), state="running")
+workers.slots[0] = WorkerSlot(0, StatsReader(fd), state="running")
 waiting = workers.watches()
 reader = waiting[0].stats
 assert waiting[0].look().worker == 0
@@ -64,7 +64,7 @@ def test_a_worker_that_was_not_told_of_this_fib_is_not_asked_about_it() -> None:
     os.ftruncate(fd, SIZE)
     format_stats(fd, 0, 99)
     workers = Workers()
-    workers.slots[0] = slot = Worker(0, StatsReader(fd), state="ready")
+    workers.slots[0] = slot = WorkerSlot(0, StatsReader(fd), state="ready")
     with mmap.mmap(fd, SIZE) as memory, ffi.from_buffer(memory) as base:
         stats = ffi.cast("struct stats_object *", base)
         stats.life.pid, stats.seen.generation, stats.seen.table = 1, 1000, 5
