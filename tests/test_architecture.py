@@ -68,3 +68,22 @@ def test_what_runs_before_a_fork_imports_nothing_heavy(folder: str) -> None:
         if heavy:
             wrong.append(f"{path.relative_to(ROOT)} imports {sorted(heavy)}")
     assert wrong == []
+
+
+def test_no_two_classes_have_one_name() -> None:
+    """A name says which class is meant, without its import: in all planes, type aliases too."""
+    found: dict[str, list[str]] = {}
+    for plane in (*PLANES, "ribcage"):
+        for path in sorted((ROOT / plane).rglob("*.py")):
+            if any(parent.is_symlink() for parent in path.parents):
+                continue  # ribcage/controlplane and the like lead back here
+            tree = ast.parse(path.read_text())
+            names = [node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+            for node in tree.body:
+                if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                    name = node.targets[0].id
+                    names += [name] if name[0].isupper() and not name.isupper() else []
+            for name in names:
+                found.setdefault(name, []).append(str(path.relative_to(ROOT)))
+    assert len(found) > 200
+    assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}

@@ -1,6 +1,6 @@
 """What the kernel says, told to control: tables first, then events, then what hangs on them.
 
-    dispatcher = Dispatcher(links, neighbours, provisioner, on_event, log)
+    dispatcher = MessageDispatcher(links, neighbours, provisioner, on_event, log)
     dispatcher.attend(resolver, guard)      # before the monitor's first message
     Monitor(socket, dispatcher.message, dispatcher.complete, ...)
     await dispatcher.synced.wait()          # the first dump was told to its end
@@ -33,7 +33,7 @@ from ribcage.controlplane.kernel.resolver import NeighbourResolver
 REMANAGE_DELAY: Final = 0.2
 
 
-class Dispatcher:
+class MessageDispatcher:
     """See the module. `on_event` must not block; what it raises costs that event alone."""
 
     def __init__(

@@ -28,7 +28,7 @@ from typing import Final
 from ribcage.controlplane.kernel.changes.journal import Journal
 from ribcage.controlplane.kernel.changes.settings import Sysctls, namespace_settings, table_sizes
 from ribcage.controlplane.kernel.changes.undo import undo
-from ribcage.controlplane.kernel.dispatcher import Dispatcher
+from ribcage.controlplane.kernel.dispatcher import MessageDispatcher
 from ribcage.controlplane.kernel.events import (
     AddressEvent,
     HostPort,
@@ -77,7 +77,7 @@ class Kernel:
         self._links = LinkTable()
         self._neighbours = NeighbourTable(max_neighbours)
         self._provisioner = Provisioner(instance, self._links, self._log)
-        self._dispatcher = Dispatcher(
+        self._dispatcher = MessageDispatcher(
             self._links, self._neighbours, self._provisioner, on_event, self._log
         )
         self._monitor: Monitor | None = None

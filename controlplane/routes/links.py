@@ -23,11 +23,12 @@ from ribcage.controlplane.kernel.events import (
     LinkEvent,
     NeighbourEvent,
 )
-from ribcage.controlplane.routes.core import Core, Log
+from ribcage.controlplane.routes.core import Core
 from ribcage.controlplane.routes.link_neighbours import KernelLike, LinkNeighbours
 from ribcage.controlplane.routes.sources import SOURCE_CONNECTED, SOURCE_NEIGHBOUR, SOURCE_STATIC
 from ribcage.shared.addresses import NO_MAC, Interface
 from ribcage.shared.memory.fib_records import Port
+from ribcage.shared.process.log import Log
 
 EVENTS_A_TURN = 512  # neighbour events taken before others have their turn
 ORDER = (SOURCE_CONNECTED, SOURCE_STATIC, SOURCE_NEIGHBOUR)
