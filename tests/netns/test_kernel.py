@@ -271,7 +271,7 @@ def test_an_absent_host_becomes_failed(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_resolve_refuses_what_cannot_be_a_neighbour(lab: Lab, tmp_path: Path) -> None:
-    """Unknown ports, multicast, no address at all, and a repeat within the pause are not asked for."""
+    """Unknown ports, multicast, `::`, and a repeat within the pause are not asked for."""
 
     async def body(rig: Rig) -> list[bool]:
         eth2, lo = socket.if_nametoindex("eth2"), socket.if_nametoindex("lo")
