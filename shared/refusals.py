@@ -115,22 +115,30 @@ FIB = {
         "only control and its workers have it; ask control",
     ),
     ("fib_lookup", ANY): Refusal("E_RANGE", "no such index in the FIB ({why})"),
+    ("fib_group", errno.EBUSY): Refusal("E_GROUP", "group {id} is still named by a route"),
+    ("fib_group", errno.ENOENT): Refusal("E_GROUP", "group {id} is not set"),
+    ("fib_group", errno.ENOSPC): Refusal(
+        "E_GROUP", "no room for group {id}: the FIB segment is full"
+    ),
+    ("fib_group", ANY): Refusal(
+        "E_GROUP",
+        "group {id} = {record}: kind or number of buckets (a power of two) "
+        "out of range, or a bucket names an adjacency that is not set",
+    ),
+    ("fib_adjacency", errno.EBUSY): Refusal(
+        "E_ADJACENCY", "adjacency {id} is still named by a group"
+    ),
+    ("fib_adjacency", errno.ENOENT): Refusal("E_ADJACENCY", "adjacency {id} is not set"),
+    ("fib_adjacency", errno.ENOSPC): Refusal(
+        "E_ADJACENCY", "no room for adjacency {id}: the FIB segment is full"
+    ),
+    ("fib_adjacency", ANY): Refusal(
+        "E_ADJACENCY", "adjacency {id} = {record}: id or port out of range"
+    ),
+    ("fib_port", errno.ENOENT): Refusal("E_PORT", "port {id} is not set"),
+    ("fib_port", errno.ENOSPC): Refusal("E_PORT", "no room for port {id}: the FIB segment is full"),
+    ("fib_port", ANY): Refusal("E_PORT", "port {id} = {record}: index out of range"),
 }
-for _code, _what, _named, _range in (
-    ("E_GROUP", "group", "a route", "kind or number of buckets (a power of two) out of range, "
-     "or a bucket names an adjacency that is not set"),
-    ("E_ADJACENCY", "adjacency", "a group", "id or port out of range"),
-    ("E_PORT", "port", "a group", "index out of range"),
-):  # fmt: skip
-    _call = f"fib_{_what}"
-    FIB |= {
-        (_call, errno.ENOENT): Refusal(_code, f"{_what} {{id}} is not set"),
-        (_call, errno.EBUSY): Refusal(_code, f"{_what} {{id}} is still named by {_named}"),
-        (_call, errno.ENOSPC): Refusal(
-            _code, f"no room for {_what} {{id}}: the FIB segment is full"
-        ),
-        (_call, ANY): Refusal(_code, f"{_what} {{id}} = {{record}}: {_range}"),
-    }
 
 MEMORY = {
     ("segment_create", ANY): Refusal(

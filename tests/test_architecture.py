@@ -235,3 +235,20 @@ def test_no_file_and_no_folder_outgrows_its_reader(folder: str) -> None:
         inside = [size for path, size in sizes.items() if path.parent == room]
         assert sum(inside) <= 3500, room
         assert len(inside) <= 14 or room.name == "cli", room
+
+
+def test_no_two_classes_have_one_name() -> None:
+    """A name says which class is meant, without its import: in all planes, type aliases too."""
+    found: dict[str, list[str]] = {}
+    for folder in FOLDERS:
+        for path in files(folder):
+            tree = tree_of(path)
+            names = [node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+            for node in tree.body:
+                if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                    name = node.targets[0].id
+                    names += [name] if name[0].isupper() and not name.isupper() else []
+            for name in names:
+                found.setdefault(name, []).append(str(path.relative_to(ROOT)))
+    assert len(found) > 200
+    assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}

@@ -1,7 +1,7 @@
 """What the kernel says, told to control: tables first, then events, then what hangs on them.
 
     emitter = Emitter(on_event, log)
-    dispatcher = Dispatcher(links, neighbours, provisioner, resolver, guard, emitter)
+    dispatcher = MessageDispatcher(links, neighbours, provisioner, resolver, guard, emitter)
     Monitor(socket, dispatcher.message, dispatcher.complete, ...)
     await dispatcher.synced.wait()          # the first dump was told to its end
 
@@ -50,7 +50,7 @@ class Emitter:
             self._log("error", "kernel.on-event", what=repr(event), why=repr(error))
 
 
-class Dispatcher:
+class MessageDispatcher:
     """See the module. `synced` is set when a dump was told to its end."""
 
     def __init__(

@@ -29,7 +29,7 @@ from typing import Final
 from ribcage.controlplane.kernel.changes.journal import Journal
 from ribcage.controlplane.kernel.changes.settings import Sysctls, namespace_settings, table_sizes
 from ribcage.controlplane.kernel.changes.undo import undo
-from ribcage.controlplane.kernel.dispatcher import Dispatcher, Emitter
+from ribcage.controlplane.kernel.dispatcher import Emitter, MessageDispatcher
 from ribcage.controlplane.kernel.events import (
     AddressEvent,
     HostPort,
@@ -78,7 +78,7 @@ class _Work:
         self.guard = ForwardingGuard(self.settings, links, self.emitter.emit, log)
         link = open_socket()
         self.resolver = NeighbourResolver(journal, links, neighbours, partial(send, link), log)
-        self.dispatcher = Dispatcher(
+        self.dispatcher = MessageDispatcher(
             links, neighbours, self.provisioner, self.resolver, self.guard, self.emitter
         )
         loop = asyncio.get_running_loop()

@@ -13,7 +13,7 @@ from ribcage.shared.process.names import Names
 
 
 @dataclass(frozen=True, slots=True)
-class Router:
+class RouterView:
     """`say` and `ask` go to the supervisor; `facts` tells of this process, for `ipc show` and
     `version`."""
 

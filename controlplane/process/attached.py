@@ -11,17 +11,17 @@ from ribcage.shared._core import lib
 
 from ribcage.controlplane.process.running import Running
 from ribcage.controlplane.process.segments import open_segments
-from ribcage.controlplane.process.state import Context, State
+from ribcage.controlplane.process.state import ControlContext, ControlState
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.plan import Plan, PlanError
 from ribcage.shared.process import log as lines
 from ribcage.shared.process.names import Names
 
 
-class Attached(State):
+class Attached(ControlState):
     """See the module's text. `body` is the attach message; `bell` becomes Running's."""
 
-    def __init__(self, context: Context, body: dict[str, Any], bell: int) -> None:
+    def __init__(self, context: ControlContext, body: dict[str, Any], bell: int) -> None:
         super().__init__(context)
         self._body = body
         self._bell = bell

@@ -17,7 +17,7 @@ import signal
 from typing import Any
 
 from ribcage.controlplane.process.logs import make_log
-from ribcage.controlplane.process.state import Context, State
+from ribcage.controlplane.process.state import ControlContext, ControlState
 from ribcage.controlplane.process.supervisor_link import SupervisorLink, hello
 from ribcage.controlplane.process.tasks import Tasks
 from ribcage.controlplane.process.waiting import Waiting
@@ -53,8 +53,8 @@ class ControlProcess:
         self._link = SupervisorLink(
             Channel.from_fd(channel_fd), self._hear, self._supervisor_gone, self._log
         )
-        self._state: State = Waiting(
-            Context(
+        self._state: ControlState = Waiting(
+            ControlContext(
                 self._link,
                 self._log,
                 Tasks(),
@@ -88,7 +88,7 @@ class ControlProcess:
             self._link.close()
         return 0
 
-    def _become(self, state: State) -> None:
+    def _become(self, state: ControlState) -> None:
         self._state = state
 
     def _finish(self, undo: bool) -> None:

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from ribcage.controlplane.management.methods import fib, ipc, neighbour, system, workers
 from ribcage.controlplane.management.methods.method import NamedMethod
 from ribcage.controlplane.management.peer import Peer, Role
-from ribcage.controlplane.management.router import Router
+from ribcage.controlplane.management.router import RouterView
 from ribcage.controlplane.management.server import Call
 from ribcage.controlplane.routes.sources.table import source_name
 
@@ -31,7 +31,7 @@ NOBODY = Call(Peer(0, 0, 0, Role.VIEWER), 0, lambda hook: None)
 class Dumps:
     """One dump at a time; a request meanwhile is the same dump."""
 
-    def __init__(self, path: Path, router: Router, log: Callable[..., None]) -> None:
+    def __init__(self, path: Path, router: RouterView, log: Callable[..., None]) -> None:
         self.path = path
         self.router = router
         self.core = router.core

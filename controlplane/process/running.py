@@ -15,12 +15,12 @@ from typing import Any
 from ribcage.controlplane.kernel.events import KernelEvent
 from ribcage.controlplane.kernel.kernel import Kernel
 from ribcage.controlplane.management.methods.table import serve
-from ribcage.controlplane.management.router import Router
+from ribcage.controlplane.management.router import RouterView
 from ribcage.controlplane.management.server import ManagementServer
 from ribcage.controlplane.process.dump import Dumps
 from ribcage.controlplane.process.housekeeping import Housekeeping
 from ribcage.controlplane.process.segments import Segments
-from ribcage.controlplane.process.state import Context, State
+from ribcage.controlplane.process.state import ControlContext, ControlState
 from ribcage.controlplane.process.supervisor_link import hello
 from ribcage.controlplane.routes.core import Core
 from ribcage.controlplane.routes.links import Links
@@ -33,12 +33,12 @@ from ribcage.shared.process.names import Names
 ADDRESSES_WAIT = 2.0  # at a fresh start, for the kernel to tell the addresses we configured
 
 
-class Running(State):
+class Running(ControlState):
     """See the module's text. `bell` is control's eventfd, `queue_key` the workers' queue's."""
 
     def __init__(
         self,
-        context: Context,
+        context: ControlContext,
         plan: Plan,
         names: Names,
         instance_id: int,
@@ -80,7 +80,7 @@ class Running(State):
         )
         self._events = WorkerEvents(bell, queue_key, neighbours.miss, context.counters, log)
         requests = RouteRequests(self._core, context.workers.watches)
-        router = Router(
+        router = RouterView(
             core=self._core,
             names=names,
             instance_id=instance_id,

@@ -19,11 +19,11 @@ from ribcage.shared.process.message import Message
 Handlers = Mapping[str, Callable[[Message], None]]
 
 
-class State:
+class ControlState:
     """A state without tables. `messages`: those of the supervisor that have a meaning in it; the
     caller closes descriptors that are left in them."""
 
-    def __init__(self, context: "Context") -> None:
+    def __init__(self, context: "ControlContext") -> None:
         self.context = context
         self.messages: Handlers = {"reload": self._refuse}
 
@@ -46,7 +46,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class ControlContext:
     """What every state has. `become` changes the state; `finish(undo)` and `fail(error)` end the
     process."""
 
@@ -55,6 +55,6 @@ class Context:
     tasks: Tasks
     workers: Workers
     counters: dict[str, int]
-    become: Callable[[State], None]
+    become: Callable[[ControlState], None]
     finish: Callable[[bool], None]
     fail: Callable[[Exception], None]

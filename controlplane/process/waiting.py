@@ -4,14 +4,14 @@ So a control process begins, and a standby stays until `promote`.
 """
 
 from ribcage.controlplane.process.attached import Attached
-from ribcage.controlplane.process.state import Context, State
+from ribcage.controlplane.process.state import ControlContext, ControlState
 from ribcage.shared.process.message import Message
 
 
-class Waiting(State):
+class Waiting(ControlState):
     """See the module's text."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ControlContext) -> None:
         super().__init__(context)
         self.messages = {**self.messages, "attach": self._attach, "promote": self._attach}
 

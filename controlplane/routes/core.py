@@ -34,8 +34,7 @@ from ribcage.shared.memory.fib import FibReader
 from ribcage.shared.memory.fib_records import Hop, Port
 from ribcage.shared.memory.rows import new_rows, rows_of
 from ribcage.shared.plan import Plan
-
-Log = Callable[..., None]
+from ribcage.shared.process.log import Log
 
 
 @dataclass(slots=True)

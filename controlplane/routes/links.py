@@ -23,13 +23,14 @@ from ribcage.controlplane.kernel.events import (
     LinkEvent,
     NeighbourEvent,
 )
-from ribcage.controlplane.routes.core import Core, Log
+from ribcage.controlplane.routes.core import Core
 from ribcage.controlplane.routes.link_neighbours import KernelLike, LinkNeighbours
 from ribcage.controlplane.routes.sources.connected import CONNECTED
 from ribcage.controlplane.routes.sources.contract import Source
 from ribcage.controlplane.routes.sources.table import OFFERING
 from ribcage.shared.addresses import NO_MAC, Interface
 from ribcage.shared.memory.fib_records import Port
+from ribcage.shared.process.log import Log
 
 EVENTS_A_TURN = 512  # neighbour events taken before others have their turn
 

@@ -36,11 +36,12 @@ from ribcage.lab.demo.steps import STEPS, Demo, Step, leftovers, stop
 from ribcage.lab.tables import SampleTable, find_table
 from ribcage.lab.topology.namespaces import Lab, available
 from ribcage.lab.topology.router import Router
+from ribcage.lab.topology.topologies import R1_INTERFACES
 from ribcage.lab.topology.topologies import demo as demo_topology
 from ribcage.shared.process.names import Names
 
 INSTANCE = "demo"
-CONFIG = """\
+CONFIG = f"""\
 schema = 1
 
 [router]
@@ -50,15 +51,7 @@ teach = true
 
 [workers]
 count = 2
-
-[[interface]]
-name = "eth1"
-address = ["10.0.1.1/24", "2001:db8:1::1/64"]
-
-[[interface]]
-name = "eth2"
-address = ["10.0.2.1/24", "2001:db8:2::1/64"]
-
+{R1_INTERFACES}
 [[route]]
 dst = "10.0.3.0/24"
 via = "10.0.2.2"

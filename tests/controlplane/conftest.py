@@ -201,6 +201,21 @@ class FakeTables:
         return list(self.ports.values())
 
 
+def two_ports(*addresses: str) -> list[Port]:
+    """eth1 and eth2, both up; `{}` in an address stands for the number."""
+    return [
+        Port(
+            index,
+            f"eth{index}",
+            ifindex=10 + index,
+            mac=bytes([2, 0, 0, 0, 0, index]),
+            up=True,
+            addresses=tuple(ip_interface(text.format(index)) for text in addresses),
+        )
+        for index in (1, 2)
+    ]
+
+
 class Bench:
     """A publisher over fakes, with two ports."""
 
@@ -209,17 +224,8 @@ class Bench:
         self.writer = FakeWriter(max_routes)
         self.tables = FakeTables()
         self.topology = Topology()
-        for index, address in ((1, "10.0.1.1/24"), (2, "10.0.2.1/24")):
-            self.topology.put(
-                Port(
-                    index,
-                    f"eth{index}",
-                    ifindex=10 + index,
-                    mac=bytes([2, 0, 0, 0, 0, index]),
-                    up=True,
-                    addresses=(ip_interface(address),),
-                )
-            )
+        for port in two_ports("10.0.{}.1/24"):
+            self.topology.put(port)
         self.forwarding = Forwarding(self.tables, self.topology, {})
         self.now = 1_000_000_000
         self.rung = 0
@@ -315,17 +321,8 @@ class Router:
         return self.start()
 
     def ports(self) -> None:
-        for index, address in ((1, "10.0.1.1/24"), (2, "10.0.2.1/24")):
-            self.core.put_port(
-                Port(
-                    index,
-                    f"eth{index}",
-                    ifindex=10 + index,
-                    mac=bytes([2, 0, 0, 0, 0, index]),
-                    up=True,
-                    addresses=(ip_interface(address), ip_interface(f"2001:db8:{index}::1/64")),
-                )
-            )
+        for port in two_ports("10.0.{}.1/24", "2001:db8:{}::1/64"):
+            self.core.put_port(port)
 
 
 @pytest.fixture

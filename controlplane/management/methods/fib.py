@@ -7,7 +7,7 @@ Control only.
 from typing import Any
 
 from ribcage.controlplane.management.methods.method import method
-from ribcage.controlplane.management.router import Router
+from ribcage.controlplane.management.router import RouterView
 from ribcage.controlplane.management.server import Call
 from ribcage.controlplane.values.parse import parse_number
 from ribcage.shared.memory.fib_engines import engine_name
@@ -16,7 +16,7 @@ MAX_SAMPLES = 10_000_000
 
 
 @method("fib.show")
-def fib_show(router: Router, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+def fib_show(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, Any]:
     writer, counts = router.core.fib.writer, router.core.rib.counts()
     counters = router.core.publisher.counters
     geometry = writer.geometry()
@@ -50,7 +50,7 @@ def fib_show(router: Router, call: Call, params: dict[str, Any]) -> dict[str, An
 
 
 @method("fib.verify")
-async def fib_verify(router: Router, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+async def fib_verify(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, Any]:
     samples = parse_number(params, "samples", 100_000, 0, MAX_SAMPLES)
     seed = parse_number(params, "seed", 7, 0, (1 << 63) - 1)
     core = router.core

@@ -4,13 +4,13 @@ import os
 from typing import Any
 
 from ribcage.controlplane.management.methods.method import method
-from ribcage.controlplane.management.router import Router
+from ribcage.controlplane.management.router import RouterView
 from ribcage.controlplane.management.server import Call
 from ribcage.shared.process.events import EventQueue
 
 
 @method("ipc.show")
-def ipc_show(router: Router, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+def ipc_show(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, Any]:
     names = router.names
     counts = router.core.rib.counts()
     return {

@@ -8,12 +8,12 @@ from typing import Any
 
 from ribcage.controlplane.management.methods.method import method
 from ribcage.controlplane.management.peer import Role
-from ribcage.controlplane.management.router import Router
+from ribcage.controlplane.management.router import RouterView
 from ribcage.controlplane.management.server import Call
 
 
 @method("route.load.begin", Role.OPERATOR)
-def begin(router: Router, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+def begin(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, Any]:
     number = router.loads.begin(params).number
 
     def forget() -> None:
@@ -24,15 +24,15 @@ def begin(router: Router, call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 @method("route.load.chunk", Role.OPERATOR)
-def chunk(router: Router, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+def chunk(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, Any]:
     return {"rows": router.loads.chunk(params)}
 
 
 @method("route.load.commit", Role.OPERATOR)
-def commit(router: Router, call: Call, params: dict[str, Any]) -> Awaitable[dict[str, Any]]:
+def commit(router: RouterView, call: Call, params: dict[str, Any]) -> Awaitable[dict[str, Any]]:
     return router.loads.commit(params)
 
 
 @method("route.load.abort", Role.OPERATOR)
-def abort(router: Router, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+def abort(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, Any]:
     return {"aborted": router.loads.abort(params.get("id"))}

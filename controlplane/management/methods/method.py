@@ -1,7 +1,7 @@
 """How a function becomes a method of the management socket.
 
     @method("neighbour.list")
-    def neighbour_list(router: Router, call: Call, params: dict[str, Any]) -> dict[str, Any]: ...
+    def neighbours(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, Any]: ...
 
 It checks its params (a wrong one is a named error) and returns JSON values, or is a coroutine that
 does. Who may call it is the second argument, checked by the server and not here; `call` says who
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ribcage.controlplane.management.peer import Role
-from ribcage.controlplane.management.router import Router
+from ribcage.controlplane.management.router import RouterView
 from ribcage.controlplane.management.server import Call
 
-Answer = Callable[[Router, Call, dict[str, Any]], Any]
+MethodFunction = Callable[[RouterView, Call, dict[str, Any]], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class NamedMethod:
 
     name: str
     role: Role
-    answer: Answer
+    answer: MethodFunction
 
 
-def method(name: str, role: Role = Role.VIEWER) -> Callable[[Answer], NamedMethod]:
+def method(name: str, role: Role = Role.VIEWER) -> Callable[[MethodFunction], NamedMethod]:
     """See the module's text."""
     return lambda answer: NamedMethod(name, role, answer)

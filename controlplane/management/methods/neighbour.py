@@ -4,14 +4,14 @@ import time
 from typing import Any
 
 from ribcage.controlplane.management.methods.method import method
-from ribcage.controlplane.management.router import Router
+from ribcage.controlplane.management.router import RouterView
 from ribcage.controlplane.management.server import Call
 from ribcage.controlplane.values.parse import parse_number
 from ribcage.shared.addresses import mac_text
 
 
 @method("neighbour.list")
-def neighbour_list(router: Router, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+def neighbour_list(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, Any]:
     core = router.core
     now = time.monotonic_ns()
     rows = [

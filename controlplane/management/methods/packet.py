@@ -4,7 +4,7 @@ from typing import Any
 
 from ribcage.controlplane.management import explain as explaining
 from ribcage.controlplane.management.methods.method import method
-from ribcage.controlplane.management.router import Router
+from ribcage.controlplane.management.router import RouterView
 from ribcage.controlplane.management.server import Call
 from ribcage.controlplane.routes.sources.table import source_name
 from ribcage.controlplane.values.parse import parse_address, parse_number, usage
@@ -13,7 +13,7 @@ from ribcage.shared.memory.fib_records import Port
 
 
 @method("explain")
-def explain(router: Router, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+def explain(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, Any]:
     core = router.core
     dst = parse_address(params.get("dst"))
     port: Port | None = None
@@ -48,7 +48,7 @@ def explain(router: Router, call: Call, params: dict[str, Any]) -> dict[str, Any
     return explaining.explain(view, question)
 
 
-def _origin(router: Router, prefix: Network, dst: Address) -> str:
+def _origin(router: RouterView, prefix: Network, dst: Address) -> str:
     """What stands behind the FIB's prefix: the source, and the route if that is another."""
     best = router.core.entries.meant(dst, prefix)
     if best is None:

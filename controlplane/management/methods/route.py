@@ -11,7 +11,7 @@ from ribcage.controlplane.management import explain as explaining
 from ribcage.controlplane.management.listing import MAX_PAGE, page_rows, walk_page
 from ribcage.controlplane.management.methods.method import method
 from ribcage.controlplane.management.peer import Role
-from ribcage.controlplane.management.router import Router
+from ribcage.controlplane.management.router import RouterView
 from ribcage.controlplane.management.server import Call
 from ribcage.controlplane.rib.records import Filter
 from ribcage.controlplane.routes.sources.table import NUMBERS, source_name
@@ -24,7 +24,7 @@ from ribcage.shared.memory.fib_records import AdjacencyState, FibKind, Port
 
 
 @method("route.list")
-def route_list(router: Router, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+def route_list(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """One page, in the order of prefixes; `cursor` of the answer asks for the next."""
     limit = parse_number(params, "limit", MAX_PAGE, 1, MAX_PAGE)
     cursor = params.get("cursor")
@@ -55,7 +55,7 @@ def route_list(router: Router, call: Call, params: dict[str, Any]) -> dict[str, 
 
 
 @method("route.get")
-def route_get(router: Router, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+def route_get(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """What the FIB answers, as a worker would pick it for a flow from `source`."""
     dst = parse_address(params.get("dst"))
     core = router.core
@@ -112,12 +112,12 @@ def route_get(router: Router, call: Call, params: dict[str, Any]) -> dict[str, A
 
 
 @method("route.add", Role.OPERATOR)
-def route_add(router: Router, call: Call, params: dict[str, Any]) -> Awaitable[dict[str, Any]]:
+def route_add(router: RouterView, call: Call, params: dict[str, Any]) -> Awaitable[dict[str, Any]]:
     return router.requests.add(params)
 
 
 @method("route.del", Role.OPERATOR)
-def route_del(router: Router, call: Call, params: dict[str, Any]) -> Awaitable[dict[str, Any]]:
+def route_del(router: RouterView, call: Call, params: dict[str, Any]) -> Awaitable[dict[str, Any]]:
     return router.requests.delete(params)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from ribcage.controlplane.management import proc
 from ribcage.controlplane.management.methods.method import method
 from ribcage.controlplane.management.peer import Role
-from ribcage.controlplane.management.router import Router
+from ribcage.controlplane.management.router import RouterView
 from ribcage.controlplane.management.server import Call
 from ribcage.controlplane.values.parse import parse_number, parse_word
 from ribcage.shared.errors import Exit, RibcageError
@@ -21,7 +21,7 @@ FAULTS = ("fib-write", "abort", "exit42", "segv", "hang")
 
 
 @method("system.version")
-def version(router: Router, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+def version(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": router.names.instance,
         "pid": os.getpid(),
@@ -33,19 +33,19 @@ def version(router: Router, call: Call, params: dict[str, Any]) -> dict[str, Any
 
 
 @method("system.ping")
-def ping(router: Router, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+def ping(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
 @method("system.stop", Role.ADMIN)
-def stop(router: Router, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+def stop(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """The supervisor stops everybody in order; the reply leaves first."""
     asyncio.get_running_loop().call_later(0.02, lambda: router.say({"type": "stop-request"}))
     return {"stopping": True}
 
 
 @method("system.reload", Role.ADMIN)
-def reload(router: Router, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+def reload(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Checks the plan; the supervisor takes it and hands it to everybody, us included."""
     try:
         plan = Plan.from_json(params.get("plan") or {})
@@ -63,7 +63,7 @@ def reload(router: Router, call: Call, params: dict[str, Any]) -> dict[str, Any]
 
 
 @method("process.list")
-async def process_list(router: Router, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+async def process_list(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, Any]:
     answer = await router.ask({"type": "ps-request"})
     rows = answer.get("processes")
     instance = router.names.instance
@@ -77,7 +77,7 @@ async def process_list(router: Router, call: Call, params: dict[str, Any]) -> di
 
 
 @method("fault.inject", Role.ADMIN)
-async def fault_inject(router: Router, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+async def fault_inject(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Only with --teach: makes one worker do something wrong."""
     if not router.core.plan.teach:
         raise RibcageError("E_TEACH", "faults are for routers started with --teach", None, Exit.NO)

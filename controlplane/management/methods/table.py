@@ -20,7 +20,7 @@ from ribcage.controlplane.management.methods import (
     workers,
 )
 from ribcage.controlplane.management.methods.method import NamedMethod
-from ribcage.controlplane.management.router import Router
+from ribcage.controlplane.management.router import RouterView
 from ribcage.controlplane.management.server import Method
 
 FILES: tuple[ModuleType, ...] = (system, route, load, packet, fib, workers, neighbour, ipc)
@@ -31,7 +31,7 @@ def methods() -> list[NamedMethod]:
     return [one for file in FILES for one in vars(file).values() if isinstance(one, NamedMethod)]
 
 
-def serve(router: Router) -> dict[str, Method]:
+def serve(router: RouterView) -> dict[str, Method]:
     """The methods of one router; a name that stands twice is a mistake of ours."""
     served: dict[str, Method] = {}
     for one in methods():

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ribcage.controlplane.process.attached import Attached
-from ribcage.controlplane.process.state import Context, State
+from ribcage.controlplane.process.state import ControlContext, ControlState
 from ribcage.controlplane.process.supervisor_link import SupervisorLink
 from ribcage.controlplane.process.tasks import Tasks
 from ribcage.controlplane.process.waiting import Waiting
@@ -23,8 +23,8 @@ class Process:
         ours, self.supervisor = pair()
         self.ended: list[object] = []
         self.log: list[str] = []
-        self.states: list[State] = []
-        self.context = Context(
+        self.states: list[ControlState] = []
+        self.context = ControlContext(
             SupervisorLink(ours, lambda message: None, lambda: None, self._note),
             self._note,
             Tasks(),
@@ -51,7 +51,7 @@ def closing(request: pytest.FixtureRequest) -> list[Channel]:
     return channels
 
 
-def states(process: Process) -> list[State]:
+def states(process: Process) -> list[ControlState]:
     return [Waiting(process.context), Attached(process.context, {}, -1)]
 
 

@@ -1,7 +1,9 @@
-"""Every error code, what it means and what to do: the text of `ribcage help error CODE`.
+"""Every error code, what it means and what to do about it.
 
-docs/errors.md is written from here. A test compares the keys with the codes that stand in the
-sources, so a code without a line here, or a line without a code, does not pass.
+`ribcage help error CODE` and docs/errors.md say what stands here, and an error raised without a
+hint of its own gets the second text as its hint (errors.py). What the message says stands where it
+is raised; docs/errors.md lists those forms too. Tests hold the three together: no code without a
+line here, no line without a code, and what a provoked error says is what the page says.
 """
 
 CONFIG = {
@@ -32,34 +34,34 @@ CONFIG = {
 }  # fmt: skip
 
 ASKED = {
-    "E_ADDRESS": ("Not an address, or addresses of two families.", "Write one as the hint shows."),
+    "E_ADDRESS": ("Not an address, or addresses of two families.", "Write one, such as 192.0.2.1 or 2001:db8::1."),
     "E_AMBIGUOUS": ("Several routes match what should be deleted.", "Say which: metric N."),
     "E_CHUNK": ("A piece of a table is too long or no text.", "Clients send whole lines, 48 KiB at most."),
     "E_CURSOR": ("A cursor that route.list did not give.", "Begin again without one."),
     "E_CUT": ("The last request has no end of line.", "Clients end each request with a newline."),
-    "E_FAULT": ("A fault could not be injected.", "The message is the supervisor's."),
-    "E_HOST_BITS": ("A prefix has host bits set below its length.", "Take the corrected prefix of the hint."),
-    "E_INTERFACE": ("No port of that name.", "The hint lists the ports; rc-port is the host's side."),
+    "E_FAULT": ("A fault could not be injected.", "`ribcage ps` shows what the supervisor does."),
+    "E_HOST_BITS": ("A prefix has host bits set below its length.", "Take the corrected prefix."),
+    "E_INTERFACE": ("No port of that name.", "Name a port of the config file; rc-port is the host's side."),
     "E_LOAD": ("A load of that number is not open: it ended, or was idle too long.", "Begin it again."),
     "E_METHOD": ("The router has no such method.", "Compare `ribcage version` of both builds."),
-    "E_NEXTHOP": ("A next hop that cannot be one: not connected, own address, wrong family, no number of a --via.", "The hint lists the connected networks."),
-    "E_NEXTHOPS": ("A list of next hops that does not hold together: too many, none, twice the same.", "The message says which."),
-    "E_NOT_FOUND": ("No such route to delete.", "The hint shows the one that is there."),
+    "E_NEXTHOP": ("A next hop that cannot be one: not connected, own address, wrong family, no number of a --via.", "Take the address of a host on a connected network."),
+    "E_NEXTHOPS": ("A list of next hops that does not hold together: too many, none, twice the same.", "Name 1 to 32 different next hops."),
+    "E_NOT_FOUND": ("No such route to delete.", "`ribcage route show` lists what there is."),
     "E_NO_ROUTE": ("No route matches the address: packets to it are dropped as no-route.", "`ribcage route show`, `ribcage explain ADDRESS`."),
     "E_PARAMS": ("The parameters of a request are not an object.", "For writers of clients."),
     "E_PARSE": ("A request is not JSON.", "For writers of clients."),
     "E_PLAN": ("A plan that does not hold together.", "`ribcage config check FILE` says where."),
     "E_PREFIX": ("Not a prefix, or not a line of a table.", "ADDRESS/LENGTH; tables: `PREFIX/LEN NEXTHOP`."),
-    "E_RANGE": ("A number outside its limits.", "The message has both."),
+    "E_RANGE": ("A number outside its limits.", "Take one within them."),
     "E_REQUEST": ("A request without method or id.", "For writers of clients."),
     "E_SOURCE": ("The route belongs to another source (config file, link, neighbour).", "Static routes: edit the file, then `ribcage reload`."),
     "E_TABLE": ("A file is no routing table, or is damaged.", "Lines `PREFIX/LEN NEXTHOP`, plain, .gz or .xz."),
     "E_SYNC": ("What a lock of `fib.sync` needs is missing: a semaphore set, or words that cannot be formatted.", "`ipcs -s` lists the sets there are, kernel.sem limits them; restart the router."),
     "E_TEACH": ("Faults, and sync = \"none\", are for routers started with --teach.", "teach = true under [router], or run --teach."),
     "E_TOO_LARGE": ("A request or reply larger than a line may be.", "Ask for less; for plans use kill -HUP."),
-    "E_TYPE": ("A word that is not one of those allowed.", "The message lists them."),
-    "E_USAGE": ("A command line that cannot be obeyed.", "The hint, or COMMAND --help."),
-    "E_WEIGHT": ("A weight outside its limits.", "The message has both."),
+    "E_TYPE": ("A word that is not one of those allowed.", "Take one of those listed."),
+    "E_USAGE": ("A command line that cannot be obeyed.", "COMMAND --help shows what is understood."),
+    "E_WEIGHT": ("A weight outside its limits.", "Take one within them."),
 }  # fmt: skip
 
 LIMITS = {
@@ -68,12 +70,11 @@ LIMITS = {
     "E_BUSY": ("Too many loads are open.", "Commit or abort one."),
     "E_CANDIDATES": ("The prefix has as many routes as one may have.", "Delete one of them."),
     "E_DESCRIPTORS": ("The router has no file descriptor left for another client.", "Close clients; raise LimitNOFILE."),
-    "E_FIB_FULL": ("The memory of the FIB segment is used up.", "Raise fib.max_routes4 or 6 and start again."),
     "E_LIMIT": ("As many routes of this source as it may have, or a table larger than can be made.", "Delete some, or lower the sizes."),
     "E_MEMORY": ("The packet rings would be larger than rings.max_memory.", "Raise it, or lower rings.slots."),
-    "E_NOFILE": ("The hard limit of open files is below what workers and clients may need.", "ulimit -Hn, LimitNOFILE, or fewer of them; the message has the numbers."),
+    "E_NOFILE": ("The hard limit of open files is below what workers and clients may need.", "ulimit -Hn, LimitNOFILE, or fewer of them."),
     "E_SHM_FULL": ("/dev/shm is too small for a segment.", "mount -o remount,size=... /dev/shm, or lower fib.max_routes4/6."),
-    "E_SLOW": ("A client did not finish its request in time.", "management.request_timeout."),
+    "E_SLOW": ("A client did not finish its request in time.", "Raise management.request_timeout, or send the request at once."),
     "E_TABLE_FULL": ("The routing or forwarding table is full; what was there is still in force.", "Raise fib.max_routes4 or 6 and start again."),
     "E_TOO_LONG": ("A request line is longer than management.max_line.", "Load tables with route load: it cuts them."),
     "E_TOO_MANY_CLIENTS": ("management.max_clients are connected.", "Close one, or raise it."),
@@ -88,7 +89,7 @@ AROUND = {
     "E_LOCKED": ("Another control process owns the tables.", "`ribcage ps`; stop that one first."),
     "E_LOG_FILE": ("The log file of a daemon cannot be opened.", "Another --log-file."),
     "E_NOT_ALLOWED": ("The method needs more rights than this user has.", "Ask as root or as the router's user."),
-    "E_NO_DAEMON": ("No router answers: none runs, or it has another name.", "`ribcage run`, or -i NAME; the hint lists those that run here."),
+    "E_NO_DAEMON": ("No router answers: none runs, or it has another name.", "`ribcage run`, or -i NAME."),
     "E_OWNER": ("A segment belongs to somebody else.", "Remove it if it is not in use."),
     "E_PERMISSION": ("A shared object may not be opened.", "Run as the user the router runs as."),
     "E_PORT": ("No packet socket for a port, or a port that cannot be.", "NET_RAW is needed; `ribcage doctor`."),
@@ -106,6 +107,7 @@ AROUND = {
 
 INSIDE = {
     "E_ABSENT": ("A segment is not there (yet).", "Control makes it again at the next start."),
+    "E_ADJACENCY": ("An adjacency record that the FIB cannot take.", "Report it."),
     "E_ATTACH": ("A process was started with a message it cannot read.", "Two builds mixed: reinstall, start again."),
     "E_CHANNEL": ("The channel between supervisor and a child broke a rule.", "That child is replaced; the log has it."),
     "E_DAMAGED": ("The RIB segment does not hold together.", "Start again; routes added at run time are lost."),
@@ -143,3 +145,11 @@ GROUPS = {
     "Between the router's own processes": INSIDE,
 }
 CODES = {code: text for group in GROUPS.values() for code, text in group.items()}
+
+
+def remedy(code: str) -> str | None:
+    """What to do about it, as a hint behind a message; None for a code of somebody else's build."""
+    if code not in CODES:
+        return None
+    text = CODES[code][1].rstrip(".")
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]
