@@ -5,20 +5,13 @@ first. Needs CAP_NET_RAW in the network namespace of the interface; workers them
 capability and only map what is opened here (csrc/port/socket.h says in which order and why).
 """
 
-import errno
-import os
 from typing import Protocol
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.refusals import refused
 
 KINDS = {"port": lib.PORT_KIND_NETWORK, "host": lib.PORT_KIND_HOST}
-HINTS = {
-    errno.EPERM: "packet sockets need CAP_NET_RAW: run as root, or inside `unshare -rn`",
-    errno.ENOMEM: "lower rings.slots or rings.slot_bytes",
-    errno.ENETDOWN: "it is tried again when the link comes up",
-}
 
 
 class PortLike(Protocol):
@@ -46,12 +39,13 @@ def open_port(port: PortLike, worker: int, workers: int, fanout: int) -> tuple[i
         port.ifindex, KINDS[port.kind], port.slots, port.slot_bytes, worker, workers, group
     )
     if fd < 0:
-        raise RibcageError(
-            "E_PORT",
-            f"{port.name} (ifindex {port.ifindex}): no packet socket with {port.slots} slots of "
-            f"{port.slot_bytes} bytes: {os.strerror(-fd)}",
-            hint=HINTS.get(-fd),
-            exit_code=Exit.PRIVILEGE if fd == -errno.EPERM else Exit.INTERNAL,
+        raise refused(
+            "packet_socket",
+            fd,
+            name=port.name,
+            ifindex=port.ifindex,
+            slots=port.slots,
+            slot_bytes=port.slot_bytes,
         )
     return fd, group[0]
 

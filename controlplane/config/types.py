@@ -11,13 +11,13 @@ from typing import Any, NoReturn
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from ribcage.controlplane.config.addresses import (
+from ribcage.controlplane.config.toml.suggest import closest
+from ribcage.controlplane.values.addresses import (
     AddressError,
     read_interface,
     read_nexthop,
     read_prefix,
 )
-from ribcage.controlplane.config.toml.suggest import closest
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s?(us|ms|s|m|min|h)")

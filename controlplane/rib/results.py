@@ -4,21 +4,6 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
-    """rows[0..applied) are in force; `changes` entries of the array were filled. `error`: 0, or
-    an errno about rows[applied] (see rib_apply in csrc/rib/rib.h)."""
-
-    applied: int
-    changes: int
-    error: int = 0
-    added: int = 0
-    replaced: int = 0
-    refreshed: int = 0
-    withdrawn: int = 0
-    unknown: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Slice:
     """One step of work over many rows. Go on with `slot` while `more`."""
 
@@ -28,7 +13,7 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class Recovery:
+class RibRecovery:
     """What taking the table over found and did; see struct rib_recovery. nanoseconds: of that."""
 
     created: bool

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from ribcage.controlplane.kernel.changes.undo import undo
 from ribcage.controlplane.kernel.kernel import Kernel
 from ribcage.lab.topology import topologies
 from ribcage.lab.topology.namespaces import Lab, LabError, available
+from ribcage.shared.plan import InterfacePlan
 
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(not available()[0], reason=available()[1])]
 
@@ -29,14 +29,7 @@ ETH_P_ALL = 3
 OWN = ["10.0.1.1", "10.0.2.1", "2001:db8:1::1", "2001:db8:2::1"]
 
 
-@dataclass(frozen=True)
-class Port:
-    name: str
-    addresses: tuple[str, ...]
-    mtu: int | None = None
-
-
-PLAN = [Port(name, own) for name, own in topologies.R1_ADDRESSES.items()]
+PLAN = [InterfacePlan(name, own) for name, own in topologies.R1_ADDRESSES.items()]
 
 
 @pytest.fixture
@@ -288,7 +281,9 @@ def test_the_host_port_is_as_large_as_the_largest_port(lab: Lab, tmp_path: Path)
     async def main() -> list[bool]:
         kernel = Kernel(instance="r1", undo_file=tmp_path / "undo.json", on_event=lambda _: None)
         assert await kernel.start() == []
-        assert await kernel.configure([Port("eth1", ("10.0.1.1/24",), 9000), PLAN[1]]) == []
+        assert (
+            await kernel.configure([InterfacePlan("eth1", ("10.0.1.1/24",), 9000), PLAN[1]]) == []
+        )
         deadline = time.monotonic() + 5
         while kernel.host_port is None or kernel.host_port.mtu != 9000:
             assert time.monotonic() < deadline

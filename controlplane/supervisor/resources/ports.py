@@ -27,7 +27,7 @@ SOL_PACKET, PACKET_FANOUT = 263, 18
 
 
 @dataclass(frozen=True, slots=True)
-class Port:
+class PortRings:
     """What control asks for. slots x slot_bytes is the memory of one ring."""
 
     index: int
@@ -41,7 +41,7 @@ class Port:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, body: dict[str, Any]) -> "Port":
+    def from_json(cls, body: dict[str, Any]) -> "PortRings":
         """E_PORT for anything that is not a port: what comes from a child is checked too."""
         numbers = {
             "index": (0, MAX_PORTS - 1),
@@ -61,21 +61,21 @@ class Port:
         return cls(body["index"], name, body["ifindex"], kind, body["slots"], body["slot_bytes"])
 
 
-OpenPort = Callable[[Port, int, int, int], tuple[int, int]]  # port, worker, workers, fanout id
+OpenPort = Callable[[PortRings, int, int, int], tuple[int, int]]  # port, worker, workers, fanout id
 
 
-class Ports:
+class PortSockets:
     """The ports control asked for and the descriptors of their sockets."""
 
     def __init__(self, opener: OpenPort, max_memory: int) -> None:
-        self.known: dict[int, Port] = {}
+        self.known: dict[int, PortRings] = {}
         self.max_memory = max_memory
         self._opener = opener
         self._rings: dict[tuple[int, int], int] = {}
         self._fanout: dict[int, int] = {}
         self._steered = False
 
-    def open(self, port: Port, workers: int) -> bool:
+    def open(self, port: PortRings, workers: int) -> bool:
         """Opens what is missing of `port` for workers 0..workers-1; False: nothing was.
 
         All or nothing: on an error (RibcageError, OSError) what this call opened is closed.
@@ -106,7 +106,7 @@ class Ports:
         self.known[port.index] = port
         return bool(missing)
 
-    def adopt(self, port: Port, worker: int, fd: int) -> None:
+    def adopt(self, port: PortRings, worker: int, fd: int) -> None:
         """Takes back a descriptor that a worker had kept through a supervisor's death."""
         key = (port.index, worker)
         if key in self._rings:
