@@ -18,7 +18,8 @@ from ribcage.shared._core import ffi, lib
 from ribcage.controlplane.fib.records import adjacency_record
 from ribcage.controlplane.rib.segment import Rib
 from ribcage.controlplane.values.nexthop import NexthopSet, group_plan
-from ribcage.shared.addresses import Network, prefix_of, read_address
+from ribcage.shared.addresses import Network
+from ribcage.shared.memory.fields import prefix_of, read_address
 from ribcage.shared.memory.rows import ROW_BYTES, new_rows
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.fib.segment import FibParams, make_segment
 from ribcage.controlplane.fib.writer_guard import WriterGuard
-from ribcage.shared.addresses import Network, prefix_of
+from ribcage.shared.addresses import Network
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib import fields
 from ribcage.shared.memory.fib_records import Adjacency, Group, Port
@@ -36,6 +36,7 @@ from ribcage.shared.memory.fib_sync import (
     create_sync,
     strategy_name,
 )
+from ribcage.shared.memory.fields import prefix_of
 from ribcage.shared.memory.rows import Applied, Row, key_of, rows_of
 from ribcage.shared.memory.segment import (
     Mapped,
