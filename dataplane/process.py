@@ -28,6 +28,7 @@ from ribcage.shared.process.channel import (
 )
 from ribcage.shared.process.log import log
 from ribcage.shared.process.names import Names
+from ribcage.shared.process.port_rings import PortRings
 from ribcage.shared.process.rights import drop_rights
 
 VERSION = "0.1.0"
@@ -46,7 +47,7 @@ class WorkerProcess:
         self.index = int(body["index"])
         self.instance_id = int(body["instance_id"])
         self.channel: Channel | None = channel
-        self.ports: dict[int, dict[str, object]] = {}
+        self.ports: dict[int, PortRings] = {}
         self.fds: dict[str, int] = {}  # copies kept to hand back to a supervisor's successor
         self.stopping = False
         self.ready = False
@@ -100,7 +101,7 @@ class WorkerProcess:
         self._say_hello(again=False)
         self._semaphore = _semaphore_id(attach.body.get("sync_key"))
         for port in attach.body.get("ports", []):
-            self._add_port(port, attach)
+            self._add_port(PortRings.from_json(port), attach)
         self._take_fib(attach)
         attach.close()
         log("info", "worker.start", index=self.index, ports=len(self.ports), fib=self.ready)
@@ -191,7 +192,7 @@ class WorkerProcess:
             "instance": self.names.instance,
             "version": VERSION,
             "again": again,
-            "ports": list(self.ports.values()) if again else [],
+            "ports": [port.to_json() for port in self.ports.values()] if again else [],
         }
         self._send(body, self.fds if again else None)
 
@@ -221,12 +222,10 @@ class WorkerProcess:
         self._send({"type": "ready", "generation": self.forwarder.generation})
 
     def _port_add(self, message: Message) -> None:
-        self._add_port(message.body, message)
+        self._add_port(PortRings.from_json(message.body), message)
 
-    def _add_port(self, port: dict[str, object], message: Message) -> None:
-        fields = ("index", "name", "ifindex", "kind", "slots", "slot_bytes")
-        known = {key: port[key] for key in fields}
-        index, slots, slot_bytes = (int(str(port[k])) for k in ("index", "slots", "slot_bytes"))
+    def _add_port(self, port: PortRings, message: Message) -> None:
+        index = port.index
         fd = message.take(f"ring:{index}")
         if fd is None:
             raise RibcageError("E_PORT", f"port {index} came without its ring")
@@ -235,13 +234,13 @@ class WorkerProcess:
         # Two copies of one socket: the C side's, and ours for a supervisor's successor.
         copy = os.dup(fd)
         try:
-            self.forwarder.add_port(index, fd, str(port["kind"]), slots, slot_bytes)
+            self.forwarder.add_port(index, fd, port.kind, port.slots, port.slot_bytes)
         except BaseException:
             os.close(copy)
             raise
         self.fds[f"ring:{index}"] = copy
-        self.ports[index] = known
-        log("info", "port.add", index=index, name=str(port["name"]))
+        self.ports[index] = port
+        log("info", "port.add", index=index, name=port.name)
 
     def _port_del(self, message: Message) -> None:
         index = int(message.body["index"])

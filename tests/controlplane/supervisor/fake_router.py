@@ -22,13 +22,13 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.supervisor.context import Deadlines, Roles, Settings
 from ribcage.controlplane.supervisor.daemon import Status, daemonize
-from ribcage.controlplane.supervisor.resources.ports import PortRings
 from ribcage.controlplane.supervisor.run import run_supervisor
 from ribcage.dataplane import sockets, worker
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory import stats
 from ribcage.shared.process.channel import Channel, ChannelClosed, Message, Reconnector
 from ribcage.shared.process.names import Names
+from ribcage.shared.process.port_rings import PortRings
 
 WORKER = os.environ.get("FAKE_WORKER", "")
 CONTROL = os.environ.get("FAKE_CONTROL", "")
