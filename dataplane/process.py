@@ -23,6 +23,7 @@ from ribcage.shared.process.channel import Channel
 from ribcage.shared.process.log import log
 from ribcage.shared.process.message import Message
 from ribcage.shared.process.names import Names
+from ribcage.shared.process.port_rings import PortRings
 from ribcage.shared.process.rights import drop_rights
 
 VERSION = "0.1.0"
@@ -39,7 +40,7 @@ class WorkerProcess:
         self.plan = Plan.from_json(body["plan"])
         self.names = Names.from_json(body["names"])
         self.index = int(body["index"])
-        self.ports: dict[int, dict[str, object]] = {}
+        self.ports: dict[int, PortRings] = {}
         self.stopping = False
         self.ready = False
         self._draining: tuple[object, float] | None = None  # id of the request, when it ends
@@ -81,7 +82,7 @@ class WorkerProcess:
         self._link.send(self._hello(again=False))
         self._semaphore = _semaphore_id(body.get("sync_key"))
         for port in body.get("ports", []):
-            self._add_port(port, attach)
+            self._add_port(PortRings.from_json(port), attach)
         self._take_fib(attach)
         attach.close()
         log("info", "worker.start", index=self.index, ports=len(self.ports), fib=self.ready)
@@ -145,7 +146,7 @@ class WorkerProcess:
             "instance": self.names.instance,
             "version": VERSION,
             "again": again,
-            "ports": list(self.ports.values()) if again else [],
+            "ports": [port.to_json() for port in self.ports.values()] if again else [],
         }
 
     # ---- what it may be told ----
@@ -171,12 +172,10 @@ class WorkerProcess:
         self._link.send({"type": "ready", "generation": self.forwarder.generation})
 
     def _port_add(self, message: Message) -> None:
-        self._add_port(message.body, message)
+        self._add_port(PortRings.from_json(message.body), message)
 
-    def _add_port(self, port: dict[str, object], message: Message) -> None:
-        fields = ("index", "name", "ifindex", "kind", "slots", "slot_bytes")
-        known = {key: port[key] for key in fields}
-        index, slots, slot_bytes = (int(str(port[k])) for k in ("index", "slots", "slot_bytes"))
+    def _add_port(self, port: PortRings, message: Message) -> None:
+        index = port.index
         fd = message.take(f"ring:{index}")
         if fd is None:
             raise RibcageError("E_PORT", f"port {index} came without its ring")
@@ -185,13 +184,13 @@ class WorkerProcess:
         # Two copies of one socket: the C side's, and ours for a supervisor's successor.
         copy = os.dup(fd)
         try:
-            self.forwarder.add_port(index, fd, str(port["kind"]), slots, slot_bytes)
+            self.forwarder.add_port(index, fd, port.kind, port.slots, port.slot_bytes)
         except BaseException:
             os.close(copy)
             raise
         self.fds[f"ring:{index}"] = copy
-        self.ports[index] = known
-        log("info", "port.add", index=index, name=str(port["name"]))
+        self.ports[index] = port
+        log("info", "port.add", index=index, name=port.name)
 
     def _port_del(self, message: Message) -> None:
         index = int(message.body["index"])

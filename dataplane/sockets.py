@@ -5,31 +5,15 @@ first. Needs CAP_NET_RAW in the network namespace of the interface; workers them
 capability and only map what is opened here (csrc/port/socket.h says in which order and why).
 """
 
-from typing import Protocol
-
 from ribcage.shared._core import ffi, lib
 
+from ribcage.shared.process.port_rings import PortRings
 from ribcage.shared.refusals import refused
 
 KINDS = {"port": lib.PORT_KIND_NETWORK, "host": lib.PORT_KIND_HOST}
 
 
-class PortLike(Protocol):
-    """What of a port matters here (controlplane's Port has more)."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def ifindex(self) -> int: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def slots(self) -> int: ...
-    @property
-    def slot_bytes(self) -> int: ...
-
-
-def open_port(port: PortLike, worker: int, workers: int, fanout: int) -> tuple[int, int]:
+def open_port(port: PortRings, worker: int, workers: int, fanout: int) -> tuple[int, int]:
     """(descriptor, fanout id) of one (port, worker); the caller owns the descriptor.
 
     RibcageError E_PORT, exit 5 without the privilege. May take 200 ms for a cold 34 MiB ring.

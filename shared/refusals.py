@@ -6,14 +6,13 @@
 
 A row below names a call and an errno, or ANY for those that have no row of their own; the form is
 filled with what the caller knows and with `why`, the errno in words. A call without a row is a bug
-(E_INTERNAL). Forms show both sides: what was asked for, and what there is. Pure; any process.
+(E_INTERNAL). Forms show both sides: what was asked for, and what there is. Pure; any process, the
+command line too: no C module is loaded for it.
 """
 
 import errno
 import os
 from dataclasses import dataclass
-
-from ribcage.shared._core import lib
 
 from ribcage.shared.errors import Exit, RibcageError
 
@@ -57,7 +56,7 @@ RIB = {
     ),
     ("rib_apply", errno.E2BIG): Refusal(
         "E_CANDIDATES",
-        f"{{prefix}} has {lib.RIB_MAX_CANDIDATES} routes already, which is the limit",
+        "{prefix} has {candidates} routes already, which is the limit",
         "delete one of them first",
         Exit.NO,
     ),
@@ -69,7 +68,7 @@ RIB = {
     ),
     ("rib_pending", errno.EOVERFLOW): Refusal(
         "E_JOURNAL",
-        f"more than {lib.RIB_JOURNAL} changes are unpublished; compare the tables whole",
+        "more than {most} changes are unpublished; compare the tables whole",
     ),
     ("rib_walk", errno.EINVAL): Refusal(
         "E_CURSOR", "cursor, limit or filter is out of range", None, Exit.USAGE
@@ -105,7 +104,7 @@ FIB = {
     ),
     ("fib_lookup", errno.EAGAIN): Refusal(
         "E_FIB_BUSY",
-        f"the FIB changed under a lookup {lib.FIB_RETRIES} times, or its lock was not free",
+        "the FIB changed under a lookup {retries} times, or its lock was not free",
         "try again: a publish without pause, or a large one, keeps readers out that long",
         Exit.TIMEOUT,
     ),

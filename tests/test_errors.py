@@ -19,7 +19,6 @@ from ribcage.controlplane.management.listener import make_listener
 from ribcage.controlplane.management.protocol import ProtocolError, parse_request
 from ribcage.controlplane.rib.mapping import RibParams
 from ribcage.controlplane.rib.segment import Rib
-from ribcage.controlplane.supervisor.resources.ports import PortRings
 from ribcage.controlplane.values.nexthop import BLACKHOLE, UNREACHABLE
 from ribcage.controlplane.values.parse import (
     parse_address,
@@ -46,6 +45,7 @@ from ribcage.shared.memory.segment import (
 from ribcage.shared.plan import NexthopPlan
 from ribcage.shared.process.events import EventQueue
 from ribcage.shared.process.names import Names
+from ribcage.shared.process.port_rings import PortRings
 from ribcage.shared.refusals import REFUSALS, refused
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "errors.md"

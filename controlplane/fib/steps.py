@@ -15,8 +15,9 @@ from typing import Any
 from ribcage.shared._core import ffi
 
 from ribcage.controlplane.fib.publishing import CHANGES, PublishCounters, RouteTable, RouteWriter
-from ribcage.shared.addresses import prefix_of
+from ribcage.controlplane.rib.results import rib_refusal
 from ribcage.shared.errors import RibcageError
+from ribcage.shared.memory.fields import prefix_of
 from ribcage.shared.memory.rows import ROW_BYTES, new_rows
 from ribcage.shared.refusals import refused
 
@@ -65,7 +66,7 @@ class Steps:
             unfit.update(self.forward(self._room, applied.changes))
             if applied.error:
                 self._counters.refused += 1
-                error = refused("rib_apply", applied.error, prefix=prefix_of(rows[done]))
+                error = rib_refusal(applied.error, prefix_of(rows[done]))
                 return done, error, unfit
             if applied.applied == 0 and applied.changes == 0:
                 raise RibcageError("E_INTERNAL", "the routing table makes no progress")

@@ -19,8 +19,9 @@ from ribcage.controlplane.fib.entries import Entries
 from ribcage.controlplane.fib.forwarding import Forwarding
 from ribcage.controlplane.fib.records import adjacency_record
 from ribcage.controlplane.values.nexthop import group_plan
-from ribcage.shared.addresses import Network, prefix_of, read_address
+from ribcage.shared.addresses import Network
 from ribcage.shared.memory.fib import FibReader
+from ribcage.shared.memory.fields import prefix_of, read_address
 
 MAX_REPORTED = 100
 LOOKUPS = 2048  # between two turns of the loop

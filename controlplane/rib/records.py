@@ -12,8 +12,9 @@ from typing import Any
 from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.values.nexthop import NexthopSet, Path
-from ribcage.shared.addresses import Network, prefix_of, read_address, set_address, set_prefix
+from ribcage.shared.addresses import Network
 from ribcage.shared.memory.fib_records import FibKind, Hop
+from ribcage.shared.memory.fields import prefix_of, read_address, set_address, set_prefix
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 
+from ribcage.shared._core import lib
+
+from ribcage.shared.errors import RibcageError
+from ribcage.shared.refusals import refused
+
 
 @dataclass(frozen=True, slots=True)
 class Slice:
@@ -47,3 +52,8 @@ class Counts:
     published: int
     segment_bytes: int
     private_bytes: int
+
+
+def rib_refusal(error: int, prefix: object) -> RibcageError:
+    """What rib_apply's or rib_check's errno about the row of this prefix means."""
+    return refused("rib_apply", error, prefix=prefix, candidates=lib.RIB_MAX_CANDIDATES)

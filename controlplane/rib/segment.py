@@ -139,7 +139,8 @@ class Rib:
         """Fills rows[room] with (prefix, best next hop) of changes the FIB may lack: (how many,
         cursor for the next call); 0 at the end. E_JOURNAL: too many, compare RIB and FIB whole."""
         at = ffi.new("uint64_t *", cursor)
-        filled = _checked("rib_pending", lib.rib_pending(self._rib, at, rows, room))
+        filled = lib.rib_pending(self._rib, at, rows, room)
+        filled = _checked("rib_pending", filled, most=lib.RIB_JOURNAL)
         return filled, int(at[0])
 
     def republish_all(self) -> None:

@@ -31,6 +31,7 @@ from ribcage.controlplane.routes.sources.table import OFFERING
 from ribcage.shared.addresses import NO_MAC, Interface
 from ribcage.shared.memory.fib_records import Port
 from ribcage.shared.process.log import Log
+from ribcage.shared.process.port_rings import PortRings
 
 EVENTS_A_TURN = 512  # neighbour events taken before others have their turn
 
@@ -188,15 +189,10 @@ class Links:
 
     def _open_message(self, port: Port) -> dict[str, Any]:
         rings = self.core.plan.rings
-        return {
-            "type": "port-open",
-            "index": port.index,
-            "name": port.name,
-            "ifindex": port.ifindex,
-            "kind": port.kind,
-            "slots": rings.slots,
-            "slot_bytes": rings.slot_bytes,
-        }
+        asked = PortRings(
+            port.index, port.name, port.ifindex, port.kind, rings.slots, rings.slot_bytes
+        )
+        return {"type": "port-open", **asked.to_json()}
 
     def tell_ports(self) -> None:
         """Says every port again: the supervisor is new."""

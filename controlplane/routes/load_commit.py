@@ -18,14 +18,15 @@ from typing import Any
 
 from ribcage.shared._core import ffi, lib
 
+from ribcage.controlplane.rib.results import rib_refusal
 from ribcage.controlplane.routes.core import Core
 from ribcage.controlplane.routes.sources.runtime import RUNTIME
 from ribcage.controlplane.values.parse import resolve, usage
-from ribcage.shared.addresses import BYTES, Address, address_of, prefix_of
+from ribcage.shared.addresses import BYTES, Address, address_of
 from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.memory.fields import prefix_of
 from ribcage.shared.memory.rows import ROW_BYTES
 from ribcage.shared.plan import NexthopPlan
-from ribcage.shared.refusals import refused
 
 SLICE = 4096  # rows applied between two turns of the loop
 FAMILY_AT: int = ffi.offsetof("struct route_row", "family")
@@ -121,12 +122,12 @@ async def check(core: Core, load: Load) -> None:
     """What would be refused, before anything is changed."""
     counts = core.rib.counts()
     if counts.rows + load.rows > counts.max_rows:
-        raise refused("rib_apply", errno.ENOSPC, prefix=f"{load.rows} more routes")
+        raise rib_refusal(errno.ENOSPC, f"{load.rows} more routes")
     families = {4: 0, 6: 0}
     for rows, count in load.blocks:
         error, bad = core.rib.check(rows, count)
         if error:
-            raise refused("rib_apply", error, prefix=prefix_of(rows[bad]))
+            raise rib_refusal(error, prefix_of(rows[bad]))
         sixes = bytes(ffi.buffer(rows, count * ROW_BYTES))[FAMILY_AT::ROW_BYTES].count(6)
         families[6] += sixes
         families[4] += count - sixes

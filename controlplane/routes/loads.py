@@ -25,8 +25,8 @@ from ribcage.controlplane.values.parse import (
     parse_word,
     usage,
 )
-from ribcage.shared.addresses import prefix_of
 from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.memory.fields import prefix_of
 from ribcage.shared.memory.rows import new_rows
 
 MAX_OPEN = 4

@@ -10,9 +10,9 @@ from typing import Any
 from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.loop import READ, WRITE
-from ribcage.controlplane.supervisor.resources.ports import PortRings
 from ribcage.shared.process.log import log
 from ribcage.shared.process.message import ChannelClosed, ChannelError
+from ribcage.shared.process.port_rings import PortRings
 
 
 class Handover:

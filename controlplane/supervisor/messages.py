@@ -15,11 +15,11 @@ from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context, Fib
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.resources.objects import open_shm
-from ribcage.controlplane.supervisor.resources.ports import PortRings
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib_sync import WITH_SEGMENT
 from ribcage.shared.process.log import log
 from ribcage.shared.process.message import ChannelClosed, ChannelError, Message
+from ribcage.shared.process.port_rings import PortRings
 
 PER_TURN = 64  # messages of one child before the others have their turn
 

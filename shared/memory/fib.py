@@ -17,7 +17,7 @@ from typing import Any
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.shared.addresses import Address, Network, packed_address, prefix_of
+from ribcage.shared.addresses import Address, Network, packed_address
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib_records import (
     Adjacency,
@@ -27,6 +27,7 @@ from ribcage.shared.memory.fib_records import (
     Stamp,
 )
 from ribcage.shared.memory.fib_sync import Locks, strategy_name
+from ribcage.shared.memory.fields import prefix_of
 from ribcage.shared.memory.identity import SegmentKind
 from ribcage.shared.memory.segment import Mapped, map_segment
 from ribcage.shared.refusals import refused
@@ -181,4 +182,4 @@ def _keys(keys: Sequence[tuple[LookupKey, int]]) -> Any:
 
 def _ready(result: int) -> None:
     if result != 0:
-        raise refused("fib_lookup", result)
+        raise refused("fib_lookup", result, retries=lib.FIB_RETRIES)

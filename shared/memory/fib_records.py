@@ -12,16 +12,9 @@ from typing import Any
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.shared.addresses import (
-    NO_MAC,
-    Address,
-    Interface,
-    read_address,
-    read_interface,
-    read_mac,
-    set_address,
-)
+from ribcage.shared.addresses import NO_MAC, Address, Interface
 from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.memory.fields import read_address, read_interface, read_mac, set_address
 
 
 class FibKind(IntEnum):

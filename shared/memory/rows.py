@@ -15,7 +15,8 @@ from typing import Any
 
 from ribcage.shared._core import ffi
 
-from ribcage.shared.addresses import Network, prefix_of, set_prefix
+from ribcage.shared.addresses import Network
+from ribcage.shared.memory.fields import prefix_of, set_prefix
 
 ROW_BYTES: int = ffi.sizeof("struct route_row")
 

@@ -17,8 +17,9 @@ from pathlib import Path
 import sysv_ipc
 from ribcage.shared._core import ffi, lib
 
-from ribcage.shared.addresses import Address, read_address, set_address
+from ribcage.shared.addresses import Address
 from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.memory.fields import read_address, set_address
 
 LEAST_URGENT = lib.URGENCY_INFO
 TYPES = {

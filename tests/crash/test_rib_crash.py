@@ -214,7 +214,7 @@ def fib_after(fib: dict[str, int], changes: list[tuple[int, str]]) -> dict[str, 
 
 
 def rib_prefix(row: object) -> str:
-    from ribcage.shared.addresses import prefix_of
+    from ribcage.shared.memory.fields import prefix_of
 
     return str(prefix_of(row))
 

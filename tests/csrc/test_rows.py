@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ribcage.shared._core import ffi, lib
 
-from ribcage.shared.addresses import prefix_of
+from ribcage.shared.memory.fields import prefix_of
 
 
 def parse(

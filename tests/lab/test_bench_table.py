@@ -13,8 +13,8 @@ from ribcage.lab.bench.fib.streams import STREAMS, make_pairs, make_streams
 from ribcage.lab.bench.fib.table import find_updates, load_table, load_updates
 from ribcage.lab.bench.fib.updates import synthetic_updates
 from ribcage.lab.tables import synthetic
-from ribcage.shared.addresses import prefix_of
 from ribcage.shared.errors import RibcageError
+from ribcage.shared.memory.fields import prefix_of
 
 SMALL = "203.0.113.0/24 3\n198.51.100.0/24 7\n\n# a comment\n192.0.2.0/25 1\n192.0.2.0/24 2\n"
 

@@ -9,7 +9,7 @@ from typing import Any
 from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.fib.segment.create import FibParams
-from ribcage.shared.addresses import Network, prefix_of, set_address
+from ribcage.shared.addresses import Network
 from ribcage.shared.memory.fib_records import Adjacency, AdjacencyState, FibKind, Group, Hop
 from ribcage.shared.memory.fib_sync import (
     WITH_SEGMENT,
@@ -17,6 +17,7 @@ from ribcage.shared.memory.fib_sync import (
     create_semaphore,
     remove_semaphore,
 )
+from ribcage.shared.memory.fields import prefix_of, set_address
 from ribcage.shared.memory.rows import Row, key_of, rows_of
 
 SMALL = FibParams(max_routes4=64, max_routes6=64, max_groups=64, max_adjacencies=64)

@@ -19,7 +19,7 @@ from ribcage.controlplane.fib.aggregation import Aggregation
 from ribcage.controlplane.rib.mapping import RibParams, anonymous_rib
 from ribcage.controlplane.rib.segment import Rib
 from ribcage.controlplane.values.nexthop import host
-from ribcage.shared.addresses import prefix_of
+from ribcage.shared.memory.fields import prefix_of
 from ribcage.shared.memory.rows import Applied, new_rows, row_of, rows_of
 
 GROUPS = 3

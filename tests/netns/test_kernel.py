@@ -150,7 +150,7 @@ def test_stop_leaves_the_kernel_as_it_was(lab: Lab, tmp_path: Path) -> None:
     before = state(r1)
 
     async def body(rig: Rig) -> None:
-        rig.kernel.manage(socket.if_nametoindex("eth2"), "10.0.2.2")
+        rig.kernel.manage(socket.if_nametoindex("eth2"), ip_address("10.0.2.2"))
         await rig.resolved("10.0.2.2")
         assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == "0\n"
         assert Path("/proc/sys/net/ipv4/conf/all/accept_redirects").read_text() == "0\n"
@@ -171,7 +171,7 @@ def test_undo_after_kill_9_leaves_the_kernel_as_it_was(lab: Lab, tmp_path: Path)
 
     async def die(rig: Rig) -> None:
         await rig.until(lambda: rig.last(LinkEvent, name="eth2", up=True), "eth2 up")
-        rig.kernel.manage(socket.if_nametoindex("eth2"), "10.0.2.2")
+        rig.kernel.manage(socket.if_nametoindex("eth2"), ip_address("10.0.2.2"))
         await rig.resolved("10.0.2.2")
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -209,8 +209,8 @@ def test_the_successor_adopts_what_a_killed_control_left(lab: Lab, tmp_path: Pat
     async def leave(rig: Rig) -> tuple[int, int]:
         port = rig.kernel.host_port
         assert port is not None
-        rig.kernel.manage(socket.if_nametoindex("eth2"), "10.0.2.2")
-        rig.kernel.manage(socket.if_nametoindex("eth2"), "2001:db8:2::2")
+        rig.kernel.manage(socket.if_nametoindex("eth2"), ip_address("10.0.2.2"))
+        rig.kernel.manage(socket.if_nametoindex("eth2"), ip_address("2001:db8:2::2"))
         await rig.resolved("10.0.2.2")
         await rig.resolved("2001:db8:2::2")
         await rig.kernel.detach()
@@ -220,7 +220,7 @@ def test_the_successor_adopts_what_a_killed_control_left(lab: Lab, tmp_path: Pat
         port = rig.kernel.host_port
         assert port is not None
         await rig.resolved("10.0.2.2")
-        rig.kernel.manage(socket.if_nametoindex("eth2"), "10.0.2.2")
+        rig.kernel.manage(socket.if_nametoindex("eth2"), ip_address("10.0.2.2"))
         rig.kernel.sweep_managed()
 
         def managed() -> str:
@@ -257,7 +257,7 @@ def test_an_absent_host_becomes_failed(lab: Lab, tmp_path: Path) -> None:
 
     async def body(rig: Rig) -> None:
         Path("/proc/sys/net/ipv4/neigh/eth2/retrans_time_ms").write_text("20")
-        assert rig.kernel.resolve(socket.if_nametoindex("eth2"), "10.0.2.77")
+        assert rig.kernel.resolve(socket.if_nametoindex("eth2"), ip_address("10.0.2.77"))
         await rig.until(
             lambda: (
                 rig.last(NeighbourEvent, address=ip_address("10.0.2.77"), state="failed")
@@ -303,7 +303,7 @@ def test_a_managed_gateway_deleted_by_hand_comes_back(lab: Lab, tmp_path: Path) 
     """`ip neigh del` on a gateway is repaired by itself."""
 
     async def body(rig: Rig) -> None:
-        rig.kernel.manage(socket.if_nametoindex("eth2"), "10.0.2.2")
+        rig.kernel.manage(socket.if_nametoindex("eth2"), ip_address("10.0.2.2"))
         await rig.resolved("10.0.2.2")
         subprocess.run(["ip", "neigh", "del", "10.0.2.2", "dev", "eth2"], check=True)
         await rig.until(lambda: rig.last(NeighbourEvent, state="gone"), "gone")

@@ -23,13 +23,14 @@ from typing import Any
 from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.fib.segment.guard import WriterGuard
-from ribcage.shared.addresses import Network, prefix_of
+from ribcage.shared.addresses import Network
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib import fields
 from ribcage.shared.memory.fib_records import Adjacency, Group, Port
 from ribcage.shared.memory.fib_sync import (
     Locks,
 )
+from ribcage.shared.memory.fields import prefix_of
 from ribcage.shared.memory.rows import Applied, Row, key_of, rows_of
 from ribcage.shared.memory.segment import Mapped, huge_bytes
 from ribcage.shared.process.names import Names

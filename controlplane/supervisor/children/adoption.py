@@ -19,12 +19,12 @@ from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.loop import Timer
-from ribcage.controlplane.supervisor.resources.ports import PortRings
 from ribcage.controlplane.supervisor.statefile import ChildRecord
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.process.channel import Channel
 from ribcage.shared.process.log import log
 from ribcage.shared.process.message import ChannelError, Message
+from ribcage.shared.process.port_rings import PortRings
 
 GUESTS = 64  # connections that have not said who they are
 GUEST_TIME = 2.0  # seconds they have to say it

@@ -21,8 +21,8 @@ from typing import Any
 from ribcage.shared._core import ffi, lib
 
 from ribcage.lab.tables import ROOT, SampleTable, find_table
-from ribcage.shared.addresses import prefix_of
 from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.memory.fields import prefix_of
 
 ROW_BYTES: int = ffi.sizeof("struct route_row")
 FAMILY_AT: int = ffi.offsetof("struct route_row", "family")

@@ -22,7 +22,6 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.supervisor.context import Deadlines, Roles, Settings
 from ribcage.controlplane.supervisor.daemon import Status, daemonize
-from ribcage.controlplane.supervisor.resources.ports import PortRings
 from ribcage.controlplane.supervisor.run import run_supervisor
 from ribcage.dataplane import sockets, worker
 from ribcage.shared.errors import RibcageError
@@ -30,6 +29,7 @@ from ribcage.shared.memory import stats
 from ribcage.shared.process.channel import Channel
 from ribcage.shared.process.message import ChannelClosed, Message
 from ribcage.shared.process.names import Names
+from ribcage.shared.process.port_rings import PortRings
 from ribcage.shared.process.reconnect import Reconnector
 
 WORKER = os.environ.get("FAKE_WORKER", "")

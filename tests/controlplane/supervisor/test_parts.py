@@ -26,11 +26,11 @@ from ribcage.controlplane.supervisor.resources.descriptors import (
     descriptors_needed,
     raise_descriptor_limit,
 )
-from ribcage.controlplane.supervisor.resources.ports import PortRings
 from ribcage.controlplane.supervisor.statefile import ChildRecord, State
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.plan import Plan, PlanError, RoutePlan
 from ribcage.shared.process.names import Names
+from ribcage.shared.process.port_rings import PortRings
 
 
 def test_the_first_restart_is_at_once_and_the_next_ones_wait_longer() -> None:
