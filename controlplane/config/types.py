@@ -5,7 +5,7 @@ type is our code; its text says {key} where the key's name belongs. Pure.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from pydantic import AfterValidator, BeforeValidator
@@ -177,6 +177,15 @@ def interface_address() -> AfterValidator:
 
 def nexthop_address() -> AfterValidator:
     return _address(read_nexthop)
+
+
+def renamed(words: Mapping[str, str]) -> BeforeValidator:
+    """An old word, old -> new: it stays valid, and means the new one."""
+
+    def check(value: Any) -> Any:
+        return words.get(value, value) if isinstance(value, str) else value
+
+    return BeforeValidator(check)
 
 
 def dotted_id() -> AfterValidator:
