@@ -91,7 +91,7 @@ class PublishSection(Section):
     max_batch: Annotated[int, between(1, 65536)] = _fib.max_batch
 
 
-# The names of csrc/engines/engine.c, the default first; a test holds them to it.
+# The names of csrc/engines/table.c, the default first; a test holds them to it.
 LOOKUPS4 = ("compact", "flat", "interval", "multibit", "binary")
 LOOKUPS6 = ("interval", "multibit", "binary")
 _STRATEGIES = one_of("epoch", "seqlock", "double", "rwlock", "sem_undo", "mutex", "message", "none")

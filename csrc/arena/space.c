@@ -20,7 +20,7 @@ void fib_bump(struct fib_writer *writer)
     atomic_thread_fence(memory_order_release);
     RC_FAULT("bumped");
     arena_turn(&writer->arena, writer->epoch);
-    if (unlikely(writer->reuse_at_once)) /* `none`: this epoch's as well, see sync/strategy.c */
+    if (unlikely(writer->reuse_at_once)) /* `none`: this epoch's as well, see sync/table.c */
         arena_turn(&writer->arena, writer->epoch + 1);
 }
 

@@ -158,13 +158,13 @@ int fib_locks_fit(const struct fib_sync *sync, const struct fib_locks *locks);
 
 /* The bank that changes go to. */
 struct fib_writer *fib_working(struct fib_writer *writer);
-/* (fib/recover.c) A writer for one bank, its memory swept. NULL: see fib_writer_open. */
+/* (bank/recover.c) A writer for one bank, its memory swept. NULL: see fib_writer_open. */
 struct fib_writer *bank_open(uint8_t *base, struct fib_recovery *found);
 int bank_take_over(struct fib_writer *bank, struct fib_recovery *found);
 void bank_close(struct fib_writer *bank);
 /* Forgets what it knew and takes its bank over again: it was copied. */
 int bank_reset(struct fib_writer *bank);
-/* (fib/banks.c) Makes the bank of `size` bytes at `to` equal to that at `from`: all but identity
+/* (sync/banks.c) Makes the bank of `size` bytes at `to` equal to that at `from`: all but identity
  * and sync. Stamps may be read on either side meanwhile. */
 void bank_copy(uint8_t *to, const uint8_t *from, uint64_t size);
 
@@ -190,9 +190,9 @@ int bank_check(struct fib_writer *writer);
 uint32_t *fib_directory(const struct fib_writer *writer, uint32_t operation);
 uint32_t fib_record_blocks(const struct fib_writer *writer, uint32_t operation, uint32_t block);
 
-/* ---- fib/recover.c ---- */
+/* ---- bank/recover.c ---- */
 
-/* (fib/write.c) Stores counts, digest and arena figures into the header. */
+/* (bank/apply.c) Stores counts, digest and arena figures into the header. */
 void fib_account(struct fib_writer *writer);
 /* 1: the header's digest and counts of routes are the writer's. */
 int fib_accounted(const struct fib_writer *writer);

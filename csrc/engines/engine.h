@@ -1,5 +1,5 @@
 /* The seam between the FIB's faces and its longest-prefix-match engines: one table of functions
- * an engine. fib/read.c and fib/write.c know nothing of tries; an engine knows nothing of
+ * an engine. fib/read.c and bank/apply.c know nothing of tries; an engine knows nothing of
  * epochs, groups, counts or digests.
  *
  *      fib_lookup -> batch, epoch check --+                    +-- fib_binary*.c    teaching, v4 and v6

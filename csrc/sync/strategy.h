@@ -150,10 +150,10 @@ static inline int fib_read_end(struct fib_reader *reader, struct fib_ticket *tic
     return stands;
 }
 
-/* (fib/banks.c) 1: the strategy is known, and the segment has its tables and its ring, all laid
+/* (sync/banks.c) 1: the strategy is known, and the segment has its tables and its ring, all laid
  * out alike, inside `size`. Asked once, at attaching; geometry does not change after creation. */
 int fib_banks_valid(const void *segment, uint64_t size);
-/* (fib/recover.c) 1: a table of `size` bytes could be laid out so. All that a writer of it, a
+/* (bank/recover.c) 1: a table of `size` bytes could be laid out so. All that a writer of it, a
  * replica's as well, does not check again. */
 int fib_geometry_valid(const struct fib_geometry *geometry, uint64_t size);
 /* Both of them, of a ready segment. */

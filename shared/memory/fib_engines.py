@@ -4,7 +4,7 @@
     engine_id(4, "compact")     the number in geometry.engine4; E_ENGINE names what there is
     engine_name(2, 4)           and back
 
-Any process; the list is the C table's (csrc/engines/engine.c), so a new engine is here by itself.
+Any process; the list is the C table's (csrc/engines/table.c), so a new engine is here by itself.
 """
 
 from ribcage.shared._core import ffi, lib

@@ -2,7 +2,7 @@
  *
  * Reader functions: any process that has the locks mapped; writer functions: control alone.
  */
-#include "sync/lock.h"
+#include "sync/lock/lock.h"
 
 #include <errno.h>
 #include <time.h>

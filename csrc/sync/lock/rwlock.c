@@ -10,7 +10,7 @@
  * when that one dies (set_robust_list(2)). A reader that inherits it from a dead writer goes on,
  * since every word is old or new; the batch may be half there until the successor comes.
  */
-#include "sync/lock.h"
+#include "sync/lock/lock.h"
 
 #include <errno.h>
 #include <pthread.h>

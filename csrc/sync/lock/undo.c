@@ -12,7 +12,7 @@
  *
  * A stopped process keeps what it holds: the writer then breaks the lock as under rwlock.
  */
-#include "sync/lock.h"
+#include "sync/lock/lock.h"
 
 #include <errno.h>
 #include <sys/ipc.h>
