@@ -155,14 +155,19 @@ struct stats_object {
 };
 RC_STATIC_ASSERT(offsetof(struct stats_object, block) % 64 == 0, "blocks on lines");
 
-/* The user-visible name of a reason ("no-route"), NULL beyond the list. */
-const char *drop_reason_name(uint32_t reason);
-/* Copies the committed block whole. 0, or -EAGAIN when the writer outran 1000 copies. */
-int stats_read(const struct stats_object *object, struct stats_block *out);
-/* What the worker has seen, in the order that makes it true: `table` first, so that the generation is
- * one of that table; t4 last, so that it is of that generation or of a later one. */
-void stats_read_seen(const struct stats_object *object, struct stats_seen *out);
-/* 1 when rx = forwarded + delivered + sum(drops) + held. */
-int stats_balanced(const struct stats_block *block);
+/* What the layout identity is made of, see layout/identity.h. */
+#define STATS_LAYOUT                                                                             \
+    LAYOUT_STRUCT(stats_life, pid, worker, heartbeat, state, waiting, restarts, unused0,         \
+                  started_ns, events_sent, events_lost, unused1)                                 \
+    LAYOUT_STRUCT(stats_seen, generation, t4_ns, read_retries, table, unused)                    \
+    LAYOUT_STRUCT(port_counters, rx, rx_bytes, tx, tx_bytes, ring_drops, ring_next, ring_first,  \
+                  ring_mark, ring_identity, unused)                                              \
+    LAYOUT_STRUCT(stats_block, rx, forwarded, delivered, held, from_host, to_host, icmp_sent,    \
+                  icmp_limited, batches, gso, icmp_lost, unused, drops, batch_size, port)        \
+    LAYOUT_STRUCT(drop_example, source, target, mono_ns, family, protocol, port, unused,         \
+                  reserved)                                                                      \
+    LAYOUT_STRUCT(stats_object, identity, life, seen, sequence, unused, block, visible,          \
+                  example)                                                                       \
+    LAYOUT_NUMBER(DROP_REASONS) LAYOUT_NUMBER(STATS_BUCKETS) LAYOUT_NUMBER(FIB_MAX_PORTS)
 
 #endif

@@ -28,7 +28,10 @@
 #include "base/base.h"
 #include "layout/segment_layout.h"
 
-enum { SYNC_LOCKS = 64 };
+enum {
+    SYNC_LOCKS = 64,
+    SYNC_SEM_UNDO_LOCKS = 16, /* pairs of semaphores in a SysV set */
+};
 
 struct sync_lock {
     uint64_t turnstile[4]; /* sem_t 1: passed by everyone; held by a writer that waits */
@@ -46,13 +49,10 @@ struct sync_segment {
     struct sync_lock lock[SYNC_LOCKS];
 };
 
-/* Formats fresh zeroed memory: every lock free; identity line last. 0 or -EINVAL. */
-int sync_create(void *base, uint64_t size, uint64_t instance_id);
-
-/* `sem_undo` has a SysV set instead. Its id, or -errno (-EEXIST: the key is taken, try another).
- * group: who else may use it, -1 = nobody. */
-int sync_semaphore_create(int32_t key, uint32_t mode, int32_t group);
-int sync_semaphore_open(int32_t key);
-int sync_semaphore_remove(int32_t set);
+/* What the layout identity is made of, see layout/identity.h. */
+#define SYNC_LAYOUT                                                                              \
+    LAYOUT_STRUCT(sync_lock, turnstile, entry, room, mutex, readers, unused, reserved)           \
+    LAYOUT_STRUCT(sync_segment, identity, lock)                                                  \
+    LAYOUT_NUMBER(SYNC_LOCKS) LAYOUT_NUMBER(SYNC_SEM_UNDO_LOCKS)
 
 #endif

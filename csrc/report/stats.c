@@ -1,5 +1,6 @@
 /* Stats objects: names of drop reasons, whole copies for readers, commits for the owner. */
 #include "report/stats.h"
+#include "layout/event_layout.h"
 
 #include <errno.h>
 #include <string.h>
@@ -41,6 +42,22 @@ const char *drop_reason_name(uint32_t reason)
 {
     return reason < DROP_REASONS ? NAMES[reason] : NULL;
 }
+
+static const struct layout own_layout = LAYOUT(SEGMENT_LAYOUT STATS_LAYOUT EVENT_LAYOUT);
+
+/* The events that workers send are of the same build as the objects they count in. */
+static const struct layout *stats_part(uint32_t position)
+{
+    return position == 0 ? &own_layout : NULL;
+}
+
+const struct segment_format stats_format = {
+    .magic = 0x0054415445474252u, /* "RBGETAT", little-endian */
+    .kind = SEGMENT_STATS,
+    .header_size = sizeof(struct stats_object),
+    .major = 2,
+    .part = stats_part,
+};
 
 enum { READ_TRIES = 1000, WORD = sizeof(uint64_t) };
 enum { BLOCK_WORDS = sizeof(struct stats_block) / WORD };
@@ -116,14 +133,14 @@ int stats_create(void *base, uint64_t size, uint32_t worker, uint64_t instance_i
     if (size < sizeof *object)
         return -EINVAL;
     object->life.worker = worker;
-    return segment_identify(base, size, SEGMENT_STATS, instance_id);
+    return segment_identify(base, size, &stats_format, instance_id);
 }
 
 int stats_attach(struct stats_writer *writer, struct stats_object *object, uint64_t size,
                  uint64_t now_ns)
 {
     memset(writer, 0, sizeof *writer);
-    if (segment_check(object, size, SEGMENT_STATS) != SEGMENT_READY ||
+    if (segment_check(object, size, &stats_format) != SEGMENT_READY ||
         stats_read(object, &writer->now) != 0)
         return -EINVAL;
     if (!stats_balanced(&writer->now))

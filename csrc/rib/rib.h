@@ -13,6 +13,9 @@
 #define RC_RIB_H
 #include "layout/fib_layout.h"
 #include "layout/rib_layout.h"
+#include "segment/segment.h"
+
+extern const struct segment_format rib_format;
 
 struct rib; /* private memory: free lists, counts, reference counts; rebuilt by rib_open */
 

@@ -6,7 +6,7 @@
  *
  * Private memory alone; any process.
  */
-#include "layout/row_layout.h"
+#include "rows/rows.h"
 
 #include <stdlib.h>
 #include <string.h>

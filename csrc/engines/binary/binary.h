@@ -41,6 +41,10 @@ struct binary_node { /* one block */
 };
 RC_STATIC_ASSERT(sizeof(struct binary_node) == FIB_BLOCK, "a node is a block");
 
+/* What the layout identity is made of, see layout/identity.h. */
+#define BINARY_LAYOUT                                                                            \
+    LAYOUT_STRUCT(binary_node, high, low, length, group, child, turned, turned_above, unused)
+
 #if RC_INLINE_SECTION
 
 struct fib_reader;

@@ -30,7 +30,7 @@ FLAGS = ("-std=gnu11", "-D_GNU_SOURCE", "-O3", "-g", "-fstack-protector-strong",
          "-D_FORTIFY_SOURCE=2", "-Wall", "-Wextra", "-Werror")  # fmt: skip
 DPDK_APT = "apt-get install -y libdpdk-dev"
 # The rooms of csrc/ that the table is made of.
-FIB_ROOMS = ("segment", "rows", "arena", "engines", "sync", "fib")
+FIB_ROOMS = ("base", "segment", "rows", "arena", "engines", "bank", "sync", "fib")
 
 
 @dataclass(frozen=True, slots=True)
