@@ -1,0 +1,100 @@
+"""Nobody outside an engine's folder knows a name of it, and nobody asks which strategy it is."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ribcage.shared.memory.fib_engines import engines
+from ribcage.shared.memory.fib_sync import STRATEGIES
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CSRC = ROOT / "csrc"
+PLANES = ("controlplane", "dataplane", "shared", "ribcage", "lab")
+FOLDERS = sorted(path.name for path in (CSRC / "engines").iterdir() if path.is_dir())
+# Words that are a strategy's name and much else besides.
+COMMON = {"none", "message", "double"}
+LISTS = {"engines": CSRC / "engines", "sync": CSRC / "sync"}
+
+
+def code(path: Path) -> str:
+    """A C file without its comments and texts."""
+    text = re.sub(r"/\*.*?\*/", " ", path.read_text(), flags=re.DOTALL)
+    return re.sub(r'"[^"\n]*"', '""', text)
+
+
+def outside(folder: Path) -> Iterator[Path]:
+    for path in [*CSRC.rglob("*.[ch]"), *(ROOT / "lab").rglob("*.[ch]")]:
+        if folder not in path.parents:
+            yield path
+
+
+def declared(folder: Path) -> set[str]:
+    """Structs, functions, macros and constants of the headers of a folder."""
+    text = "\n".join(code(path) for path in folder.rglob("*.h"))
+    names = set(re.findall(r"^struct (\w+) \{", text, re.MULTILINE))
+    names |= set(re.findall(r"^[a-z][\w ]*[ *](\w+)\(", text, re.MULTILINE))
+    names |= set(re.findall(r"^#define (\w+)", text, re.MULTILINE))
+    names |= set(re.findall(r"^    ([A-Z]\w+) = ", text, re.MULTILINE))
+    return names - {"__attribute__"}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_name_of_an_engine_is_used_outside_its_folder(folder: str) -> None:
+    """Its structs, functions and limits are its own; the list knows the one entry it exports."""
+    names = declared(CSRC / "engines" / folder)
+    assert len(names) > 5
+    wrong = [
+        f"{path.relative_to(ROOT)}: {word}"
+        for path in outside(CSRC / "engines" / folder)
+        for word in sorted(set(re.findall(r"\w+", code(path))) & names)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(("list_", "mark"), [("engines", "FIB_ENGINE_"), ("sync", "FIB_STRATEGY_")])
+def test_numbers_of_engines_and_strategies_stay_in_their_rooms(list_: str, mark: str) -> None:
+    """A number stands in the list and in the entry it belongs to; nobody compares it elsewhere."""
+    wrong = [
+        f"{path.relative_to(ROOT)}: {word}"
+        for path in outside(LISTS[list_])
+        for word in re.findall(rf"\b{mark}\w+", code(path))
+    ]
+    assert wrong == []
+    for path in LISTS[list_].rglob("*.c"):
+        assert re.findall(rf"[=!]= {mark}\w+", code(path)) == []
+    for plane in PLANES:
+        for path in (ROOT / plane).rglob("*.py"):
+            assert mark not in path.read_text(), path
+
+
+def test_python_names_no_engine_and_no_strategy() -> None:
+    """The planes and the benchmark read the names from the C lists: a word of them in a source
+    would be a second list."""
+    words = ({*engines(4), *engines(6), *STRATEGIES}) - COMMON
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {node.value}"
+        for plane in PLANES
+        for path in sorted((ROOT / plane).rglob("*.py"))
+        if not path.is_symlink() and not any(parent.is_symlink() for parent in path.parents)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and node.value in words
+    ]
+    assert wrong == []
+
+
+def test_python_compares_no_strategy_by_name() -> None:
+    """Also the common words: what is peculiar about a strategy is a flag of its C entry."""
+    wrong = []
+    for plane in PLANES:
+        for path in sorted((ROOT / plane).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if not isinstance(node, ast.Compare):
+                    continue
+                text = ast.unparse(node)
+                named = {n.value for n in ast.walk(node) if isinstance(n, ast.Constant)}
+                if named & set(STRATEGIES) and re.search(r"sync|strateg", text):
+                    wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}: {text}")
+    assert wrong == []
