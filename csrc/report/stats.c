@@ -6,41 +6,20 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const NAMES[DROP_REASONS] = {
-    [DROP_NO_ROUTE] = "no-route",
-    [DROP_BLACKHOLE] = "blackhole",
-    [DROP_UNREACHABLE] = "unreachable",
-    [DROP_PROHIBITED] = "prohibited",
-    [DROP_TTL_EXPIRED] = "ttl-expired",
-    [DROP_TOO_BIG] = "too-big",
-    [DROP_NO_NEIGHBOUR] = "no-neighbour",
-    [DROP_NEIGHBOUR_QUEUE_FULL] = "neighbour-queue-full",
-    [DROP_BAD_VERSION] = "bad-version",
-    [DROP_BAD_LENGTH] = "bad-length",
-    [DROP_BAD_CHECKSUM] = "bad-checksum",
-    [DROP_BAD_SOURCE] = "bad-source",
-    [DROP_NOT_FOR_US] = "not-for-us",
-    [DROP_UNKNOWN_ETHERTYPE] = "unknown-ethertype",
-    [DROP_FRAGMENT_NEEDED] = "fragment-needed",
-    [DROP_OPTIONS] = "options",
-    [DROP_PORT_DOWN] = "port-down",
-    [DROP_TX_FULL] = "tx-full",
-    [DROP_TX_ERROR] = "tx-error",
-    [DROP_RX_RING_FULL] = "rx-ring-full",
-    [DROP_TRUNCATED] = "truncated",
-    [DROP_FIB_UNAVAILABLE] = "fib-unavailable",
-    [DROP_WORKER_RESTARTING] = "worker-restarting",
-    [DROP_BAD_DESTINATION] = "bad-destination",
-    [DROP_MULTICAST] = "multicast",
-    [DROP_BROADCAST] = "broadcast",
-    [DROP_LINK_LOCAL] = "link-local",
-    [DROP_SAME_HOST] = "same-host",
-    [DROP_QUIESCED] = "quiesced",
+static const struct drop_text TEXTS[DROP_REASONS] = {
+#define REASON(name, number, word, what, why, remedy) [name] = {word, what, why, remedy},
+#include "layout/drop_reasons.h"
+#undef REASON
 };
+
+const struct drop_text *drop_reason_text(uint32_t reason)
+{
+    return reason < DROP_REASONS && TEXTS[reason].name != NULL ? &TEXTS[reason] : NULL;
+}
 
 const char *drop_reason_name(uint32_t reason)
 {
-    return reason < DROP_REASONS ? NAMES[reason] : NULL;
+    return reason < DROP_REASONS ? TEXTS[reason].name : NULL;
 }
 
 static const struct layout own_layout = LAYOUT(SEGMENT_LAYOUT STATS_LAYOUT EVENT_LAYOUT);

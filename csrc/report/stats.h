@@ -17,7 +17,15 @@
 
 extern const struct segment_format stats_format;
 
-/* The user-visible name of a reason ("no-route"), NULL beyond the list. */
+/* Of one reason (layout/drop_reasons.h). */
+struct drop_text {
+    const char *name; /* "no-route" */
+    const char *what;
+    const char *why;
+    const char *remedy;
+};
+/* NULL beyond the list; so is the name. */
+const struct drop_text *drop_reason_text(uint32_t reason);
 const char *drop_reason_name(uint32_t reason);
 /* Copies the committed block whole. 0, or -EAGAIN when the writer outran 1000 copies. */
 int stats_read(const struct stats_object *object, struct stats_block *out);

@@ -24,7 +24,9 @@ SEED = 0x5EED
 DROP: dict[str, int] = {
     name: int(number)
     for name, number in re.findall(
-        r"^\s*DROP_(\w+) = (\d+),", (CSRC / "layout/stats_layout.h").read_text(), re.MULTILINE
+        r"^REASON\(DROP_(\w+), (\d+),",
+        (CSRC / "layout" / "drop_reasons.h").read_text(),
+        re.MULTILINE,
     )
 }
 DROP_NAME = {number: name for name, number in DROP.items()}
