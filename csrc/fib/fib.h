@@ -1,7 +1,7 @@
 /* The FIB's two faces: a reader that any process may hold, a writer that only control holds.
  *
  * Reader (read.c): attach to a mapping, look batches up, copy answers out. Never writes,
- * never waits. Writer (write.c): apply rows, groups, adjacencies, ports; publish. All
+ * never waits. Writer (batch.c, open.c): apply rows, groups, adjacencies, ports; publish. All
  * functions return 0 or -errno unless they say otherwise; none allocates on the reader side.
  *
  * The lookup structure sits behind engines/engine.h (one table of functions an engine), so that an

@@ -27,8 +27,6 @@
 #define RC_PACKET_H
 #include "base/base.h"
 
-struct fib_answer; /* fib/fib.h; reasons are enum drop_reason of layout/stats_layout.h */
-
 enum {
     VNET_LENGTH = 10,         /* struct vnet_header, in front of every frame of a ring slot */
     ETHERNET_LENGTH = 14,

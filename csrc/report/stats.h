@@ -2,7 +2,8 @@
  *
  * Use: stats_attach() once, then count into `writer.now` (plain private memory) and call
  * stats_commit() at the end of each batch, after its packets left and before its ring slots go
- * back to the kernel. The readers' half (stats_read, stats_balanced) is in layout/stats_layout.h.
+ * back to the kernel. The readers' half (stats_read,
+ * stats_balanced) is for any process that maps the object.
  *
  *     count, count, count -> stats_commit() -> slots back      killed here: slots are handed back
  *                         ^ killed here: batch read again        by the successor, nothing twice
