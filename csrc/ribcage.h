@@ -1,5 +1,5 @@
-/* Every public declaration of csrc/, in reading order (README.md). ffi_build.py turns this file into
- * what Python sees; C files include the single headers they need. */
+/* Every public declaration of csrc/, in reading order (README.md). ffi_build.py turns this file
+ * into what Python sees; C files include the single headers they need. */
 #ifndef RC_RIBCAGE_H
 #define RC_RIBCAGE_H
 #include "base/base.h"

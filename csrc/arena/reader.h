@@ -35,7 +35,7 @@ struct fib_reader {
     struct fib_locks locks;
     void *sync_state;            /* what the strategy keeps for this reader: its own business */
     uint64_t sync_mark;
-    /* Where the strategy is built in, the engine's batch over bare addresses, where it has one; else NULL. */
+    /* Where the strategy is built in: the engine's batch over bare addresses, if it has one. */
     void (*lean4)(const struct fib_reader *reader, uint32_t root, const uint32_t *addresses,
                   uint32_t *groups, uint32_t n);
     void (*lean6)(const struct fib_reader *reader, uint32_t root, const uint8_t (*addresses)[16],

@@ -1,7 +1,7 @@
 /* Epochs, and what may be used again or changed because of them.
  *
- * The rules are in layout/fib_layout.h: what is retired at epoch r is reused at epoch >= r + 2, and what
- * an arrow turned away from at epoch r is changed at epoch >= r + 2. Bumping
+ * The rules are in layout/fib_layout.h: what is retired at epoch r is reused at epoch >= r + 2, and
+ * what an arrow turned away from at epoch r is changed at epoch >= r + 2. Bumping
  * never waits for anybody; it only makes readers whose batch spans two bumps look up again. So
  * memory and ids can always be had back, and a stopped reader holds up nothing.
  */

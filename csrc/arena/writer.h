@@ -4,8 +4,8 @@
  * (fib_store32/64: intent, word, intent done), retire what the word named before, account. Up to
  * the third nothing can be reached and everything can be given back.
  *
- * Engines and bank/ change a table through this. Control alone (and, for its own replica, a reader of
- * `message`); nothing here is shared memory.
+ * Engines and bank/ change a table through this. Control alone (and, for its own replica, a reader
+ * of `message`); nothing here is shared memory.
  */
 #ifndef RC_WRITER_H
 #define RC_WRITER_H

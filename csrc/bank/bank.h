@@ -1,4 +1,4 @@
-/* One table of the FIB (a bank): laid out, changed, published, taken over. No strategy is known here.
+/* One table of the FIB (a bank): laid out, changed, published, taken over. Knows no strategy.
  *
  *      fib/batch.c --+                        +--> engines/    routes
  *      sync/double --+--> bank_apply, set_* --+--> directory   groups, adjacencies, ports

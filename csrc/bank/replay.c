@@ -1,5 +1,5 @@
-/* A change that was made elsewhere, from its record. What a replica's record says comes out of shared
- * memory, so its size is checked before anything is done. */
+/* A change that was made elsewhere, from its record. What a replica's record says comes out of
+ * shared memory, so its size is checked before anything is done. */
 #include <errno.h>
 
 #include "bank/bank.h"

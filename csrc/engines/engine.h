@@ -2,10 +2,10 @@
  * engine. fib/ and bank/ know nothing of tries; an engine knows nothing of epochs, groups, counts
  * or digests, and nobody outside its folder knows a struct or a function of it (test_seams.py).
  *
- *      fib_lookup -> batch, epoch check --+                    +-- engines/binary/     teaching, v4 and v6
- *                                         |                    +-- engines/multibit/   plain, v4 and v6
- *      fib_apply  -> check, account ------+-- lpm_engine(id) --+-- engines/compact/    v4, the default; flat
- *      fib_writer_open, fib_walk ---------+    (table.h)       +-- engines/interval/   v6, the default; v4
+ *      fib_lookup -> batch, epoch --+                    +-- binary/     teaching, v4 and v6
+ *                                   |                    +-- multibit/   plain, v4 and v6
+ *      fib_apply -> check, account -+-- lpm_engine(id) --+-- compact/    v4's default; flat
+ *      fib_writer_open, fib_walk ---+    (table.h)       +-- interval/   v6's default; v4
  *
  * What an engine owns: one root word a family (fib_roots; 0 = empty, so an engine makes its root
  * with its first route) and blocks of the arena. What it promises:

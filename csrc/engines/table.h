@@ -3,7 +3,7 @@
  * Use: those who offer the choice (configuration, benchmark, help) ask fib_engine_at() and
  * fib_engine_name() and never list engines themselves. The first that serves a family is what a
  * segment gets when nobody says which. A new engine: a line here, a folder
- * beside this file, a section of docs/engines.md (docs/extending.md shows one). Constant; any process.
+ * beside this file, a section of docs/engines.md (see docs/extending.md). Constant; any process.
  */
 #ifndef RC_ENGINES_H
 #define RC_ENGINES_H

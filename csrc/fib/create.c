@@ -11,7 +11,7 @@
 
 static const struct layout own_layout = LAYOUT(SEGMENT_LAYOUT FIB_LAYOUT);
 
-/* Ours first, then every engine and every strategy of the build, whatever a segment uses of them. */
+/* Ours first, then every engine and every strategy of the build, in use or not. */
 static const struct layout *fib_part(uint32_t position)
 {
     const struct lpm_engine *engine;

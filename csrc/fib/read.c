@@ -6,8 +6,8 @@
  *
  * All of a batch's keys take each arrow before any takes the next, with a prefetch between, so
  * that the cache misses of a batch overlap. After three tries in vain a batch is halved; a single
- * key that is outrun a thousand times gives -EAGAIN. What waits and what writes shared memory is the
- * strategy's business (sync/strategy.h): under the default one, nothing does.
+ * key that is outrun a thousand times gives -EAGAIN. What waits and what writes shared memory is
+ * the strategy's business (sync/strategy.h): under the default one, nothing does.
  *
  * Any process. One fib_reader belongs to one thread (`retries` is a plain counter).
  */
@@ -59,7 +59,8 @@ void fib_reader_detach(struct fib_reader *reader)
 
 int fib_reader_locks(struct fib_reader *reader, const struct fib_locks *locks)
 {
-    if (reader->sync == NULL || (reader->sync->flags & (SYNC_LOCK_MEMORY | SYNC_LOCK_SEMAPHORE)) == 0)
+    const uint32_t with_lock = SYNC_LOCK_MEMORY | SYNC_LOCK_SEMAPHORE;
+    if (reader->sync == NULL || (reader->sync->flags & with_lock) == 0)
         return 0;
     if (!fib_locks_fit(reader->sync, locks))
         return -EINVAL;

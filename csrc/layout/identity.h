@@ -7,10 +7,10 @@
  *       LAYOUT_NUMBER(MULTIBIT_SLOTS)
  *
  * Use: such a list stands at the foot of every header that declares what processes share, and
- * LAYOUT(MULTIBIT_LAYOUT) goes into the table entry of whoever owns it: a format (segment/segment.h),
- * an engine, a strategy. From it come the layout id (names, places, sizes, values, in the order of
- * the list) and the tables of docs/shm-layout.md. A test holds each list to the fields of its structs,
- * and another changes each struct and wants another id.
+ * LAYOUT(MULTIBIT_LAYOUT) goes into the table entry of whoever owns it: a format
+ * (segment/segment.h), an engine, a strategy. From it come the layout id (names, places, sizes,
+ * values, in the order of the list) and the tables of docs/shm-layout.md. A test holds each list to
+ * the fields of its structs, and another changes each struct and wants another id.
  *
  * Constant; any process.
  */

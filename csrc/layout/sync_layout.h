@@ -9,16 +9,17 @@
  *
  * It exists under these two strategies alone and is the one memory that workers and control
  * both write: a worker that goes mad can hold the others up here. Under rwlock it can change no
- * route. Under mutex it could: the C library keeps the links of each thread's list of robust mutexes
- * in the mutexes, as pointers, and control's unlocking stores through them.
+ * route. Under mutex it could: the C library keeps the links of each thread's list of robust
+ * mutexes in the mutexes, as pointers, and control's unlocking stores through them.
  *
  * A lock that a dead or stopped process may hold is left behind for the next one, and comes
- * into force again SYNC_LOCKS breaks later (sem_undo: SYNC_SEM_UNDO_LOCKS); under rwlock and sem_undo it is made
- * anew then. A reader that comes back to life inside looks at `breaks` first: if less than half
- * of that have passed it leaves the lock it holds, which nobody uses; later it leaves it alone.
- * One that is stopped between that look and the leaving for as many breaks counts itself out of a
- * lock in force: batches may then meet a half, until that lock is broken in its turn. Under mutex the
- * kernel knows the owner: such a lock is passed over (lock_break) until the reader has left it.
+ * into force again SYNC_LOCKS breaks later (sem_undo: SYNC_SEM_UNDO_LOCKS); under rwlock and
+ * sem_undo it is made anew then. A reader that comes back to life inside looks at `breaks` first:
+ * if less than half of that have passed it leaves the lock it holds, which nobody uses; later it
+ * leaves it alone. One that is stopped between that look and the leaving for as many breaks counts
+ * itself out of a lock in force: batches may then meet a half, until that lock is broken in its
+ * turn. Under mutex the kernel knows the owner: such a lock is passed over (lock_break) until the
+ * reader has left it.
  *
  * The words are the C library's own (sem_t, pthread_mutex_t); their sizes are part of the layout
  * id, so another C library is refused. Made by control, mapped by control and workers.

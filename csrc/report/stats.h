@@ -30,8 +30,8 @@ const struct drop_text *drop_reason_text(uint32_t reason);
 const char *drop_reason_name(uint32_t reason);
 /* Copies the committed block whole. 0, or -EAGAIN when the writer outran 1000 copies. */
 int stats_read(const struct stats_object *object, struct stats_block *out);
-/* What the worker has seen, in the order that makes it true: `table` first, so that the generation is
- * one of that table; t4 last, so that it is of that generation or of a later one. */
+/* What the worker has seen, in the order that makes it true: `table` first, so that the generation
+ * is one of that table; t4 last, so that it is of that generation or of a later one. */
 void stats_read_seen(const struct stats_object *object, struct stats_seen *out);
 /* 1 when rx = forwarded + delivered + sum(drops) + held. */
 int stats_balanced(const struct stats_block *block);

@@ -4,9 +4,9 @@
  *   segment_identify(base, size, &rib_format, instance_id)   // the creator, last of all
  *   segment_check(base, mapped, &rib_format) == SEGMENT_READY
  *
- * A format is the owner's: fib/, rib/, report/ and sync/ each have one. Its layout id is computed from
- * the lists of all its parts (layout/identity.h), so a build in which any struct of any part is
- * another refuses the segment, even when nobody remembered to raise the version. Any process.
+ * A format is the owner's: fib/, rib/, report/ and sync/ each have one. Its layout id is computed
+ * from the lists of all its parts (layout/identity.h), so a build in which any struct of any part
+ * is another refuses the segment, even when nobody remembered to raise the version. Any process.
  */
 #ifndef RC_SEGMENT_H
 #define RC_SEGMENT_H
@@ -42,8 +42,8 @@ struct segment_expect {
     uint32_t incompat_known;
 };
 
-/* 0, or -EINVAL: no format, or one of its parts has an empty list (an engine, a strategy that forgot
- * it); then no such segment is made or attached. */
+/* 0, or -EINVAL: no format, or one of its parts has an empty list (an engine, a strategy that
+ * forgot it); then no such segment is made or attached. */
 int segment_expected(const struct segment_format *format, struct segment_expect *out);
 /* Writes the line, magic last. 0 or -EINVAL (as above; size below the header). */
 int segment_identify(void *base, uint64_t size, const struct segment_format *format,

@@ -11,8 +11,9 @@
  * what a writer leaves when it is killed was never visible.
  *
  * The price: twice the memory, twice the work of each update, and a batch of lookups that a
- * publish falls into is done again (epoch bears one). The log is bounded; what does not fit, a bulk load, is
- * caught up with by copying the bank. So does the successor, who trusts the bank in force alone.
+ * publish falls into is done again (epoch bears one). The log is bounded; what does not fit, a bulk
+ * load, is caught up with by copying the bank. So does the successor, who trusts the bank in force
+ * alone.
  */
 #include "sync/log.h"
 #include "sync/strategy.h"

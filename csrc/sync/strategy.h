@@ -72,8 +72,8 @@ struct fib_sync {
     uint32_t banks;       /* tables in the segment, 1 or 2 */
     uint32_t ring_blocks; /* blocks behind the banks, for its own use */
     uint32_t flags;       /* enum fib_strategy_flag */
-    /* The words, structs and numbers it uses in shared memory: part of the FIB's layout identity, and a
-     * section of docs/shm-layout.md. Without it no segment is made at all. */
+    /* The words, structs and numbers it uses in shared memory: part of the FIB's layout identity.
+     * Without it no segment is made at all. */
     struct layout layout;
     const void *own; /* what its functions share with others of their kind; NULL: nothing */
 

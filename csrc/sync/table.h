@@ -2,9 +2,9 @@
  * each. The one list.
  *
  * Use: those who offer the choice (configuration, benchmark, help) ask fib_strategy_at() and
- * fib_strategy_name(), those who prepare for one ask fib_strategy_flags(); nobody lists strategies or
- * compares their numbers (test_seams.py). The first is what a segment gets when nobody says which.
- * A new strategy: a line here, a file beside this one, a section of docs/synchronisation.md
+ * fib_strategy_name(), those who prepare for one ask fib_strategy_flags(); nobody lists strategies
+ * or compares their numbers (test_seams.py). The first is what a segment gets when nobody says
+ * which. A new strategy: a line here, a file beside this one, a section of docs/synchronisation.md
  * (docs/extending.md shows one). Constant; any process.
  */
 #ifndef RC_STRATEGIES_H
@@ -30,7 +30,7 @@ enum fib_strategy_flag {
     SYNC_LOCK_MEMORY = 1,    /* reader and writer need the segment NAME.sync (fib_locks.memory) */
     SYNC_LOCK_SEMAPHORE = 2, /* they need a SysV set (fib_locks.semaphore) */
     SYNC_REPLICA = 4,        /* each reader has a table of its own and may lag behind the newest
-                                publish; what is in force in the segment is a snapshot, older still */
+                                publish; the bank in force is a snapshot, older still */
     SYNC_REUSE_AT_ONCE = 8,  /* the writer takes memory back at every bump, not two later */
     SYNC_TEACHING = 16,      /* answers may be wrong: refused outside a lab */
 };

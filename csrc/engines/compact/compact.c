@@ -1,4 +1,4 @@
-/* What the compact engine and the flat one, which is a table before it, offer. See compact.h, flat.h. */
+/* What the compact engine offers, and the flat one before it. See compact.h, flat.h. */
 #include "engines/compact/compact.h"
 #include "engines/compact/flat.h"
 #include "engines/engine.h"

@@ -1,4 +1,5 @@
-/* What the strategies with a lock need beside the FIB, made and removed. Control and the supervisor. */
+/* What the strategies with a lock need beside the FIB, made and removed. Control and the
+ * supervisor. */
 #ifndef RC_LOCKS_H
 #define RC_LOCKS_H
 #include "layout/sync_layout.h"

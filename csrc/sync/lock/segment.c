@@ -1,4 +1,5 @@
-/* The segment NAME.sync: its format, and a fresh one with every lock free. See layout/sync_layout.h. */
+/* The segment NAME.sync: its format, and a fresh one with every lock free. See
+ * layout/sync_layout.h. */
 #include "sync/lock/lock.h"
 
 #include <errno.h>
@@ -6,7 +7,8 @@
 #include <semaphore.h>
 
 static const struct layout own_layout =
-    LAYOUT(SEGMENT_LAYOUT SYNC_LAYOUT LAYOUT_NUMBER(sizeof(sem_t)) LAYOUT_NUMBER(sizeof(pthread_mutex_t)));
+    LAYOUT(SEGMENT_LAYOUT SYNC_LAYOUT
+           LAYOUT_NUMBER(sizeof(sem_t)) LAYOUT_NUMBER(sizeof(pthread_mutex_t)));
 
 /* The words are the C library's own, so another C library is another layout. */
 static const struct layout *sync_part(uint32_t position)

@@ -1,4 +1,5 @@
-/* `message`, the reader's side: its own table, kept up from the ring or made anew from the snapshot.
+/* `message`, the reader's side: its own table, kept up from the ring or made anew from the
+ * snapshot.
  *
  * See message.c for the protocol. Any process; allocates once, for the replica.
  */
