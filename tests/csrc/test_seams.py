@@ -102,3 +102,14 @@ def test_python_compares_no_engine_and_no_strategy_by_name() -> None:
             if named & names and re.search(r"sync|strateg|engine|lookup", ast.unparse(node)):
                 wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}")
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [("engines.md", {*engines(4), *engines(6)}), ("synchronisation.md", {*STRATEGIES})],
+)
+def test_the_page_has_a_row_for_each_and_no_other(page: str, names: set[str]) -> None:
+    """The first table of the page names exactly what the build has."""
+    text = (ROOT / "docs" / page).read_text()
+    table = text[text.index("|---") :].split("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == names
