@@ -45,23 +45,15 @@ class WorkersPlan:
     users: tuple[int, int] | None = None
 
 
-def _default(key: str) -> str:
-    """The build's own choice. Asked of the compiled module when it is wanted, so that what does
-    without that module can import this one."""
-    from ribcage.shared.memory.fib_engines import default_engine
-    from ribcage.shared.memory.fib_sync import DEFAULT_STRATEGY
-
-    return DEFAULT_STRATEGY if key == "sync" else default_engine(int(key[-1]))
-
-
 @dataclass(frozen=True, slots=True)
 class FibPlan:
     """What the FIB segment is made for, and how the publisher batches (max_delay seconds).
+    lookup4, lookup6, sync: words of the C lists; empty: the build's default.
     aggregate: routes whose covering route has the same next hops stay out of the FIB."""
 
-    lookup4: str = field(default_factory=lambda: _default("lookup4"))
-    lookup6: str = field(default_factory=lambda: _default("lookup6"))
-    sync: str = field(default_factory=lambda: _default("sync"))
+    lookup4: str = ""
+    lookup6: str = ""
+    sync: str = ""
     max_routes4: int = 1_200_000
     max_routes6: int = 300_000
     max_delay: float = 0.001

@@ -38,8 +38,10 @@ def _numbers(family: int) -> Iterator[int]:
 
 
 def engine_id(family: int, name: str) -> int:
-    """E_ENGINE with the list: a plan of another build may ask for what this one does not have."""
+    """The default's for "". E_ENGINE with the list: a plan of another build may ask for what this
+    one does not have."""
     known = engines(family)
+    name = name or default_engine(family)
     if name not in known:
         raise RibcageError(
             "E_ENGINE",

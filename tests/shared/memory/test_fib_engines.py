@@ -32,9 +32,12 @@ def test_the_configuration_offers_what_the_build_has(key: str) -> None:
 
 def test_the_first_of_each_table_is_the_default_everywhere() -> None:
     """A plan, a configuration and a segment that say nothing agree with the C tables' order."""
-    for plan in (FibPlan(), FibSection()):
-        assert (plan.lookup4, plan.lookup6) == (default_engine(4), default_engine(6))
-        assert plan.sync == DEFAULT_STRATEGY
+    said = FibSection()
+    assert (said.lookup4, said.lookup6) == (default_engine(4), default_engine(6))
+    assert said.sync == DEFAULT_STRATEGY
+    plan = FibPlan()
+    for family, name in ((4, plan.lookup4), (6, plan.lookup6)):
+        assert engine_id(family, name) == engine_id(family, default_engine(family))
     with FibMemory(FibParams(max_routes4=16, max_routes6=16, max_groups=16)) as fib:
         made = fib.header.geometry
         assert engine_name(made.engine4, 4) == default_engine(4)
