@@ -22,8 +22,9 @@ from ribcage.shared._core import ffi, lib
 from ribcage.dataplane.process import WorkerProcess
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.stats import UNUSABLE
-from ribcage.shared.process.channel import Channel, ChannelClosed, Message
+from ribcage.shared.process.channel import Channel
 from ribcage.shared.process.log import log
+from ribcage.shared.process.message import ChannelClosed, Message
 from ribcage.shared.refusals import refused
 
 ATTACH_SECONDS = 10.0  # the supervisor sends `attach` right after the fork

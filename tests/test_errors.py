@@ -13,8 +13,8 @@ import posix_ipc
 import pytest
 from ribcage.shared._core import lib
 
-from ribcage.controlplane.fib.segment import FibParams
-from ribcage.controlplane.fib.writer_guard import WriterGuard
+from ribcage.controlplane.fib.segment.create import FibParams
+from ribcage.controlplane.fib.segment.guard import WriterGuard
 from ribcage.controlplane.management.listener import make_listener
 from ribcage.controlplane.management.protocol import ProtocolError, parse_request
 from ribcage.controlplane.rib.mapping import RibParams

@@ -8,7 +8,7 @@ from typing import Any
 
 from ribcage.controlplane.config.links import rows
 from ribcage.controlplane.config.machine import Machine
-from ribcage.controlplane.config.model import EVENT_SIZE, MAX_WORKERS
+from ribcage.controlplane.config.model import EVENT_SIZE, MAX_WORKERS, OLD_STRATEGIES
 from ribcage.controlplane.config.toml.positions import KeyPath, Positions
 from ribcage.controlplane.config.toml.problems import Problem
 from ribcage.shared.plan import RingsPlan, WorkersPlan
@@ -19,7 +19,7 @@ PAGE = 4096  # a ring slot is a whole number of pages: blocks hold whole slots
 def check_limits(
     data: Mapping[str, Any], machine: Machine, positions: Positions
 ) -> Iterator[Problem]:
-    """E104, E109, E115, E117, W202, W203 and W204."""
+    """E104, E109, E115, E117, W202 to W205."""
     yield from _cpus(data, machine, positions)
     yield from _management(data, machine, positions)
     yield from _queue(data, machine, positions)
@@ -66,10 +66,11 @@ def _management(
 
 
 def _sync(data: Mapping[str, Any], positions: Positions) -> Iterator[Problem]:
-    if (
-        _table(data, "fib").get("sync") == "none"
-        and _table(data, "router").get("teach") is not True
-    ):
+    sync = _table(data, "fib").get("sync")
+    if isinstance(sync, str) and sync in OLD_STRATEGIES:
+        new, span = OLD_STRATEGIES[sync], positions.value(("fib", "sync"))
+        yield Problem("W205", f'sync = "{sync}" is called "{new}" now', span, f'write "{new}"')
+    if sync == "none" and _table(data, "router").get("teach") is not True:
         yield Problem(
             "W204",
             'sync = "none" gives wrong answers under change: only run --teach takes it',

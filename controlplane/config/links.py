@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ribcage.controlplane.config.addresses import AddressError, network_or_broadcast, read_interface
 from ribcage.controlplane.config.model import MAX_INTERFACES
 from ribcage.controlplane.config.toml.positions import KeyPath, Positions
 from ribcage.controlplane.config.toml.problems import Problem
+from ribcage.controlplane.values.addresses import AddressError, network_or_broadcast, read_interface
 from ribcage.shared.addresses import Address, Interface, Network
 
 

@@ -23,6 +23,7 @@ from ribcage.controlplane.config.types import (
     nexthop_address,
     one_of,
     prefix,
+    renamed,
     user_range,
 )
 from ribcage.shared.plan import (
@@ -95,11 +96,13 @@ LOOKUPS4 = ("compact", "flat", "interval", "multibit", "binary")
 LOOKUPS6 = ("interval", "multibit", "binary")
 _STRATEGIES = one_of("epoch", "seqlock", "double", "rwlock", "sem_undo", "mutex", "message", "none")
 
+OLD_STRATEGIES = {"undo": "sem_undo"}  # accepted, with W205
+
 
 class FibSection(Section):
     lookup4: Annotated[str, one_of(*LOOKUPS4)] = _fib.lookup4
     lookup6: Annotated[str, one_of(*LOOKUPS6)] = _fib.lookup6
-    sync: Annotated[str, _STRATEGIES] = _fib.sync
+    sync: Annotated[str, _STRATEGIES, renamed(OLD_STRATEGIES)] = _fib.sync
     max_routes4: Annotated[int, between(16, 16_000_000)] = _fib.max_routes4
     max_routes6: Annotated[int, between(16, 4_000_000)] = _fib.max_routes6
     aggregate: bool = _fib.aggregate

@@ -6,11 +6,11 @@ As links.py: reads the raw document, says nothing about what translate.py has al
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ribcage.controlplane.config.addresses import AddressError, read_nexthop, read_prefix
 from ribcage.controlplane.config.links import ConfigLinks, rows
 from ribcage.controlplane.config.model import MAX_NEXTHOPS, MAX_ROUTES
 from ribcage.controlplane.config.toml.positions import KeyPath, Positions
 from ribcage.controlplane.config.toml.problems import Problem
+from ribcage.controlplane.values.addresses import AddressError, read_nexthop, read_prefix
 from ribcage.shared.addresses import Address, Network
 
 

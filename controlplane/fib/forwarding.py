@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from ribcage.shared._core import lib
 
 from ribcage.controlplane.fib.records import Tables, adjacency_record, port_record
-from ribcage.controlplane.routes.sources.neighbour import Neighbour
+from ribcage.controlplane.values.neighbour import Neighbour
 from ribcage.controlplane.values.nexthop import PATH_KINDS, NexthopSet, eligible, group_plan
 from ribcage.controlplane.values.topology import Topology
 from ribcage.shared.errors import Exit, RibcageError
@@ -164,6 +164,13 @@ class Forwarding:
     def group(self, group: int) -> Group | None:
         """What the FIB holds for a group id."""
         return self._groups.get(group)
+
+    def text(self, group: int) -> str:
+        """A set's number for people: `via 10.0.2.9 dev eth2`, `blackhole`, `no route`."""
+        if group == 0:
+            return "no route"
+        nexthops = self.sets.get(group)
+        return f"unknown set {group}" if nexthops is None else self.topology.describe(nexthops)
 
     def published(self) -> None:
         """A publish happened: retired ids come closer to being used again."""

@@ -7,11 +7,17 @@
 Types and values alone: nothing here reads or writes a table, or promises when one is published.
 """
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ribcage.shared.memory.rows import Applied
+
+CHANGES = 8192  # changed prefixes taken from the RIB per step
+
+OpenChanges = Iterator[tuple[Any, int, bool]]
+"""(rows, count, exact) of what the RIB's journal has open; see Entries.open_changes."""
 
 
 class RouteTable(Protocol):

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ribcage.shared._core import lib
 
-from ribcage.controlplane.routes.sources.neighbour import Neighbour
+from ribcage.controlplane.values.neighbour import Neighbour
 from ribcage.shared.addresses import NO_MAC
 from ribcage.shared.memory.fib_records import Adjacency, AdjacencyState, Group, Hop, Port
 

@@ -1,6 +1,6 @@
 """Keeps the ports, the host port and the transit filter as the plan wants them.
 
-    provisioner = Provisioner(instance, links, log);  provisioner.begin(journal, settings)
+    provisioner = Provisioner(instance, links, journal, settings, log)
     problems = await provisioner.make_host_port()    # at start
     problems, dropped = await provisioner.configure(interfaces, router_id)
     provisioner.run()                                # from here on repairs by itself
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Final
 
-from ribcage.controlplane.kernel import filter as transit
+from ribcage.controlplane.kernel.changes import filter as transit
 from ribcage.controlplane.kernel.changes.journal import Journal
 from ribcage.controlplane.kernel.changes.settings import Sysctls
 from ribcage.controlplane.kernel.events import LinkEvent
@@ -38,10 +38,20 @@ CANCEL_TIMEOUT: Final = 0.5
 class Provisioner:
     """See the module. `wanted` holds the configured interfaces by name."""
 
-    def __init__(self, instance: str, links: LinkTable, log: Callable[..., None]) -> None:
+    def __init__(
+        self,
+        instance: str,
+        links: LinkTable,
+        journal: Journal,
+        settings: Sysctls,
+        log: Callable[..., None],
+    ) -> None:
         """Touches nothing yet."""
         self.wanted: dict[str, InterfacePlan] = {}
-        self._instance = instance
+        self.pair = HostPair(instance, journal, log)
+        self._journal = journal
+        self._ports = KernelPorts(journal, settings, links, log)
+        self._table = transit.table_name(instance)
         self._links = links
         self._log = log
         self._router_id: str | None = None
@@ -53,13 +63,6 @@ class Provisioner:
         self._closing = False
         self._task: asyncio.Task[None] | None = None
         self._filtered: tuple[str, ...] | None = None
-
-    def begin(self, journal: Journal, settings: Sysctls) -> None:
-        """The journal is open: from here on the kernel may be changed."""
-        self._journal = journal
-        self._ports = KernelPorts(journal, settings, self._links, self._log)
-        self._table = transit.table_name(self._instance)
-        self.pair = HostPair(self._instance, journal, self._log)
 
     # -- asked for
 

@@ -15,7 +15,7 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.rib.records import Filter
 from ribcage.controlplane.routes.core import Core
-from ribcage.controlplane.routes.sources import SOURCE_NAMES
+from ribcage.controlplane.routes.sources.table import source_name
 from ribcage.controlplane.values.nexthop import NexthopSet
 from ribcage.shared.addresses import network_of, prefix_text
 
@@ -62,7 +62,7 @@ def page_rows(
         rows.append(
             {
                 "dst": prefix_text(address, family, length),
-                "protocol": SOURCE_NAMES.get(source) or str(source),
+                "protocol": source_name(source),
                 "distance": distance,
                 "metric": metric,
                 "type": kind,
@@ -71,7 +71,7 @@ def page_rows(
                 "in_fib": selected and group == nexthop,
                 "aggregated": selected
                 and group == 0
-                and core.reconciler.redundant(network_of(address, family, length)),
+                and core.entries.redundant(network_of(address, family, length)),
                 "stale": bool(flags & lib.ROW_STALE),
                 "dead": bool(flags & lib.ROW_DEAD),
                 "since": since,

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 from ribcage.shared._core import ffi, lib
 
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.memory.segment import SegmentKind, create_segment, open_segment, remove_segment
+from ribcage.shared.memory.identity import SegmentKind
+from ribcage.shared.memory.segment import create_segment, open_segment, remove_segment
 from ribcage.shared.refusals import refused
 
 

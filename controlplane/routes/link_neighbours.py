@@ -16,7 +16,8 @@ from typing import Any, Protocol
 
 from ribcage.controlplane.kernel.events import STALE, HostPort, NeighbourEvent
 from ribcage.controlplane.routes.core import Core
-from ribcage.controlplane.routes.sources.neighbour import Neighbour, is_host, neighbour_route
+from ribcage.controlplane.routes.sources.neighbour import is_host, neighbour_route
+from ribcage.controlplane.values.neighbour import Neighbour
 from ribcage.shared.addresses import Address
 from ribcage.shared.memory.fib_records import Hop
 

@@ -25,14 +25,15 @@ from ribcage.controlplane.kernel.events import (
 )
 from ribcage.controlplane.routes.core import Core
 from ribcage.controlplane.routes.link_neighbours import KernelLike, LinkNeighbours
-from ribcage.controlplane.routes.sources import SOURCE_CONNECTED, SOURCE_NEIGHBOUR, SOURCE_STATIC
+from ribcage.controlplane.routes.sources.connected import CONNECTED
+from ribcage.controlplane.routes.sources.contract import Source
+from ribcage.controlplane.routes.sources.table import OFFERING
 from ribcage.shared.addresses import NO_MAC, Interface
 from ribcage.shared.memory.fib_records import Port
 from ribcage.shared.process.log import Log
 from ribcage.shared.process.port_rings import PortRings
 
 EVENTS_A_TURN = 512  # neighbour events taken before others have their turn
-ORDER = (SOURCE_CONNECTED, SOURCE_STATIC, SOURCE_NEIGHBOUR)
 
 
 class Links:
@@ -57,7 +58,7 @@ class Links:
         self._opened: dict[int, tuple[int, str]] = {}  # index -> ifindex, kind told
         self.neighbours = LinkNeighbours(core, kernel, self.counters)
         self._woken = False
-        self._dirty: set[int] = set()  # sources to sync
+        self._dirty: list[Source] = []  # to sync, in the order of OFFERING
         self._syncing: asyncio.Task[None] | None = None
 
     # -- receiving
@@ -168,7 +169,7 @@ class Links:
             self.neighbours.lose_port(port.index, t0)
         self.core.put_port(port, t0)
         if before is None or another or before.addresses != port.addresses:
-            self.resync(*ORDER)
+            self.resync(*OFFERING)
         if before is None or before.up != port.up:
             self.log("info", "port.state", dev=port.name, index=port.index, up=port.up)
 
@@ -178,7 +179,7 @@ class Links:
         if self._opened.pop(port.index, None) is not None:
             self.tell({"type": "port-close", "index": port.index})
         self.log("info", "port.gone", dev=port.name, index=port.index)
-        self.resync(*ORDER)
+        self.resync(*OFFERING)
 
     def _open(self, port: Port) -> None:
         key = (port.ifindex, port.kind)
@@ -210,24 +211,28 @@ class Links:
         }
         if self.swept and local != self.core.topology.local:
             self.core.topology.local = local
-            self.resync(SOURCE_CONNECTED)
+            self.resync(CONNECTED)
+
+    def manage_gateways(self) -> None:
+        """Keeps the gateways of routes resolved; before `sweep` they are a predecessor's."""
+        if self.swept:
+            self.neighbours.manage_gateways()
 
     # -- whole sources
 
-    def resync(self, *sources: int) -> None:
+    def resync(self, *sources: Source) -> None:
         """These sources' routes depend on what changed: announce them again, soon."""
-        self._dirty.update(sources)
+        self._dirty = [one for one in OFFERING if one in sources or one in self._dirty]
         if self.swept and (self._syncing is None or self._syncing.done()):
             self._syncing = asyncio.get_running_loop().create_task(self._sync())
 
     async def _sync(self) -> None:
         while self._dirty:
-            source = next(source for source in ORDER if source in self._dirty)
-            self._dirty.discard(source)
+            source = self._dirty.pop(0)
             try:
                 await self.core.sync(source)
             except Exception as error:
-                self._failed(f"sync of source {source}", error)
+                self._failed(f"sync of source {source.name}", error)
         self.neighbours.manage_gateways()
 
     async def sweep(self) -> None:
@@ -239,8 +244,7 @@ class Links:
         self._refresh_all(t0)
         self.neighbours.forget_silent(self.kernel.neighbours(), t0)
         self._refresh_local()
-        self._dirty.update(ORDER)
-        self.resync()
+        self.resync(*OFFERING)
         await self.synced()
         self.kernel.sweep_managed()
 
@@ -272,7 +276,7 @@ class Links:
     def replan(self) -> None:
         """The plan changed: interfaces came or left, routes too."""
         self._refresh_all(time.monotonic_ns())
-        self.resync(*ORDER)
+        self.resync(*OFFERING)
 
     def _refresh_all(self, t0: int) -> None:
         names = {link.name for link in self._links.values()}

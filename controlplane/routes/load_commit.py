@@ -20,7 +20,7 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.rib.results import rib_refusal
 from ribcage.controlplane.routes.core import Core
-from ribcage.controlplane.routes.sources import SOURCE_RUNTIME
+from ribcage.controlplane.routes.sources.runtime import RUNTIME
 from ribcage.controlplane.values.parse import resolve, usage
 from ribcage.shared.addresses import BYTES, Address, address_of
 from ribcage.shared.errors import Exit, RibcageError
@@ -56,7 +56,7 @@ async def assign(core: Core, load: Load) -> list[int]:
     named = [address_of(bytes(text.address)[: BYTES[text.family]]) for text in texts]
     how = ffi.new("struct row_assignment *")
     how.n_gateways = len(named)
-    how.metric, how.source, how.distance = load.metric, SOURCE_RUNTIME, load.distance
+    how.metric, how.source, how.distance = load.metric, RUNTIME.number, load.distance
     vias = [[via for via in load.vias if via.version == version] for version in (4, 6)]
     how.n_ids = [len(vias[0]), len(vias[1])]
     by_use = await _by_use(load, how, vias, named)

@@ -10,8 +10,8 @@ from typing import Any
 from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.loop import READ, WRITE
-from ribcage.shared.process.channel import ChannelClosed, ChannelError
 from ribcage.shared.process.log import log
+from ribcage.shared.process.message import ChannelClosed, ChannelError
 from ribcage.shared.process.port_rings import PortRings
 
 

@@ -17,25 +17,34 @@ from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.resources.objects import open_shm
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib_sync import WITH_SEGMENT
-from ribcage.shared.process.channel import ChannelClosed, ChannelError, Message
 from ribcage.shared.process.log import log
+from ribcage.shared.process.message import ChannelClosed, ChannelError, Message
 from ribcage.shared.process.port_rings import PortRings
 
 PER_TURN = 64  # messages of one child before the others have their turn
 
 
 class Messages:
-    """Dispatch. `on_stop` and `on_reload(plan text-or-object, id)` are set by run.py;
-    `on_progress` is called when readiness may have changed."""
+    """Dispatch. `on_stop` and `on_reload(plan)` are control's requests; `on_progress` is called
+    when readiness may have changed."""
 
-    def __init__(self, context: Context, handover: Handover, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self,
+        context: Context,
+        handover: Handover,
+        lifecycle: Lifecycle,
+        *,
+        on_stop: Callable[[], None],
+        on_reload: Callable[[object], None],
+        on_progress: Callable[[], None],
+    ) -> None:
         self.context = context
         self.handover = handover
         self.lifecycle = lifecycle
         self.refused = 0
-        self.on_stop: Callable[[], None] = lambda: None
-        self.on_reload: Callable[[object], None] = lambda plan: None
-        self.on_progress: Callable[[], None] = lambda: None
+        self.on_stop = on_stop
+        self.on_reload = on_reload
+        self.on_progress = on_progress
         self.waiting: dict[int, Callable[[str | None], None]] = {}  # ids we await a `done` for
         self._next_id = 0
         self._handlers: dict[str, tuple[str, Callable[[Child, Message], None]]] = {

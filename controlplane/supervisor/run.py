@@ -19,7 +19,7 @@ from ribcage.controlplane.supervisor.children.adoption import Adoption
 from ribcage.controlplane.supervisor.children.health import Health
 from ribcage.controlplane.supervisor.children.helper import Helpers
 from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle, log_level
-from ribcage.controlplane.supervisor.children.table import ProcessTable
+from ribcage.controlplane.supervisor.children.table import Child, ProcessTable
 from ribcage.controlplane.supervisor.context import Context, Deadlines, Roles, Settings
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.lock import SupervisorLock
@@ -110,22 +110,22 @@ class Supervisor:
         )
         self.plan_changed = objects.state.plan_digest != settings.digest
         self.handover = Handover(self.context)
-        self.lifecycle = Lifecycle(self.context, self.handover)
-        self.messages = Messages(self.context, self.handover, self.lifecycle)
         self.helpers = Helpers(loop)
+        self.stopping = Stopping(self.context, self.handover, self.helpers, on_done=loop.stop)
+        self.lifecycle = Lifecycle(self.context, self.handover, self.serve, self.stopping.step)
+        self.messages = Messages(
+            self.context,
+            self.handover,
+            self.lifecycle,
+            on_stop=self.stop,
+            on_reload=self.reload,
+            on_progress=self.check_ready,
+        )
         self.reloading = Reloading(
             self.context, self.handover, self.lifecycle, self.messages, self.helpers
         )
-        self.adoption = Adoption(self.context, self.handover, self.lifecycle)
-        self.stopping = Stopping(self.context, self.handover, self.helpers)
+        self.adoption = Adoption(self.context, self.handover, self.lifecycle, self.begin)
         self.health = Health(self.context)
-        self.lifecycle.on_readable = self.messages.serve
-        self.lifecycle.on_gone = self.stopping.step
-        self.messages.on_stop = self.stop
-        self.messages.on_reload = self.reloading.from_object
-        self.messages.on_progress = self.check_ready
-        self.adoption.on_finished = self.begin
-        self.stopping.on_done = loop.stop
 
     def run(self) -> int:
         context = self.context
@@ -174,6 +174,13 @@ class Supervisor:
             self.lifecycle.standby_later()
         self.lifecycle.share_frames()
         self.check_ready()
+
+    def serve(self, child: Child) -> None:
+        """A child has said something, which may lead to births and deaths, and so back here."""
+        self.messages.serve(child)
+
+    def reload(self, plan: object) -> None:
+        self.reloading.from_object(plan)
 
     def reap(self) -> None:
         for pid, end in exits.reap():

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from ribcage.controlplane.config.addresses import network_or_broadcast
+from ribcage.controlplane.values.addresses import network_or_broadcast
 from ribcage.controlplane.values.nexthop import (
     KINDS,
     MAX_PATHS,

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from ribcage.shared._core import lib
 
+from ribcage.controlplane.values.nexthop import NexthopSet
 from ribcage.shared.addresses import Address, Network
 from ribcage.shared.memory.fib_records import Hop, Port
 
@@ -70,6 +71,15 @@ class Topology:
         if port is not None:
             return port.name
         return next((name for name, i in self.indices.items() if i == index), f"port{index}")
+
+    def describe(self, nexthops: NexthopSet) -> str:
+        """A next-hop set for people: `via 10.0.2.9 dev eth2 | via ...`, or its kind."""
+        paths = []
+        for path in nexthops.paths:
+            name = self.name_of(path.hop.port)
+            text = f"via {path.hop.gateway} dev {name}" if path.hop.gateway else f"dev {name}"
+            paths.append(f"{text} weight {path.weight}" if len(nexthops.paths) > 1 else text)
+        return " | ".join(paths) or nexthops.kind.label
 
     def connected(self) -> Iterator[tuple[Network, Port]]:
         """Networks of the ports, each with its port; point-to-point hosts included."""

@@ -17,7 +17,7 @@ from typing import Any
 from ribcage.controlplane.workers.visible import Look
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.stats import StatsReader
-from ribcage.shared.process.channel import Message
+from ribcage.shared.process.message import Message
 
 ONE = (1).to_bytes(8, "little")
 ASLEEP = ("polling", "quiesced")

@@ -29,9 +29,9 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.fib.aggregation import Aggregation
 from ribcage.controlplane.fib.publishing import RouteWriter
-from ribcage.controlplane.fib.segment import FibParams
-from ribcage.controlplane.fib.tables import FibTables
-from ribcage.controlplane.fib.writer import FibWriter
+from ribcage.controlplane.fib.segment.attach import attach_fib
+from ribcage.controlplane.fib.segment.create import FibParams
+from ribcage.controlplane.fib.segment.tables import FibTables
 from ribcage.controlplane.rib.mapping import RibParams
 from ribcage.controlplane.rib.segment import Rib
 from ribcage.controlplane.values.nexthop import host
@@ -45,7 +45,7 @@ from ribcage.shared.memory.segment import remove_segment
 from ribcage.shared.process.names import Names
 
 SLICE = 8192
-SOURCE: int = lib.SOURCE_RUNTIME
+SOURCE = 3  # any but 0
 
 
 @dataclass(slots=True)
@@ -110,7 +110,7 @@ def half(rib: Rib, name: str, folder: Path, groups: int, routes: int) -> Iterato
     """A FIB in a segment of its own, which is gone afterwards."""
     names = Names(name, folder)
     names.make_run_dir()
-    writer = FibWriter.create_or_attach(names, FibParams(routes + 1000, routes + 1000))
+    writer = attach_fib(names, FibParams(routes + 1000, routes + 1000))
     reader = FibReader(writer.mapped.fd)
     try:
         with writer.batch():

@@ -28,7 +28,8 @@ from ribcage.shared.memory.fib_records import (
 )
 from ribcage.shared.memory.fib_sync import Locks, strategy_name
 from ribcage.shared.memory.fields import prefix_of
-from ribcage.shared.memory.segment import Mapped, SegmentKind, map_segment
+from ribcage.shared.memory.identity import SegmentKind
+from ribcage.shared.memory.segment import Mapped, map_segment
 from ribcage.shared.refusals import refused
 
 LookupKey = Address | bytes | str  # bytes are packed; text is for tests and tools

@@ -1,7 +1,7 @@
 """What the FIB holds, as Python values: groups, adjacencies, ports, answers, stamps.
 
 Use: `Group(FibKind.FORWARD, (1, 1, 2, 2))`, `Adjacency(Hop(0, gateway), AdjacencyState.RESOLVED,
-1500, ...)`; the reader (fib.py) returns these, the writer (controlplane/fib/writer.py) takes them
+1500, ...)`; the reader (fib.py) returns these, the writer (fib/segment/writer.py) takes them
 under an id. `to_c`/`from_c` are the only places that know the C structs. Plain values, any
 process.
 """

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
 
-from ribcage.shared._core import ffi, lib
+from ribcage.shared._core import ffi
 
 from ribcage.shared.addresses import Network
 from ribcage.shared.memory.fields import prefix_of, set_prefix
@@ -28,7 +28,7 @@ class Row:
 
     prefix: Network
     nexthop: int = 0
-    source: int = lib.SOURCE_RUNTIME
+    source: int = 1
     distance: int = 0
     metric: int = 0
     flags: int = 0
@@ -50,7 +50,7 @@ class Applied:
     unknown: int = 0
 
 
-def row_of(prefix: str, nexthop: int = 0, source: int = lib.SOURCE_RUNTIME) -> Row:
+def row_of(prefix: str, nexthop: int = 0, source: int = 1) -> Row:
     """A row from text, for tests and tools. ValueError for what is no prefix."""
     return Row(ip_network(prefix), nexthop, source)
 

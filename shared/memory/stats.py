@@ -18,7 +18,8 @@ from ribcage.shared._core import ffi, lib
 from ribcage.shared.addresses import Address
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fields import read_address
-from ribcage.shared.memory.segment import SegmentKind, create_segment, map_segment, remove_segment
+from ribcage.shared.memory.identity import SegmentKind
+from ribcage.shared.memory.segment import create_segment, map_segment, remove_segment
 from ribcage.shared.process.names import Names
 from ribcage.shared.refusals import refused
 

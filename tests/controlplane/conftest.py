@@ -16,14 +16,14 @@ import pytest
 
 from ribcage.controlplane.fib.forwarding import Forwarding
 from ribcage.controlplane.fib.publisher import Publisher
-from ribcage.controlplane.fib.segment import FibParams
-from ribcage.controlplane.fib.tables import FibTables
-from ribcage.controlplane.fib.writer import FibWriter
-from ribcage.controlplane.fib.writer_guard import WriterGuard
+from ribcage.controlplane.fib.segment.attach import attach_fib
+from ribcage.controlplane.fib.segment.create import FibParams
+from ribcage.controlplane.fib.segment.guard import WriterGuard
+from ribcage.controlplane.fib.segment.tables import FibTables
 from ribcage.controlplane.rib.mapping import RibParams
 from ribcage.controlplane.rib.segment import Rib
 from ribcage.controlplane.routes.core import Core
-from ribcage.controlplane.routes.sources import SOURCE_STATIC
+from ribcage.controlplane.routes.sources.static import STATIC
 from ribcage.controlplane.values.nexthop import NexthopSet
 from ribcage.controlplane.values.topology import Topology
 from ribcage.shared.addresses import network_of
@@ -244,7 +244,7 @@ class Bench:
     def rows(self, *routes: tuple[str, int] | tuple[str, int, int]) -> tuple[Any, int]:
         """`(prefix, nexthop)` or `(prefix, nexthop, metric)` as rows of source static."""
         rows = (
-            Row(ip_network(prefix), nexthop, SOURCE_STATIC, 1, *metric)
+            Row(ip_network(prefix), nexthop, STATIC.number, 1, *metric)
             for prefix, nexthop, *metric in routes
         )
         return rows_of(rows), len(routes)
@@ -302,9 +302,7 @@ class Router:
         )
         self.rib = Rib.create_or_attach(self.names, params)
         limits = FibParams(max_routes4=fib_plan.max_routes4, max_routes6=fib_plan.max_routes6)
-        self.writer = FibWriter.create_or_attach(
-            self.names, limits, instance_id=7, guard=self.guard
-        )
+        self.writer = attach_fib(self.names, limits, instance_id=7, guard=self.guard)
         self.reader = FibReader(self.writer.mapped.fd)
         tables = FibTables(self.writer, self.reader)
         self.core = Core(self.plan, self.rib, tables, self.reader)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from ribcage.shared._core import ffi, lib
 
-from ribcage.controlplane.fib.segment import FibParams
+from ribcage.controlplane.fib.segment.create import FibParams
 from ribcage.shared.memory.fib_sync import (
     STRATEGIES,
     WITH_SEGMENT,

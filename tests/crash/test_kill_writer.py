@@ -19,8 +19,9 @@ from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib import FibReader
 from ribcage.shared.memory.fib_records import FibKind
 from ribcage.shared.memory.fib_sync import STRATEGIES, WITH_LOCK
+from ribcage.shared.memory.identity import SegmentKind, SegmentState
 from ribcage.shared.memory.rows import row_of
-from ribcage.shared.memory.segment import SegmentKind, SegmentState, map_segment
+from ribcage.shared.memory.segment import map_segment
 from tests.c.build import CSRC, FIB
 from tests.crash.fib_script import DONE, TORTURE, Script, Stage, built, cycle
 from tests.model.golden import Golden

@@ -9,7 +9,7 @@ from itertools import count
 import pytest
 from ribcage.shared._core import ffi, lib
 
-from ribcage.controlplane.fib.segment import FibParams
+from ribcage.controlplane.fib.segment.create import FibParams
 from ribcage.shared.memory.rows import Row, row_of, rows_of
 from tests.model.fib_memory import SMALL, FibMemory
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.controlplane.fib.segment import FibParams
+from ribcage.controlplane.fib.segment.create import FibParams
 from ribcage.shared.addresses import Network
 from ribcage.shared.memory.fib_records import Adjacency, AdjacencyState, FibKind, Group, Hop
 from ribcage.shared.memory.fib_sync import (

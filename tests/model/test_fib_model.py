@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 from ribcage.shared._core import ffi, lib
 
-from ribcage.controlplane.fib.segment import FibParams
+from ribcage.controlplane.fib.segment.create import FibParams
 from ribcage.shared.memory.fib_sync import STRATEGIES, WITH_LOCK
 from ribcage.shared.memory.rows import Row, row_of, rows_of
 from tests.model.fib_memory import ENGINES, SMALL, FibMemory, on

@@ -524,9 +524,9 @@ def test_an_overrun_of_the_real_socket_ends_in_the_true_picture(lab: Lab, tmp_pa
     """More events than the socket holds while nobody reads: counted, and then made good."""
 
     async def body(rig: Rig) -> None:
-        monitor = rig.kernel._monitor
-        assert monitor is not None
-        monitor._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        work = rig.kernel._work
+        assert work is not None
+        work.monitor._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         lines = [f"addr add 10.8.{n // 250}.{n % 250 + 1}/32 dev eth1" for n in range(400)]
         text = "\n".join(lines)
         # Blocking on purpose: the loop must not read meanwhile.

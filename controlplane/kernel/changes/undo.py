@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ribcage.controlplane.kernel import filter as transit
+from ribcage.controlplane.kernel.changes import filter as transit
 from ribcage.controlplane.kernel.changes.journal import Journal, PortState, link_mac, namespace_id
 from ribcage.controlplane.kernel.changes.settings import restore
 from ribcage.controlplane.kernel.netlink.messages import IFF_UP, resolve_request

@@ -9,24 +9,16 @@ The table is what the kernel said; a station on the link can claim any address, 
 addresses inside a connected network of that very port count, and never an own one.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, ip_network
 
-from ribcage.controlplane.routes.sources import DISTANCES, SOURCE_NEIGHBOUR, Wanted
+from ribcage.controlplane.routes.sources.contract import Inputs, Offer, Source
+from ribcage.controlplane.values.neighbour import Neighbour
 from ribcage.controlplane.values.nexthop import host
 from ribcage.controlplane.values.topology import Topology
+from ribcage.controlplane.values.wanted import Wanted
 from ribcage.shared.addresses import Address, Network
 from ribcage.shared.memory.fib_records import Hop
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbour:
-    """What the kernel knows of one on-link address. `mac` is None until it is resolved."""
-
-    mac: bytes | None
-    state: str = "none"
-    since_ns: int = 0
 
 
 def is_host(topology: Topology, hop: Hop) -> bool:
@@ -53,10 +45,10 @@ def neighbour_route(hop: Hop) -> Wanted:
     assert hop.gateway is not None
     return Wanted(
         ip_network(hop.gateway),
-        SOURCE_NEIGHBOUR,
+        NEIGHBOUR.number,
         host(hop.port, hop.gateway),
         metric=0,
-        distance=DISTANCES[SOURCE_NEIGHBOUR],
+        distance=NEIGHBOUR.distance,
     )
 
 
@@ -69,3 +61,35 @@ def neighbour_routes(
     )
     ordered = sorted(hosts, key=lambda hop: neighbours[hop].since_ns)
     return [neighbour_route(hop) for hop in ordered[:limit]], max(0, len(ordered) - limit)
+
+
+def _offer(inputs: Inputs) -> Offer:
+    wanted, left_out = neighbour_routes(
+        inputs.neighbours, inputs.topology, inputs.plan.neighbours.max
+    )
+    return Offer(wanted, left_out=left_out)
+
+
+def _hop(route: Wanted) -> Hop:
+    return route.nexthops.paths[0].hop
+
+
+def _announcing(inputs: Inputs, wanted: Sequence[Wanted]) -> None:
+    inputs.hosts.clear()
+    inputs.hosts.update(map(_hop, wanted))
+
+
+def _still(inputs: Inputs, route: Wanted) -> bool:
+    return _hop(route) in inputs.hosts  # some go between the slices
+
+
+# The last choice: any route that somebody asked for beats what was only overheard.
+NEIGHBOUR = Source(
+    4,
+    "neighbour",
+    distance=254,
+    offer=_offer,
+    popular=False,
+    announcing=_announcing,
+    still=_still,
+)

@@ -20,15 +20,17 @@ from typing import Any
 import posix_ipc
 from ribcage.shared._core import ffi
 
-from ribcage.controlplane.fib.segment import FibParams
-from ribcage.controlplane.fib.writer import FibWriter
+from ribcage.controlplane.fib.segment.attach import attach_fib
+from ribcage.controlplane.fib.segment.create import FibParams
+from ribcage.controlplane.fib.segment.writer import FibWriter
 from ribcage.lab.bench.fib.build import build
 from ribcage.lab.bench.fib.contestants import Ours, params_file, semaphore_for
 from ribcage.lab.bench.fib.program import Program
 from ribcage.lab.bench.fib.table import ROW_BYTES, Rows
 from ribcage.shared.memory.fib import FibReader
 from ribcage.shared.memory.fib_records import FibKind, Group
-from ribcage.shared.memory.segment import SHM, SegmentKind, open_segment, remove_segment
+from ribcage.shared.memory.identity import SHM, SegmentKind
+from ribcage.shared.memory.segment import open_segment, remove_segment
 from ribcage.shared.process.names import Names
 
 
@@ -44,7 +46,7 @@ def binding_ns(
     try:
         with (
             semaphore_for(one) as semaphore,
-            FibWriter.create_or_attach(names, _params(one, table), **_more(semaphore)) as writer,
+            attach_fib(names, _params(one, table), **_more(semaphore)) as writer,
         ):
             with writer.batch():
                 for i in range(1, table.max_nexthop + 1):

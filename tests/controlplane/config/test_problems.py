@@ -201,6 +201,8 @@ CASES = [
     Case("W204", 'sync = "none"\n       ^^^^^^',
          'sync = "none" gives wrong answers under change: only run --teach takes it',
          'write "epoch", or set teach = true in [router]', "[fib]\n"),
+    Case("W205", 'sync = "undo"\n       ^^^^^^', 'sync = "undo" is called "sem_undo" now',
+         'write "sem_undo"', "[fib]\n"),
 ]  # fmt: skip
 
 

@@ -26,9 +26,11 @@ from ribcage.controlplane.supervisor.run import run_supervisor
 from ribcage.dataplane import sockets, worker
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory import stats
-from ribcage.shared.process.channel import Channel, ChannelClosed, Message, Reconnector
+from ribcage.shared.process.channel import Channel
+from ribcage.shared.process.message import ChannelClosed, Message
 from ribcage.shared.process.names import Names
 from ribcage.shared.process.port_rings import PortRings
+from ribcage.shared.process.reconnect import Reconnector
 
 WORKER = os.environ.get("FAKE_WORKER", "")
 CONTROL = os.environ.get("FAKE_CONTROL", "")
