@@ -176,12 +176,12 @@ class Successor:
 
     def _records(self) -> tuple[Groups, Adjacencies, Ports]:
         groups = {
-            g.id: (int(g.kind), g.buckets)
+            i: (int(g.kind), g.buckets)
             for i in range(1, 64)
             if (g := self._when_let_in(partial(self.reader.group, i)))
         }
         adjacencies = {
-            a.id: (a.port, a.mtu)
+            i: (a.hop.port, a.mtu)
             for i in range(1, 64)
             if (a := self._when_let_in(partial(self.reader.adjacency, i)))
         }
