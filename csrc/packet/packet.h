@@ -30,6 +30,7 @@
 struct fib_answer; /* fib/fib.h; reasons are enum drop_reason of layout/stats_layout.h */
 
 enum {
+    BATCH_MAX = 256,          /* packets that are handled together at most */
     VNET_LENGTH = 10,         /* struct vnet_header, in front of every frame of a ring slot */
     ETHERNET_LENGTH = 14,
     PACKET_REWRITE_ROOM = 160, /* scratch one packet_rewrite() may use */
