@@ -29,6 +29,8 @@
 #include "report/event.h"
 #include "port/filter.h"
 #include "port/socket.h"
+#include "port/ring.h"
+#include "decide/explain.h"
 #include "worker/worker.h"
 #endif
 

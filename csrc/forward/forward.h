@@ -78,7 +78,7 @@ void forward_ring_drops(struct forwarder *f, uint32_t port);
 
 /* ---- between the files of forward/ ---- */
 
-/* work.c: decides on work[0..n), does it, sends and settles it. */
+/* work.c: decides on work[0..n), does it, sends and counts it. */
 void forward_work(struct forwarder *f, uint32_t n);
 /* wait.c: copies a packet into the hold queue, or leaves a held one there; asks control
  * for the neighbour. */

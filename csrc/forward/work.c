@@ -16,9 +16,10 @@ static void count_sent(struct forwarder *f, const struct work *work)
     }
     now->port[port].tx++;
     now->port[port].tx_bytes += t->bytes[work->item];
-    if (forward_ours(f, work))
+    bool fresh = work->origin == ORIGIN_RING; /* as most are: of rx, and not held */
+    if (!fresh && forward_ours(f, work))
         now->icmp_sent++;
-    if (forward_counts(f, work)) {
+    if (fresh || forward_counts(f, work)) {
         now->forwarded++;
         now->to_host += f->port[port].kind == PORT_KIND_HOST;
     }
