@@ -64,17 +64,6 @@ static void batch_end(struct forwarder *f)
     stats_commit(&f->stats);
 }
 
-/* Nobody else may send from an address of ours (RFC 1812 5.3.8): forged, or a loop. What the host
- * stack may want (link scope) is its to decide; over a host port these addresses are its own. */
-static void drop_own_source(const struct forwarder *f, struct packet *packet)
-{
-    if ((packet->verdict == PACKET_FORWARD || packet->verdict == PACKET_LOCAL) &&
-        own_addresses_has(&f->own, packet->family, packet->source)) {
-        packet->verdict = PACKET_DROP;
-        packet->drop = DROP_BAD_SOURCE;
-    }
-}
-
 static uint32_t take_frames(struct forwarder *f, uint32_t index, uint32_t budget)
 {
     struct forward_port *port = &f->port[index];
@@ -89,8 +78,6 @@ static uint32_t take_frames(struct forwarder *f, uint32_t index, uint32_t budget
         work->ingress = (uint16_t)index;
         packet_parse(&work->packet, frame.frame, frame.captured, frame.wire_length, frame.vnet,
                      frame.station, f->seed, is_host);
-        if (!is_host)
-            drop_own_source(f, &work->packet);
         bytes += frame.wire_length;
         now->gso += work->packet.vnet.gso_type != VNET_GSO_NONE;
     }
@@ -163,8 +150,10 @@ static void give_up_late(struct forwarder *f)
     while (f->hold.oldest != HOLD_NONE &&
            f->now_ns - f->hold.entry[f->hold.oldest].arrived_ns >= f->hold_timeout_ns) {
         struct work *work = oldest_work(f);
+        work->decision = (struct decision){.reason = DROP_NO_NEIGHBOUR,
+                                           .error = ICMP_ERROR_UNREACHABLE};
         if (f->hold.entry[work->entry].originated == 0)
-            forward_raise_error(f, work, ICMP_ERROR_UNREACHABLE, 0);
+            forward_raise_error(f, work);
         forward_drop(f, work, DROP_NO_NEIGHBOUR);
     }
 }

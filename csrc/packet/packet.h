@@ -28,6 +28,7 @@
 #include "base/base.h"
 
 enum {
+    BATCH_MAX = 256,          /* packets that are handled together at most */
     VNET_LENGTH = 10,         /* struct vnet_header, in front of every frame of a ring slot */
     ETHERNET_LENGTH = 14,
     PACKET_REWRITE_ROOM = 160, /* scratch one packet_rewrite() may use */

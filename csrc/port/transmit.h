@@ -20,10 +20,7 @@
 #include "layout/stats_layout.h"
 #include "packet/packet.h"
 
-enum {
-    BATCH_MAX = 256,       /* packets of one batch at most */
-    TRANSMIT_FAILURES = 8,
-};
+enum { TRANSMIT_FAILURES = 8 };
 
 struct transmit {
     struct mmsghdr message[BATCH_MAX]; /* built for one port at a time */

@@ -145,6 +145,7 @@ static void born(void)
     f->port[2].kind = PORT_KIND_HOST;
     for (uint32_t port = 0; port < FIB_MAX_PORTS; port++)
         f->fd[port] = port < PORTS ? sockets[port][0] : -1;
+    f->open_ports = 7; /* those of them that have a socket */
     until_death = mortal;
 }
 

@@ -10,14 +10,15 @@ from tests.c.build import SANITIZE, build_c_test, rooms
 
 FAULTS = (*SANITIZE, "-DRC_FAULT_POINTS")
 PACKET = (*rooms("base", "packet"), "forward/limiter.c")
-FORWARD = rooms("base", "segment", "report", "packet", "port", "forward")
+DECIDE = ("decide/decide.c", "decide/error.c", "decide/own_addresses.c")
+FORWARD = (*rooms("base", "segment", "report", "packet", "port", "forward"), *DECIDE)
 TESTS = {
     "test_stats.c": ("report/stats.c", "segment/segment.c"),
     "test_ring.c": ("port/ring.c", "port/socket.c", "port/filter.c"),
-    "test_own_addresses.c": ("forward/own_addresses.c", "base/address_class.c"),
+    "test_own_addresses.c": ("decide/own_addresses.c", "base/address_class.c"),
     "test_hold.c": ("forward/hold.c",),
     "test_forward.c": FORWARD,
-    "test_forward_error.c": ("forward/error.c", *PACKET),
+    "test_forward_error.c": ("forward/error.c", "decide/error.c", *PACKET),
 }
 
 

@@ -1,5 +1,5 @@
 /* Own addresses as a hash set. See own_addresses.h. */
-#include "forward/own_addresses.h"
+#include "decide/own_addresses.h"
 
 #include <errno.h>
 #include <string.h>
