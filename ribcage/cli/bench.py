@@ -12,6 +12,14 @@ from ribcage.cli.session import Session, session_of, usage
 from ribcage.shared.errors import Exit
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+HELP = """\b
+Examples:
+  ribcage bench fib --quick
+  ribcage -j bench fib --family 6 --against dpdk"""
+
+
+def register(root: typer.Typer) -> None:
+    root.add_typer(app, name="bench", help=HELP, short_help="measure the forwarding table")
 
 
 @app.command(

@@ -1,7 +1,6 @@
 """`ribcage config check|compile`: a configuration file, checked without a router."""
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +8,7 @@ import typer
 
 from ribcage.cli.output import plain
 from ribcage.cli.session import Session, session_of, usage
+from ribcage.cli.streams import standard_input, written
 from ribcage.shared.errors import Exit, RibcageError
 
 if TYPE_CHECKING:
@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from ribcage.shared.plan import Plan
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+HELP = """\b
+Examples:
+  ribcage config check ribcage.toml
+  ribcage config compile --plan ribcage.toml"""
 File = Annotated[Path | None, typer.Argument(help="the file, - for standard input")]
+
+
+def register(root: typer.Typer) -> None:
+    root.add_typer(app, name="config", help=HELP, short_help="check a configuration file")
 
 
 @app.command(
@@ -65,11 +73,14 @@ def read(session: Session, file: Path | None) -> "tuple[Plan, Report]":
     """The plan of a file; its problems go to stderr. E_CONFIG (exit 3) for a bad one."""
     from ribcage.controlplane.config.load import load
 
-    plan, report = load(file or default_file(session))
+    file = file or default_file(session)
+    if str(file) == "-":
+        standard_input()  # refuses a closed one
+    plan, report = load(file)
     # -q silences warnings, never errors.
     told = plan is None or not session.options.quiet
     if report.problems and told and not session.output.json:
-        sys.stderr.write(plain(report.render()) + "\n")
+        written(plain(report.render()) + "\n")
     if plan is None:
         raise ConfigError(report)
     return plan, report

@@ -20,6 +20,10 @@ Exit 3 when the file has an error: nothing was applied, the running configuratio
 MAX_REQUEST = 60_000  # the router reads lines of 64 KiB
 
 
+def register(root: typer.Typer) -> None:
+    root.command("reload", help=HELP, short_help="give a router a new configuration")(reload)
+
+
 def reload(
     context: typer.Context,
     config: Annotated[

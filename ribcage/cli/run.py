@@ -31,6 +31,10 @@ Exit 3 when the file has an error, 8 when a router of this name is already runni
 READY_TIMEOUT = 40.0
 
 
+def register(root: typer.Typer) -> None:
+    root.command("run", help=HELP, short_help="start a router from a file")(run)
+
+
 def run(
     context: typer.Context,
     config: Annotated[
@@ -72,8 +76,6 @@ def run(
         if session.output.json:  # the one document; what comes later are log lines on stderr
             document = {"instance": names.instance, "pid": os.getpid(), "ready": False}
             session.output.answer(document, "")
-        sys.stdout.flush()
-        sys.stderr.flush()
         os.execv(command[0], command)
     command += ["--daemon", *(["--log-file", str(log_file.absolute())] if log_file else [])]
     _launch(session, command, fd, names)

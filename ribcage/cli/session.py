@@ -40,7 +40,7 @@ class Session:
     def client(self) -> Client:
         """The connection, made at the first call."""
         if self._client is None:
-            self._client = Client(self.socket, self.timeout)
+            self._client = Client(self.socket, self.timeout, by_name=self.options.socket is None)
         return self._client
 
     def call(self, method: str, timeout: float | None = None, **params: Any) -> dict[str, Any]:

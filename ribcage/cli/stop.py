@@ -31,6 +31,10 @@ STOP_TIMEOUT = 20.0
 POLL = 0.02
 
 
+def register(root: typer.Typer) -> None:
+    root.command("stop", help=HELP, short_help="stop a router")(stop)
+
+
 def stop(
     context: typer.Context,
     wait: Annotated[bool, typer.Option(help="return when it has ended")] = True,

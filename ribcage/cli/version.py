@@ -16,6 +16,10 @@ Examples:
   ribcage version -j --layouts"""
 
 
+def register(root: typer.Typer) -> None:
+    root.command("version", help=HELP, short_help="versions of what is installed")(version)
+
+
 def version(
     context: typer.Context,
     layouts: Annotated[
