@@ -23,7 +23,7 @@ from ribcage.shared.errors import RibcageError
 PAGE = 4096  # the most the router gives at once
 TERMINAL_ROWS = 200
 ORIGIN = {"static": "S", "connected": "C", "kernel": "K", "bgp": "B", "zebra": "B",
-          "added": "A", "runtime": "A", "neighbour": "N", "receive": "L", "local": "L"}  # fmt: skip
+          "added": "A", "neighbour": "N", "receive": "L", "local": "L"}  # fmt: skip
 OWN = ("receive", "broadcast")  # types of routes that go nowhere but to this router
 LEGEND = "S static C connected A added N neighbour L own  > best * in FIB q queued r rejected"
 

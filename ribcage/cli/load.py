@@ -39,7 +39,7 @@ def load_table(
 ) -> dict[str, Any]:
     """The answer of route.load.commit, plus what the chunks rejected."""
     with _open(path) as raw:
-        begun = session.call("route.load.begin", source="runtime", vias=list(vias), atomic=atomic)
+        begun = session.call("route.load.begin", source="added", vias=list(vias), atomic=atomic)
         identity = begun.get("id")
         try:
             with _Progress(session, raw, path) as progress:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ribcage.cli.session import usage
-from ribcage.controlplane.config.suggest import closest
+from ribcage.controlplane.config.toml.suggest import closest
 from ribcage.shared.errors import RibcageError
 
 # What other routers and tools call it -> what it is called here.

@@ -17,7 +17,7 @@ ROUTES = [
     {"dst": "198.51.100.0/24", "protocol": "static", "metric": 0, "type": "forward",
      "nexthops": [{"via": "10.0.2.10", "weight": 2}, {"via": "10.0.2.11", "weight": 1}],
      "selected": True, "in_fib": True, "stale": True, "workers": {"seen": 2, "of": 2}},
-    {"dst": "203.0.113.0/24", "protocol": "runtime", "metric": 0, "type": "blackhole",
+    {"dst": "203.0.113.0/24", "protocol": "added", "metric": 0, "type": "blackhole",
      "nexthops": [], "selected": True, "in_fib": True, "workers": {"seen": 1, "of": 2}},
     {"dst": "192.0.2.0/24", "protocol": "kernel", "metric": 0, "type": "forward",
      "nexthops": [{"via": "10.9.9.9"}], "selected": False, "in_fib": False},

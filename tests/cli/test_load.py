@@ -55,7 +55,7 @@ def test_a_table_arrives_whole(packed: str, loader: Loader, ribcage: Any, tmp_pa
     assert ran.out == "5,000 routes loaded; generation 7 after 250 ms\n"
     assert loader.text == TABLE
     assert loader.chunks > 1
-    begin = {"source": "runtime", "vias": ["10.0.2.9", "10.0.2.10"], "atomic": True}
+    begin = {"source": "added", "vias": ["10.0.2.9", "10.0.2.10"], "atomic": True}
     assert loader.router.asked[0] == ("route.load.begin", begin)
     assert loader.router.methods()[-1] == "route.load.commit"
 

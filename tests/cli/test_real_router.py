@@ -170,7 +170,7 @@ def test_a_table_loads_packed_and_a_bad_line_is_named(
     assert ran.status == 2
     assert f"{bad}: line 6001: " in ran.err and "did you mean 101.99.99.0/24?" in ran.err
     assert run("route", "get", "101.0.0.1").status == 1
-    shown = run("-j", "route", "show", "--source", "runtime", "100.0.0.0/8").document
+    shown = run("-j", "route", "show", "--source", "added", "100.0.0.0/8").document
     assert shown["count"] == len(shown["routes"]) == 6000
     ran = run("route", "show", "100.0.0.0/8")
     rows = ran.out.splitlines()[1:]

@@ -16,7 +16,7 @@ from ribcage.controlplane.management.server import Call
 from ribcage.controlplane.rib.records import Filter
 from ribcage.controlplane.routes.loads import Loads
 from ribcage.controlplane.routes.routes import Routes
-from ribcage.controlplane.routes.sources import SOURCE_NAMES, SOURCE_NUMBERS
+from ribcage.controlplane.routes.sources import FORMERLY, SOURCE_NAMES, SOURCE_NUMBERS
 from ribcage.controlplane.values.parse import parse_address, parse_number, parse_prefix, usage
 from ribcage.controlplane.values.topology import Port
 from ribcage.controlplane.workers.visible import count_seen
@@ -43,6 +43,7 @@ class RouteMethods:
         if family not in (None, 0, 4, 6):
             raise usage("E_RANGE", f"family is {family!r:.20}, allowed are 4 and 6")
         source = params.get("source")
+        source = FORMERLY.get(source, source) if isinstance(source, str) else source
         if source is not None and source not in SOURCE_NUMBERS:
             raise usage(
                 "E_TYPE", f"no source {source!r:.20}; there are {', '.join(SOURCE_NUMBERS)}"

@@ -20,12 +20,13 @@ SOURCE_NEIGHBOUR: int = lib.SOURCE_NEIGHBOUR
 SOURCE_NAMES: dict[int, str] = {
     SOURCE_CONNECTED: "connected",
     SOURCE_STATIC: "static",
-    SOURCE_RUNTIME: "runtime",
+    SOURCE_RUNTIME: "added",
     SOURCE_NEIGHBOUR: "neighbour",
     lib.SOURCE_KERNEL: "kernel",
     lib.SOURCE_FPM: "fpm",
 }
 SOURCE_NUMBERS: dict[str, int] = {name: number for number, name in SOURCE_NAMES.items()}
+FORMERLY = {"runtime": "added"}  # what requests of older clients say
 
 # Administrative distances, lower wins. A runtime route equals a static one (metric decides,
 # then the lower source number: what the file says stays). A resolved host comes last: any
