@@ -16,7 +16,7 @@ from ribcage.controlplane.config.compile import compile_plan
 from ribcage.controlplane.config.limits import check_limits
 from ribcage.controlplane.config.links import check_links
 from ribcage.controlplane.config.machine import Machine
-from ribcage.controlplane.config.routes import check_routes
+from ribcage.controlplane.config.routes import check_routes, name_defaults
 from ribcage.controlplane.config.toml.positions import Positions
 from ribcage.controlplane.config.toml.problems import (
     ConfigErrors,
@@ -66,6 +66,7 @@ def check(
         return None, Report(name, text, in_file_order(problems))
     machine = machine or Machine.here()
     positions = Positions(text)
+    name_defaults(document)
     file, problems = validate(document, positions)
     links, found = check_links(document, positions)
     problems += found
@@ -94,6 +95,8 @@ def _read(path: Path) -> bytes | Problem:
     """The file's bytes, one more than allowed at most."""
     try:
         if str(path) == "-":
+            if sys.stdin is None:
+                return Problem("E002", "standard input is closed", WHOLE_FILE, "name a file")
             return sys.stdin.buffer.read(MAX_BYTES + 1)
         # O_NONBLOCK: a FIFO must not hold up the command before it is seen to be one.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -19,8 +19,6 @@ from ribcage.controlplane.config.toml.suggest import closest
 from ribcage.shared.errors import RibcageError
 
 TYPES = ("blackhole", "unreachable", "prohibit")
-ACTIONS = {"drop": "blackhole", "discard": "blackhole", "null": "blackhole", "null0": "blackhole",
-           "reject": "unreachable", "prohibited": "prohibit", "deny": "prohibit"}  # fmt: skip
 KEYS = ("via", "dev", "weight", "metric", "distance", "nexthop", *TYPES)
 T = TypeVar("T")
 
@@ -168,6 +166,6 @@ def _unknown(word: str) -> RibcageError:
             f"there is no option {word[:40]}",
             f"did you mean --{guess}?" if guess else "options: --wait, --dry-run",
         )
-    guess = ACTIONS.get(word.lower()) or closest(word, KEYS)
+    guess = closest(word, KEYS)
     hint = f"did you mean {guess}?" if guess else f"known words: {', '.join(KEYS)}"
     return usage(f"what does {word[:40]!r} mean here?", hint)
