@@ -19,8 +19,6 @@ import signal
 import time
 from typing import Any
 
-from ribcage.shared._core import lib
-
 from ribcage.controlplane.kernel.kernel import Kernel
 from ribcage.controlplane.management.handlers import Handlers
 from ribcage.controlplane.management.server import ManagementServer
@@ -39,6 +37,7 @@ from ribcage.shared.process import log as lines
 from ribcage.shared.process.channel import Channel, Message
 from ribcage.shared.process.events import EventQueue
 from ribcage.shared.process.names import Names
+from ribcage.shared.process.title import show_as
 
 ADDRESSES_WAIT = 2.0  # at a fresh start, for the kernel to tell the addresses we configured
 CANCEL_WAIT = 0.4  # for tasks under way at the stop; the supervisor gives all of it 5 s
@@ -162,6 +161,8 @@ class ControlProcess:
                 self._spawn(self.dumps.write(), "dump")
             case "log-level":
                 lines.set_level(str(body.get("level")))
+            case "log-file":
+                lines.write_to(message.fds.get("log", -1))
             case "stop":
                 self._finish(True)
             case "ps" | "done":
@@ -211,7 +212,7 @@ class ControlProcess:
             raise RibcageError("E_ATTACH", f"attach message: {error}") from error
         # A standby becomes control: its log lines and its name in `ps` say so.
         lines.setup("control", plan.log.level, plan.log.format)
-        lib.sys_set_name(b"ribcage-control")
+        show_as("control", self.names.instance)
         self.segments = await open_segments(
             self.names, plan, self.instance_id, self.log, body.get("sync_key")
         )

@@ -6,6 +6,7 @@ file system except `make_run_dir`, which the supervisor calls.
 
     RUN_BASE/INSTANCE/       supervisor.sock control.sock supervisor.lock control.lock
                              state.json (what the supervisor made) undo.json (kernel settings)
+                             ribcage.log (of a daemon without --log-file)
     /dev/shm/                ribcage.INSTANCE.fib  .rib  .stats.N   sem.ribcage.INSTANCE.writer
 """
 
@@ -66,6 +67,11 @@ class Names:
     def control_dump(self) -> Path:
         """Control's view at the last SIGUSR1; the supervisor's is dump.json beside it."""
         return self.run_dir / "dump-control.json"
+
+    @property
+    def log_file(self) -> Path:
+        """The lines of a daemon that was not told another place."""
+        return self.run_dir / "ribcage.log"
 
     @property
     def undo_file(self) -> Path:

@@ -22,6 +22,7 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.supervisor.context import Limits, Roles, Settings
 from ribcage.controlplane.supervisor.daemon import Status, daemonize
+from ribcage.controlplane.supervisor.resources.logfile import LogFile
 from ribcage.controlplane.supervisor.resources.ports import Port
 from ribcage.controlplane.supervisor.run import run_supervisor
 from ribcage.dataplane import sockets, worker
@@ -311,7 +312,8 @@ def main() -> int:
     status = Status()
     try:
         if "--daemon" in flags:
-            status = daemonize(Path(os.environ["FAKE_LOG"]))
+            log_file = LogFile(Path(os.environ["FAKE_LOG"]), own=False)
+            status = daemonize(log_file.open())
         return run_supervisor(settings, names, roles, limits, status.ready)
     except RibcageError as error:
         status.failed(error)
