@@ -1,7 +1,7 @@
 """`--daemon`: a session of its own, no terminal, cwd /, and a launcher that waits for "ready".
 
-Use: `status = daemonize(log_file.open())`, early, while nothing but the plan is open. In the daemon it
-returns a Status whose `ready()` or `failed(error)` ends the launcher; the launcher never returns:
+Use: `status = daemonize(log_file.open())`, early, while nothing but the plan is open. In the
+daemon it returns a Status whose `ready()` or `failed(error)` ends the launcher; that never returns:
 it exits 0 when the router is ready, else prints what went wrong and exits with its status.
 """
 
