@@ -12,7 +12,7 @@ from pathlib import Path
 from ribcage.shared.errors import Exit, RibcageError
 
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}  # linux/capability.h
-HINT = "run as root, or in a namespace of your own: `unshare -rn`; `ribcage doctor` says more"
+HINT = "run as root, or in a namespace of your own: `unshare -rn ribcage run`; try `ribcage doctor`"
 
 
 def effective_capabilities() -> int:
