@@ -25,7 +25,7 @@ TERMINAL_ROWS = 200
 ORIGIN = {"static": "S", "connected": "C", "kernel": "K", "bgp": "B", "zebra": "B",
           "added": "A", "neighbour": "N", "receive": "L", "local": "L"}  # fmt: skip
 OWN = ("receive", "broadcast")  # types of routes that go nowhere but to this router
-LEGEND = "S static C connected A added N neighbour L own  > best * in FIB q queued r rejected"
+LEGEND = "S static C connected A added N neighbour L own; > best * FIB q queued r rejected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,9 @@ def _lines(
         body = max(map(len, hops)) if terminal else len(between.join(hops))
         widths[2] = max(widths[2], min(60, body))
     if terminal:  # flags, gaps, workers and age take 27
-        widths[0] = max(18, min(widths[0], terminal - 27 - widths[1] - widths[2]))
+        room = terminal - 27 - widths[1]
+        widths[2] = min(widths[2], room - 18)
+        widths[0] = max(18, min(widths[0], room - widths[2]))
     if heading and page:
         head = f"    {'DESTINATION':<{widths[0]}}  {'[D/M]':<{widths[1]}}"
         yield f"{head}  {'NEXT HOP':<{widths[2]}}  WORKERS  AGE"
@@ -158,9 +160,15 @@ def _lines(
         if row.get("rejected"):
             yield from _refused(head, str(row["rejected"]), terminal, len(indent))
             continue
-        first, *others = hops if terminal else [between.join(hops)]
-        yield f"{head}{first:<{widths[2]}}  {_tail(row, now)}".rstrip()
-        yield from (f"{indent}{hop}" for hop in others)
+        parts = [between.join(hops)]
+        if terminal:
+            parts = [part for hop in hops for part in wrapped(hop, widths[2])]
+        tail = _tail(row, now)
+        if terminal and len(parts[0]) > widths[2]:  # no room beside it: workers and age below
+            yield head + parts[0]
+            head, parts = indent, parts[1:] or [""]
+        yield f"{head}{parts[0]:<{widths[2]}}  {tail}".rstrip()
+        yield from (f"{indent}{part}" for part in parts[1:])
 
 
 def _refused(head: str, why: str, width: int | None, indent: int) -> Iterator[str]:
