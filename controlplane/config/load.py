@@ -105,7 +105,7 @@ def _read(path: Path) -> bytes | Problem:
                 return Problem("E002", "not a regular file", WHOLE_FILE)
             return file.read(MAX_BYTES + 1)
     except OSError as error:
-        hint = "name the file with -c FILE" if isinstance(error, FileNotFoundError) else None
+        hint = "is that its path?" if isinstance(error, FileNotFoundError) else None
         return Problem("E002", f"cannot be read: {error.strerror}", WHOLE_FILE, hint)
     except ValueError:
         return Problem("E002", "not a file name", WHOLE_FILE)

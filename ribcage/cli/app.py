@@ -10,6 +10,7 @@ from importlib import import_module
 
 import typer
 
+from ribcage.cli.misuse import unknown_command
 from ribcage.cli.options import HELP as GLOBAL_HELP
 
 # The modules beside this one, each a command of that name, in the order of --help.
@@ -29,6 +30,8 @@ COMMANDS = (
     "version",
     "help",
 )
+# What `show` may stand before: they look and change nothing (`show stop` must not stop).
+LOOKING = ("ps", "stats", "drops", "version", "doctor")
 HELP = (
     "\b\nExamples:\n  ribcage run -c ribcage.toml\n  ribcage route show\n\n\b\n"
     + GLOBAL_HELP
@@ -61,9 +64,11 @@ def _root() -> None:
 
 def alias(words: list[str]) -> list[str]:
     """`show route` = `route show`, `show ps` = `ps`, as other routers have it."""
-    if len(words) < 2 or words[0] not in ("show", "sh") or words[1] not in COMMANDS:
+    if not words or words[0] not in ("show", "sh"):
         return words
-    group = getattr(import_module(f"ribcage.cli.{words[1]}"), "app", None)
-    known = group.registered_commands if group is not None else ()
-    verbs = [one.name or getattr(one.callback, "__name__", "") for one in known]
-    return [words[1], *(["show"] if "show" in verbs else []), *words[2:]]
+    asked = words[1] if len(words) > 1 else ""
+    if asked in ("route", "fib"):
+        return [asked, "show", *words[2:]]
+    if asked in LOOKING:
+        return words[1:]
+    raise unknown_command(asked, "ribcage", ("route", "fib", *LOOKING), asked="show")

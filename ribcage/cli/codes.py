@@ -6,7 +6,7 @@ sources, so a code without a line here, or a line without a code, does not pass.
 
 CONFIG = {
     "E001": ("The file is not TOML.", "The caret stands where reading stopped; the hint says what is usual there."),
-    "E002": ("The file cannot be read, is no regular file, not UTF-8, or too large.", "Name another with -c FILE; large tables belong into `ribcage route load`."),
+    "E002": ("The file cannot be read, is no regular file, not UTF-8, or too large.", "Name another; large tables belong into `ribcage route load`."),
     "E100": ("A value breaks a rule that has no code of its own.", "The message names the rule."),
     "E101": ("A key nobody knows; the hint names the nearest.", "Unknown keys are errors, so that a misspelt one is not silently the default."),
     "E102": ("A value of the wrong type or form (a duration without unit, a mode without octal digits).", "Write it as the hint shows."),

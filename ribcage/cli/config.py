@@ -53,7 +53,8 @@ Examples:
   ribcage config compile --plan ribcage.toml
 
 \b
-The plan is what the processes run on. --plan prints it alone, as one line of JSON.""",
+The plan is what the processes run on. --plan prints it alone, as a line of
+JSON.""",
 )
 def compile_(
     context: typer.Context,
@@ -97,7 +98,7 @@ def default_file(session: Session) -> Path:
     for path in (folder / name for folder in folders for name in (named, "ribcage.toml")):
         if path.is_file():
             return path
-    raise usage("which configuration file?", "name one: -c FILE, or set RIBCAGE_CONFIG")
+    raise usage("which configuration file?", "name one, or set RIBCAGE_CONFIG")
 
 
 class ConfigError(RibcageError):

@@ -33,8 +33,9 @@ Examples:
   ribcage -jp fib show
 
 \b
-Memory: live is reachable by a lookup, retired waits two epochs and is bounded whatever
-readers do (dead, stopped or slow: none can hold it up), free is what updates may use.
+Memory: live is reachable by a lookup, retired waits two epochs and is bounded
+whatever readers do (dead, stopped or slow: none can hold it up), free is what
+updates may use.
 -j adds the segment's geometry, in blocks of 64 bytes.""",
 )
 def show(
@@ -177,6 +178,7 @@ def verify(
 ) -> None:
     session = session_of(context)
     timeout = session.patience(120.0)
+    session.output.reached = "the comparison was not over; nothing was changed"
     answer = session.call("fib.verify", timeout, samples=samples, seed=seed)
     session.output.answer(answer, _verdict(answer, samples, seed))
     if answer.get("count") != 0:

@@ -37,6 +37,7 @@ class Wanted:
     source: str | None = None
     limit: int | None = None
     everything: bool = False
+    only: bool = False  # the prefix itself, not what is inside
 
 
 class _Shown:
@@ -61,7 +62,9 @@ class _Shown:
     def take(self, page: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """The rows of a page that are shown."""
         kept = list(page) if self.all_kinds else [row for row in page if not _about_us(row)]
-        self.hidden += len(page) - len(kept)
+        if self.wanted.only:
+            kept = [row for row in kept if row.get("dst") == self.wanted.prefix]
+        self.hidden += 0 if self.wanted.only else len(page) - len(kept)
         self.more = self.more or len(kept) > self.left
         kept = kept[: self.left]
         self.left -= len(kept)
@@ -91,7 +94,8 @@ def _say_what_is_missing(output: Output, shown: _Shown) -> None:
     if shown.more and shown.wanted.limit is None:
         output.say(f"the first {plural(shown.count, 'route')}; --all or a pipe gives every one")
     if not shown.count and shown.wanted.prefix is not None:
-        output.say(f"no route inside {shown.wanted.prefix}")
+        inside = "" if shown.wanted.only else "inside "
+        output.say(f"no route {inside}{shown.wanted.prefix}")
     if shown.hidden:
         output.say(f"not shown: {plural(shown.hidden, 'own or neighbour route')} (--all)")
     if output.terminal and shown.count:
@@ -117,7 +121,7 @@ def _pages(session: Session, shown: _Shown) -> Iterator[list[dict[str, Any]]]:
             cursor=cursor,
             limit=min(PAGE, shown.left) if shown.all_kinds else PAGE,
         )
-        cursor = answer.get("cursor")
+        cursor = None if wanted.only else answer.get("cursor")  # it comes first
         shown.more = cursor is not None
         yield [row for row in answer.get("routes", ()) if isinstance(row, dict)]
         if cursor is None:

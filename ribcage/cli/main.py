@@ -81,7 +81,7 @@ def _run(output: Output, words: list[str]) -> int:
         if type(error).__name__ == "NoArgsIsHelpError" and not output.json:
             streams.written(str(error).strip() + "\n")  # `ribcage`, `ribcage route`: what there is
             return Exit.USAGE
-        raise misused(error) from None
+        raise misused(error, words) from None
     except typer.Exit as end:
         status = end.exit_code
     except typer.Abort:

@@ -8,7 +8,7 @@ taken there, and the nearest word that is known.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ribcage.cli.session import usage
@@ -32,10 +32,11 @@ _BOUNDS = (("ge", "below"), ("gt", "not above"), ("le", "above"), ("lt", "not be
 _QUOTED = re.compile(r"'([^']*)'")
 
 
-def misused(error: Any) -> RibcageError:
-    """E_USAGE for a typer error. Knows kinds by name: typer moves its classes about."""
+def misused(error: Any, words: Sequence[str] = ()) -> RibcageError:
+    """E_USAGE for a typer error about a line of `words`. Knows kinds by name: typer moves its
+    classes about."""
     context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "ribcage"
+    path = context.command_path if context is not None else " ".join(["ribcage", *words[:1]])
     help_hint = f"see: {path} --help"
     kind = type(error).__name__
     if kind == "NoArgsIsHelpError":
@@ -56,15 +57,16 @@ def misused(error: Any) -> RibcageError:
     return _other(str(error.format_message()), context, path, help_hint)
 
 
-def unknown_command(word: str, path: str, known: Iterable[str]) -> RibcageError:
-    """`ribcage rout`: the nearest command, or all there are."""
+def unknown_command(word: str, path: str, known: Iterable[str], asked: str = "") -> RibcageError:
+    """`ribcage rout`: the nearest command, or all there are. `asked`: a verb that came first."""
     words = list(known)
     guess = ELSEWHERE.get(word.lower())
     guess = guess if guess in words else closest(word, words)
     there = f"commands: {', '.join(words)}"
+    line = " ".join(part for part in (path, asked, word) if part)
     return usage(
-        f"there is no command {f'{path} {word}'[:60]!r}",
-        f"did you mean: {path} {guess}?" if guess else there,
+        f"{path}: {asked} what?" if asked and not word else f"there is no command {line[:60]!r}",
+        f"did you mean: {path} {f'{asked} '.lstrip()}{guess}?" if guess else there,
     )
 
 

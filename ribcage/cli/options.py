@@ -72,6 +72,8 @@ def split(arguments: Sequence[str]) -> tuple[Options, list[str]]:
             break
         if word in FLAGS:
             flags[FLAGS[word]] = True
+        elif wrong := _stranger(word):
+            raise _usage(f"there is no option -{wrong} in {word[:20]}")
         elif _cluster(word):
             flags.update({FLAGS[f"-{letter}"]: True for letter in word[1:]})
         elif name in VALUES and name.startswith("--") and equals:
@@ -93,6 +95,13 @@ def split(arguments: Sequence[str]) -> tuple[Options, list[str]]:
         timeout=_timeout(values.get("timeout")),
     )
     return options, ["version"] if version else rest
+
+
+def _stranger(word: str) -> str:
+    """ "-jx": what is no flag among flags."""
+    if len(word) < 3 or word[:2] not in FLAGS:
+        return ""
+    return next((letter for letter in word[1:] if f"-{letter}" not in FLAGS), "")
 
 
 def _cluster(word: str) -> bool:

@@ -37,8 +37,8 @@ Examples:
 
 \b
 S static, C connected, K kernel, B BGP, A added by command, N neighbour,
-L this router's own; > best, * in the FIB, q queued, r rejected, a in force by a
-shorter entry that says the same (fib.aggregate).
+L this router's own; > best, * in the FIB, q queued, r rejected, a in force by
+a shorter entry that says the same (fib.aggregate).
 [D/M] distance and metric; how many workers use it; age since the last change.
 
 \b
@@ -49,7 +49,9 @@ every kind.""",
 )
 def show(
     context: typer.Context,
-    prefix: Annotated[str | None, typer.Argument(help="only routes inside this prefix")] = None,
+    prefix: Annotated[
+        str | None, typer.Argument(help="only routes inside this prefix; or default")
+    ] = None,
     family: Annotated[int | None, typer.Option(help="4 or 6")] = None,
     source: Annotated[
         str | None,
@@ -66,7 +68,9 @@ def show(
     if family not in (None, 4, 6):
         raise usage(f"--family {family} is not 4 or 6")
     within = words.prefix(prefix) if prefix is not None else None
-    show_routes(session, Wanted(within, family, source, limit, everything))
+    # All routes are inside the default route: who names it wants that one.
+    only = prefix in words.DEFAULTS
+    show_routes(session, Wanted(within, family, source, limit, everything, only))
 
 
 @app.command(
@@ -136,8 +140,8 @@ Examples:
 Words: DST [blackhole|unreachable|prohibit] [via ADDR] [dev NAME] [weight N]
 [metric N] [distance N]. Every `via` begins another next hop of the group.
 DST is ADDRESS/LENGTH, an address, or default (of its next hop's family).
-A route that is there with another next hop is replaced without a gap; one that
-is there as it is stays unchanged.""",
+A route that is there with another next hop is replaced without a gap; one
+that is there as it is stays unchanged.""",
 )
 def add(
     context: typer.Context,
@@ -150,8 +154,8 @@ def add(
     answer = session.call("route.add", **params, wait=_wait(wait), dry_run=dry_run or None)
     done = "replaced" if answer.get("replaced", answer.get("replaces")) else "added"
     done = "unchanged" if answer.get("unchanged") else done
-    would = {"added": "add", "replaced": "replace", "unchanged": "leave unchanged"}[done]
-    text = _changed(done, f"{would} {params['dst']}", answer, dry_run)
+    would = {"added": "add {}", "replaced": "replace {}", "unchanged": "leave {} unchanged"}[done]
+    text = _changed(done, would.format(params["dst"]), answer, dry_run)
     if answer.get("selected") is False:
         text = f"{done}, but not in use: another route to {params['dst']} is better"
         text += f" (see: ribcage route show {params['dst']})"
@@ -207,7 +211,7 @@ Examples:
 
 \b
 Lines are `PREFIX/LEN NEXTHOP`; a number n as next hop means the n-th --via,
-from 1, counted round. Plain, .gz or .xz; a UTF-8 mark at the start is ignored.
+from 1, counted round. Plain, .gz or .xz; a UTF-8 mark in front is ignored.
 Ctrl-C gives up what has not been applied. --atomic: all or nothing.""",
 )
 def load(

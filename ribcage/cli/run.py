@@ -29,7 +29,7 @@ Examples:
 \b
 A daemon's log is --log-file, opened anew on SIGHUP (logrotate); without it,
 ribcage.log in the run directory, which stop removes.
-Exit 3 when the file has an error, 8 when a router of this name is already running."""
+Exit 3 when the file has an error, 8 when a router of this name is running."""
 READY_TIMEOUT = 40.0
 
 

@@ -17,10 +17,10 @@ Examples:
   ribcage stats --for 5
 
 \b
-Counters since the start; with --for, rates over that time (Ctrl-C: over the time so far).
-Every packet is accounted for: rx = forwarded + delivered + dropped + waiting, for each worker;
-waiting is for a neighbour's address, and is `held` with -j. --check exits 1 when that does not
-hold."""
+Counters since the start; with --for, rates over that time (Ctrl-C: so far).
+For each worker every packet is accounted for:
+rx = forwarded + delivered + dropped + waiting (for a neighbour's address;
+`held` with -j). --check exits 1 when that is not so."""
 COUNTERS = ("rx", "forwarded", "delivered", "dropped", "held")
 HEADER = ("RX", "FORWARDED", "DELIVERED", "DROPPED", "WAITING")
 PORT_COUNTERS = ("rx", "rx_bytes", "tx", "tx_bytes", "ring_drops")

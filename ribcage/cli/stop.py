@@ -49,6 +49,7 @@ def stop(
             raise
         session.output.say(f"control does not answer ({error.message}); asking the supervisor")
         signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+    session.output.reached = "the router was asked to stop, and goes on with it"
     if wait:
         _wait(session, pidfd)
     name = session.names.instance
