@@ -309,12 +309,12 @@ def main() -> int:
         standby_delay=0.1,
         closed_channel=0.2,
     )
-    status = Status()
+    status, log_file = Status(), None
     try:
         if "--daemon" in flags:
-            log_file = LogFile(Path(os.environ["FAKE_LOG"]), own=False)
+            log_file = LogFile(Path(os.environ["FAKE_LOG"]), own="FAKE_LOG_OWN" in os.environ)
             status = daemonize(log_file.open())
-        return run_supervisor(settings, names, roles, limits, status.ready)
+        return run_supervisor(settings, names, roles, limits, status.ready, log_file)
     except RibcageError as error:
         status.failed(error)
         print(f"error: {error}", file=sys.stderr)
