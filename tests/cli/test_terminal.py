@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from tests.cli.answers import DROPS, EXPLAINED, FIB, FOUND, PROCESSES, STATS
 from tests.cli.terminal import on_a_terminal
-from tests.cli.test_commands import DROPS, EXPLAINED, FIB, FOUND, PROCESSES, STATS
 
 SENTENCE = "forwarding goes on; updates stop until the standby took over"
 LONG_PROCESSES = {"processes": [
