@@ -93,9 +93,10 @@ DROPS = f"""# Drop reasons
 
 {NOTE}
 
-Every packet has one outcome: `rx = forwarded + delivered + dropped + waiting`. `ribcage drops` counts
-the drops by these reasons, `ribcage drops --for 5` those of the next seconds, `ribcage explain`
-finds the reason for a packet that does not exist, `ribcage help drop REASON` says what stands here.
+Every packet has one outcome: `rx = forwarded + delivered + dropped + waiting`. `ribcage drops`
+counts the drops by these reasons, `ribcage drops --for 5` those of the next seconds, `ribcage
+explain` finds the reason for a packet that does not exist, `ribcage help drop REASON` says what
+stands here.
 The list is closed and its numbers ([shm-layout.md](shm-layout.md)) are never reused.
 
 """

@@ -68,6 +68,7 @@ def one_of(*known: str, later: Sequence[str] = (), usual: bool = True) -> AfterV
     def check(value: str) -> str:
         if value in known:
             return value
+        hint: str | None
         if value in later:
             hint = f'"{value}" is not in this build; write "{known[0]}"'
         elif guess := closest(value, known):

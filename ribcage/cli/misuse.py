@@ -111,7 +111,7 @@ def _facts(error: Any) -> dict[str, Any]:
 def _name(param: Any) -> str:
     """ "--family" or "ROUTE"."""
     if getattr(param, "param_type_name", "") == "option":
-        return max(param.opts, key=len)
+        return str(max(param.opts, key=len))
     return str(getattr(param, "metavar", None) or getattr(param, "name", None) or "a word").upper()
 
 

@@ -100,8 +100,9 @@ def _lines(session: Session, answer: Mapping[str, Any]) -> Iterator[str]:
             )
             for name, one in ports.items()
         ]
-        header = ("PORT", "LINK", *PORT_HEADER)
-        yield from table(header, shown, " ".join(PORT_HEADER), session.output.width)
+        yield from table(
+            ("PORT", "LINK", *PORT_HEADER), shown, " ".join(PORT_HEADER), session.output.width
+        )
         yield ""
     yield _balance(session, answer)
 

@@ -273,7 +273,10 @@ def test_a_daemon_is_waited_for(
     ran = ribcage("-j", "run", "--daemon", "-c", path)
     assert ran.err == "talk\n"
     if status == 0:
-        assert ran.document == {"schema": 1, "instance": "r1", "pid": None, "ready": True}
+        log = str(tmp_path / "r1" / "ribcage.log")
+        assert ran.document == {
+            "schema": 1, "instance": "r1", "pid": None, "ready": True, "log": log,
+        }  # fmt: skip
     else:
         assert ran.document["error"]["code"] == "E_START"
     assert ran.status == {0: 0, 8: 8, 77: 7}[status]
