@@ -35,13 +35,15 @@ _pending: int | None = None
 
 @contextlib.contextmanager
 def listening() -> Iterator[None]:
-    """Both signals, and the alarm that ends a hold, are ours inside the block."""
+    """Both signals, and the alarm that ends a hold, are ours inside the block. One that we were
+    started to ignore (nohup, a job in the background of a script) stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     global _holds, _pending
     _holds, _pending = 0, None
-    before = {number: signal.signal(number, _caught) for number in SIGNALS}
+    heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, _caught) for number in heard}
     before[signal.SIGALRM] = signal.signal(signal.SIGALRM, _overdue)
     try:
         yield

@@ -62,9 +62,8 @@ def _run(output: Output, words: list[str]) -> int:
     from ribcage.cli.misuse import misused
     from ribcage.cli.session import Session
 
-    usage_error: type[Exception] = typer.BadParameter.__mro__[
-        1
-    ]  # UsageError, wherever typer keeps it
+    # UsageError, wherever typer keeps it.
+    usage_error: type[Exception] = typer.BadParameter.__mro__[1]
     session = Session(output.options, output)
     words = alias(words)
     shown = io.StringIO()

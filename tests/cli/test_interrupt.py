@@ -145,6 +145,17 @@ def test_a_reader_that_does_not_read_cannot_keep_us(router: Any) -> None:
     process.communicate(timeout=20)
 
 
+def test_a_signal_that_is_to_be_ignored_is_ignored() -> None:
+    """`trap '' INT; ribcage ... &`: Ctrl-C in that terminal is not for us."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interrupt.listening():
+            os.kill(os.getpid(), signal.SIGINT)
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_signals_are_what_they_were_afterwards() -> None:
     """A program that calls main() keeps its own handlers."""
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
