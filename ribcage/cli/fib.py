@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from ribcage.cli.session import session_of
-from ribcage.cli.tables import table
+from ribcage.cli.tables import hanging, table
 from ribcage.cli.units import micros, number, plural, size
 from ribcage.shared.errors import Exit
 
@@ -180,23 +180,25 @@ def verify(
     timeout = session.patience(120.0)
     session.output.reached = "the comparison was not over; nothing was changed"
     answer = session.call("fib.verify", timeout, samples=samples, seed=seed)
-    session.output.answer(answer, _verdict(answer, samples, seed))
+    session.output.answer(answer, _verdict(answer, samples, seed, session.output.width))
     if answer.get("count") != 0:
         raise typer.Exit(Exit.NO)
 
 
-def _verdict(answer: Mapping[str, Any], samples: int, seed: int) -> Iterator[str]:
+def _verdict(
+    answer: Mapping[str, Any], samples: int, seed: int, width: int | None
+) -> Iterator[str]:
     count = answer.get("count")
     fib = f"FIB {_value(answer.get('fib4'))} IPv4 and {_value(answer.get('fib6'))} IPv6"
     took = answer.get("seconds")
     took = f" in {micros(took * 1e6)}" if isinstance(took, int | float) else ""
-    yield (
-        f"RIB {_value(answer.get('rib'))}, {fib} ({samples} random lookups, seed {seed}):"
-        f" {count} difference{'' if count == 1 else 's'}{took}"
-    )
+    compared = f"RIB {_value(answer.get('rib'))}, {fib} ({samples} random lookups, seed {seed}): "
+    result = f"{count} difference{'' if count == 1 else 's'}{took}"
+    yield from hanging("", compared + result, width)
     differences = answer.get("differences") or []
     for one in differences[:SHOWN]:
-        yield "  " + (_difference(one) if isinstance(one, dict) else str(one))
+        told = _difference(one) if isinstance(one, dict) else str(one)
+        yield from hanging("  ", told, width)
     if len(differences) > SHOWN:
         yield f"  ... and {len(differences) - SHOWN} more (see: ribcage -j fib verify)"
 

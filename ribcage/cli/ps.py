@@ -17,11 +17,11 @@ Examples:
   ribcage ps --long
 
 \b
---long adds seccomp, memory, open files, start, CPU seconds, the state letter
-of /proc (R runs, S sleeps, T is stopped) and how the last one ended.
+--long adds seccomp, memory, open files, start, CPU seconds, STAT of
+/proc (R runs, S sleeps, T is stopped) and how the last one ended.
 Exit 1 when one of the processes is not running."""
 HEADER = ("ROLE", "PID", "UID", "CAPS", "STATE", "RESTARTS", "IF IT DIES")
-LONG = ("SECCOMP", "RSS", "FDS", "STARTED", "CPU", "S", "LAST EXIT")
+LONG = ("SECCOMP", "RSS", "FDS", "STARTED", "CPU", "STAT", "LAST EXIT")
 
 
 def register(root: typer.Typer) -> None:

@@ -49,7 +49,7 @@ def test_ps_long_adds_when_how_busy_and_how_the_last_one_ended(router: Any, ribc
     router.answers["process.list"] = {"processes": rows}
     header, first, second = ribcage("ps", "--long").out.splitlines()
     assert header.split("RESTARTS")[1].split() == [
-        *["SECCOMP", "RSS", "FDS", "STARTED", "CPU", "S", "LAST", "EXIT", "IF", "IT", "DIES"]
+        *["SECCOMP", "RSS", "FDS", "STARTED", "CPU", "STAT", "LAST", "EXIT", "IF", "IT", "DIES"]
     ]
     started = re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", first)
     assert started is not None

@@ -25,6 +25,8 @@ HUGE = {name: BIG for name in ("rx", "forwarded", "delivered", "held")} | {"drop
 HUGE_STATS = {"workers": [{"worker": 0, **HUGE}], "totals": HUGE, "balanced": True, "ports": [
     {"name": "eth1", "up": True, "rx": BIG, "rx_bytes": BIG, "tx": BIG, "tx_bytes": BIG,
      "ring_drops": BIG}]}  # fmt: skip
+BIG_VERIFIED = {"rib": 10**6, "fib4": 10**6, "fib6": 10**6, "differences": [], "count": 0,
+                "seconds": 1.5}  # fmt: skip
 LONG_STAGE = {**EXPLAINED, "stages": [{"stage": "lookup", "verdict": "ok", "detail": "a " * 90}]}
 SIX = {"dst": "2001:db8:ffff:1:2:3:4:5/128", "protocol": "neighbour", "distance": 254, "metric": 0,
        "nexthops": [{"via": "2001:db8:ffff:1:2:3:4:5", "dev": "enp3s0f1", "weight": 9}] * 2,
@@ -41,6 +43,7 @@ SCREENS = [
     (["stats", "--for", "0.1"], "stats.show", HUGE_STATS),
     (["fib", "show"], "fib.show", FIB),
     (["fib", "show", "--memory"], "fib.show", FIB),
+    (["fib", "verify"], "fib.verify", BIG_VERIFIED),
     (["explain", "10.0.1.2", "10.0.3.2"], "explain", LONG_STAGE),
     (["route", "get", "198.51.100.7"], "route.get", FOUND),
     (["route", "show", "--all"], "route.list", {"routes": [SIX, REJECTED], "cursor": None}),
