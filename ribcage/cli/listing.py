@@ -22,8 +22,8 @@ from ribcage.shared.errors import RibcageError
 
 PAGE = 4096  # the most the router gives at once
 TERMINAL_ROWS = 200
-ORIGIN = {"static": "S", "connected": "C", "kernel": "K", "bgp": "B", "zebra": "B",
-          "added": "A", "neighbour": "N", "receive": "L", "local": "L"}  # fmt: skip
+# The letter before a route: the first of its source's name, but for these.
+ORIGIN = {"runtime": "A", "zebra": "B", "receive": "L"}
 OWN = ("receive", "broadcast")  # types of routes that go nowhere but to this router
 LEGEND = "S static C connected A added N neighbour L own; > best * FIB q queued r rejected"
 
@@ -200,7 +200,8 @@ def _preference(row: Mapping[str, Any]) -> str:
 
 def flags(row: Mapping[str, Any]) -> str:
     """ "S>*" """
-    origin = ORIGIN.get(str(row.get("protocol")), "?")
+    protocol = str(row.get("protocol") or "?")
+    origin = ORIGIN.get(protocol, protocol[0].upper())
     origin = "L" if row.get("type") in OWN else origin
     workers = row.get("workers") or {}
     if row.get("rejected"):

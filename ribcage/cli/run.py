@@ -97,7 +97,7 @@ def _plan_fd(plan: Plan) -> int:
 
 def _launch(session: Session, command: list[str], fd: int, names: Names, log_file: Path) -> None:
     """Starts the launcher and waits for its verdict; its words go to stderr."""
-    session.output.reached = f"the router goes on starting; its log is {log_file}"
+    session.output.reached = f"the router may go on starting; its log is {log_file}"
     timeout = session.patience(READY_TIMEOUT)
     try:
         done = subprocess.run(
