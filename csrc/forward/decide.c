@@ -87,7 +87,8 @@ static void send_on(struct forwarder *f, struct work *work, const struct fib_ans
             forward_drop(f, work, DROP_FRAGMENT_NEEDED);
         return;
     }
-    work->item = transmit_add(&f->transmit, packet, answer, decrement);
+    const struct transmit_way way = {answer->target_mac, answer->source_mac, answer->port};
+    work->item = transmit_add(&f->transmit, packet, &way, decrement);
 }
 
 void forward_decide(struct forwarder *f, struct work *work, const struct fib_answer *answer)

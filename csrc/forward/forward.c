@@ -45,9 +45,9 @@ static void batch_begin(struct forwarder *f)
     f->errors = 0;
     f->examples = 0;
     f->named = f->lookups = 0;
-    /* Every lookup that begins now answers from this generation or a later one, but under
-     * `message`, where a reader that is outrun goes on with the table it has. */
-    if (f->fib != NULL && f->fib->strategy != FIB_STRATEGY_MESSAGE)
+    /* Every lookup that begins now answers from this generation or a later one, but where a reader
+     * that is outrun goes on with the table it has. */
+    if (f->fib != NULL && !f->fib->lags)
         see_generation(f, fib_generation(f->fib));
     see_addresses(f);
 }
@@ -57,7 +57,7 @@ static void batch_end(struct forwarder *f)
     if (f->errors != 0)
         forward_errors(f);
     /* What the lookups named; a batch that asked nothing was wrong about nothing. */
-    if (f->fib != NULL && f->fib->strategy == FIB_STRATEGY_MESSAGE)
+    if (f->fib != NULL && f->fib->lags)
         see_generation(f, f->lookups != 0 ? f->named : fib_generation(f->fib));
     if (f->fib != NULL)
         store_relaxed64(&f->stats.object->seen.read_retries, f->fib->retries);

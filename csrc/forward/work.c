@@ -111,13 +111,10 @@ void forward_errors(struct forwarder *f)
             f->stats.now.icmp_lost++;
             continue;
         }
-        struct fib_answer answer = {
-            .kind = FIB_KIND_FORWARD, .state = ADJACENCY_RESOLVED, .port = error->ingress};
-        memcpy(answer.source_mac, error->source_mac, sizeof answer.source_mac);
-        memcpy(answer.target_mac, error->target_mac, sizeof answer.target_mac);
+        const struct transmit_way way = {error->target_mac, error->source_mac, error->ingress};
         struct work *work = &f->work[n++];
         take_error(f, error, work);
-        work->item = transmit_add(&f->transmit, &work->packet, &answer, 0);
+        work->item = transmit_add(&f->transmit, &work->packet, &way, 0);
     }
     send_and_count(f, n);
     f->errors = 0;

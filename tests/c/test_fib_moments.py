@@ -5,17 +5,14 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from ribcage.shared._core import lib
 
+from ribcage.shared.memory.fib_engines import default_engine
 from tests.c.build import FIB, build_c_test, finished, report
+from tests.model.fib_memory import ENGINES as BOTH
 
 FLAGS = ("-O2", "-DRC_LOAD_POINTS", "-Wl,--wrap=fib_grace_since")
-ENGINES = {
-    "binary": (lib.FIB_ENGINE_BINARY, lib.FIB_ENGINE_BINARY),
-    "multibit": (lib.FIB_ENGINE_MULTIBIT, lib.FIB_ENGINE_MULTIBIT),
-    "compact": (lib.FIB_ENGINE_COMPACT, lib.FIB_ENGINE_INTERVAL),
-    "flat": (lib.FIB_ENGINE_FLAT, lib.FIB_ENGINE_INTERVAL),
-}
+# The default for IPv6 is the other half of the engines for IPv4 alone.
+ENGINES = {name: both for name, both in BOTH.items() if name != default_engine(6)}
 # Of each family and engine the runs that share the work. Beside the flat engine IPv6 would be the
 # same as beside the compact one.
 PARTS = ("vectors", "portable", "others")

@@ -12,7 +12,7 @@ FAULTS = (*SANITIZE, "-DRC_FAULT_POINTS")
 PACKET = (*rooms("base", "packet"), "forward/limiter.c")
 FORWARD = rooms("base", "segment", "report", "packet", "port", "forward")
 TESTS = {
-    "test_stats.c": ("report/stats.c", "segment/identity.c"),
+    "test_stats.c": ("report/stats.c", "segment/segment.c"),
     "test_ring.c": ("port/ring.c", "port/socket.c", "port/filter.c"),
     "test_own_addresses.c": ("forward/own_addresses.c", "base/address_class.c"),
     "test_hold.c": ("forward/hold.c",),

@@ -17,6 +17,7 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib import FibReader
+from ribcage.shared.memory.fib_engines import default_engine
 from ribcage.shared.memory.fib_records import FibKind
 from ribcage.shared.memory.fib_sync import STRATEGIES, WITH_LOCK
 from ribcage.shared.memory.identity import SegmentKind, SegmentState
@@ -24,6 +25,7 @@ from ribcage.shared.memory.rows import row_of
 from ribcage.shared.memory.segment import map_segment
 from tests.c.build import CSRC, FIB
 from tests.crash.fib_script import DONE, TORTURE, Script, Stage, built, cycle
+from tests.model.fib_memory import ENGINES as BOTH
 from tests.model.golden import Golden
 
 OUTRUN = {"message": 1e-4}  # see test_torture.py
@@ -97,8 +99,8 @@ def in_cycle() -> list[list[Contents]]:
 
 
 SYNCS = [name for name in STRATEGIES if name != "none"]
-# The interval engine is the IPv6 half of the last two.
-ENGINES = ("binary", "multibit", "compact", "flat")
+# The default for IPv6 is the other half of the engines for IPv4 alone.
+ENGINES = tuple(name for name in BOTH if name != default_engine(6))
 # Steps of taking over that a first writer does not pass, and one of a log that overflowed.
 SUCCESSORS_ONLY = {"redone", "lock-taken-fresh", "lock-broken"}
 each_pair = pytest.mark.parametrize(("sync", "engine"), list(product(SYNCS, ENGINES)))
@@ -111,9 +113,8 @@ def stride(sync: str, engine: str) -> int:
         return 3 if engine == "flat" and TORTURE == 1 else 1
     if TORTURE > 1:
         return 7 if engine == "flat" else 1
-    return {"binary": 37, "multibit": 19, "compact": 7, "flat": 31}[
-        engine
-    ]  # primes: each round meets others
+    # Primes: each round meets others. The more points an engine has, the larger.
+    return {"multibit": 19, "compact": 7, "flat": 31}.get(engine, 37)
 
 
 @pytest.fixture(scope="module")
@@ -175,12 +176,12 @@ class Successor:
 
     def _records(self) -> tuple[Groups, Adjacencies, Ports]:
         groups = {
-            g.id: (int(g.kind), g.buckets)
+            i: (int(g.kind), g.buckets)
             for i in range(1, 64)
             if (g := self._when_let_in(partial(self.reader.group, i)))
         }
         adjacencies = {
-            a.id: (a.port, a.mtu)
+            i: (a.hop.port, a.mtu)
             for i in range(1, 64)
             if (a := self._when_let_in(partial(self.reader.adjacency, i)))
         }

@@ -12,7 +12,7 @@
  *
  * A stopped process keeps what it holds: the writer then breaks the lock as under rwlock.
  */
-#include "sync/lock.h"
+#include "sync/lock/lock.h"
 
 #include <errno.h>
 #include <sys/ipc.h>
@@ -146,10 +146,13 @@ const struct fib_sync fib_sync_sem_undo = {
     .id = FIB_STRATEGY_SEM_UNDO,
     .name = "sem_undo",
     .banks = 1,
-    .locks = FIB_LOCKS_SEMAPHORE,
+    .flags = SYNC_LOCK_SEMAPHORE,
+    .layout = LAYOUT(LAYOUT_FIELD(fib_sync_words, breaks) LAYOUT_NUMBER(SYNC_SEM_UNDO_LOCKS)),
+    .own = &lock_sem_undo,
     .read_begin = lock_read_begin,
     .read_end = lock_read_end,
     .write_begin = lock_write_begin,
     .write_end = lock_write_end,
     .recover = lock_write_begin,
+    .break_lock = lock_break,
 };

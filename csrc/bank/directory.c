@@ -6,7 +6,7 @@
  * link or a neighbour that changes costs one store whatever the number of routes behind it.
  * Control alone.
  */
-#include "arena/writer.h"
+#include "bank/bank.h"
 
 #include <errno.h>
 #include <string.h>

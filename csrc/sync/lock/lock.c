@@ -2,7 +2,7 @@
  *
  * Reader functions: any process that has the locks mapped; writer functions: control alone.
  */
-#include "sync/lock.h"
+#include "sync/lock/lock.h"
 
 #include <errno.h>
 #include <time.h>
@@ -21,16 +21,15 @@ int64_t lock_deadline(struct lock_wait *wait)
     return wait->until_ns;
 }
 
+struct timespec lock_until(struct lock_wait *wait)
+{
+    int64_t ns = lock_deadline(wait);
+    return (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+}
+
 static const struct lock_kind *kind_of(const struct fib_sync *sync)
 {
-    switch (sync->id) {
-    case FIB_STRATEGY_RWLOCK:
-        return &lock_rwlock;
-    case FIB_STRATEGY_MUTEX:
-        return &lock_mutex;
-    default:
-        return &lock_sem_undo;
-    }
+    return sync->own;
 }
 
 static struct lock_place place_of(const struct fib_sync *sync, const struct fib_locks *locks,
@@ -38,7 +37,7 @@ static struct lock_place place_of(const struct fib_sync *sync, const struct fib_
 {
     uint32_t at = (uint32_t)(breaks % kind_of(sync)->places);
     struct lock_place place = {.set = locks->semaphore, .at = (unsigned short)(2 * at)};
-    if (sync->locks == FIB_LOCKS_MEMORY)
+    if ((sync->flags & SYNC_LOCK_MEMORY) != 0)
         place.words = &((struct sync_segment *)locks->memory)->lock[at];
     return place;
 }
@@ -73,7 +72,7 @@ int lock_read_end(struct fib_reader *reader, struct fib_ticket *ticket)
     struct lock_place place = place_of(reader->sync, &reader->locks, ticket->mark);
     /* A lock left behind so long ago that it may be in force again is not ours any more; a
      * mutex still is, it is only ever used again after its owner let go. */
-    if (likely(gone < kind->places / 2) || kind == &lock_mutex)
+    if (likely(gone < kind->places / 2) || kind->owned)
         kind->leave(&place);
     return gone == 0;
 }
@@ -115,14 +114,4 @@ void lock_write_end(struct fib_writer *writer)
     RC_FAULT("lock-before-leave");
     kind_of(writer->sync)->leave_write(&place);
     RC_FAULT("lock-left");
-}
-
-int fib_break_lock(struct fib_writer *writer)
-{
-    if (writer->sync->locks == 0 || writer->open)
-        return 0;
-    int error = lock_break(writer);
-    if (error == 0)
-        lock_write_end(writer);
-    return error;
 }

@@ -7,10 +7,9 @@
  * walks through nodes that are being rewritten and answers with what was never in the table; the
  * torture test has to catch it at that. Memory safety is not at stake: offsets stay checked.
  */
+#include "sync/table.h"
+#include "sync/lock/locks.h"
 #include "sync/strategy.h"
-
-#include <errno.h>
-#include <string.h>
 
 int fib_sync_nothing(struct fib_writer *writer)
 {
@@ -41,6 +40,7 @@ const struct fib_sync fib_sync_epoch = {
     .id = FIB_STRATEGY_EPOCH,
     .name = "epoch",
     .banks = 1,
+    .layout = LAYOUT(LAYOUT_FIELD(fib_published, epoch)),
     .write_begin = fib_sync_nothing,
     .write_end = fib_sync_nothing_ends,
     .recover = fib_sync_nothing,
@@ -50,6 +50,8 @@ const struct fib_sync fib_sync_none = {
     .id = FIB_STRATEGY_NONE,
     .name = "none",
     .banks = 1,
+    .flags = SYNC_REUSE_AT_ONCE | SYNC_TEACHING,
+    .layout = LAYOUT(LAYOUT_FIELD(fib_published, epoch)),
     .read_begin = none_begin,
     .read_end = none_end,
     .write_begin = fib_sync_nothing,
@@ -57,35 +59,49 @@ const struct fib_sync fib_sync_none = {
     .recover = fib_sync_nothing,
 };
 
+#define STRATEGY_LISTED(name, constant, number) &fib_sync_##name,
+static const struct fib_sync *const strategies[] = {STRATEGIES(STRATEGY_LISTED)};
+
+const struct fib_sync *fib_sync_listed(uint32_t position)
+{
+    return position < sizeof strategies / sizeof strategies[0] ? strategies[position] : NULL;
+}
+
 const struct fib_sync *fib_sync_of(uint32_t strategy)
 {
-    static const struct fib_sync *const all[] = {
-        [FIB_STRATEGY_EPOCH] = &fib_sync_epoch,     [FIB_STRATEGY_SEQLOCK] = &fib_sync_seqlock,
-        [FIB_STRATEGY_DOUBLE] = &fib_sync_double,   [FIB_STRATEGY_RWLOCK] = &fib_sync_rwlock,
-        [FIB_STRATEGY_SEM_UNDO] = &fib_sync_sem_undo,       [FIB_STRATEGY_MUTEX] = &fib_sync_mutex,
-        [FIB_STRATEGY_MESSAGE] = &fib_sync_message, [FIB_STRATEGY_NONE] = &fib_sync_none,
-    };
-    return strategy < sizeof all / sizeof all[0] ? all[strategy] : NULL;
+    const struct fib_sync *sync;
+    for (uint32_t i = 0; (sync = fib_sync_listed(i)) != NULL; i++)
+        if (sync->id == strategy)
+            return sync;
+    return NULL;
+}
+
+uint32_t fib_strategy_at(uint32_t position)
+{
+    const struct fib_sync *sync = fib_sync_listed(position);
+    return sync != NULL ? sync->id : 0;
+}
+
+const char *fib_strategy_name(uint32_t id)
+{
+    const struct fib_sync *sync = fib_sync_of(id);
+    return sync != NULL ? sync->name : NULL;
+}
+
+uint32_t fib_strategy_flags(uint32_t id)
+{
+    const struct fib_sync *sync = fib_sync_of(id);
+    return sync != NULL ? sync->flags : 0;
 }
 
 int fib_locks_fit(const struct fib_sync *sync, const struct fib_locks *locks)
 {
-    if (sync->locks == 0)
+    if ((sync->flags & (SYNC_LOCK_MEMORY | SYNC_LOCK_SEMAPHORE)) == 0)
         return 1;
     if (locks == NULL)
         return 0;
-    if (sync->locks == FIB_LOCKS_SEMAPHORE)
+    if ((sync->flags & SYNC_LOCK_SEMAPHORE) != 0)
         return locks->semaphore >= 0;
     return locks->memory != NULL &&
-           segment_check(locks->memory, locks->size, SEGMENT_SYNC) == SEGMENT_READY;
-}
-
-int fib_reader_locks(struct fib_reader *reader, const struct fib_locks *locks)
-{
-    if (reader->sync == NULL || reader->sync->locks == 0)
-        return 0;
-    if (!fib_locks_fit(reader->sync, locks))
-        return -EINVAL;
-    reader->locks = *locks;
-    return 0;
+           segment_check(locks->memory, locks->size, &sync_format) == SEGMENT_READY;
 }

@@ -1,6 +1,6 @@
-/* Taking over: what a new writer learns from the segment alone.
+/* Taking over: what a new writer of one bank learns from the bank alone.
  *
- * fib_writer_open() stores an open intent's word again, spends two epochs (nobody may still be
+ * bank_take_over() stores an open intent's word again, spends two epochs (nobody may still be
  * looking at what the dead writer had retired), then sweeps: everything reachable from the
  * roots and the directories is marked live and counted, everything else is free. The same code
  * opens a fresh segment and one whose writer was killed at any instruction.
@@ -9,13 +9,12 @@
  * of range, a record that is larger than its block makes the segment unusable (-EBADMSG), and
  * the caller builds a new one from the RIB.
  */
-#include "engines/interval/write/build.h"
-#include "sync/log.h"
-#include "sync/strategy.h"
-
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
+
+#include "bank/bank.h"
+#include "engines/engine.h"
+#include "engines/table.h"
 
 static int sweep_blocks(void *context, uint32_t block, uint32_t size)
 {
@@ -83,7 +82,7 @@ static int sweep_buckets(struct fib_writer *writer)
     return 0;
 }
 
-int fib_sweep(struct fib_writer *writer)
+static int sweep(struct fib_writer *writer)
 {
     const struct lpm_visitor visitor = {sweep_blocks, sweep_route, writer};
     const struct fib_geometry *geometry = &writer->header->geometry;
@@ -103,46 +102,16 @@ int fib_sweep(struct fib_writer *writer)
     return 0;
 }
 
-/* 1 when the directories and the stamps lie behind one another, each with room for its entries. */
-static int places_valid(const struct fib_geometry *geometry)
+int references_open(struct fib_references *use, uint32_t max)
 {
-    const uint32_t at[] = {FIB_HEADER_SIZE / FIB_BLOCK, geometry->groups_at,
-                           geometry->adjacencies_at,    geometry->ports_at,
-                           geometry->stamps_at,         geometry->arena_at};
-    const uint64_t room[] = {0, geometry->max_groups * sizeof(uint32_t),
-                             geometry->max_adjacencies * sizeof(uint32_t),
-                             geometry->max_ports * sizeof(uint32_t),
-                             FIB_STAMPS * sizeof(struct fib_stamp)};
-    for (uint32_t i = 0; i < sizeof room / sizeof room[0]; i++)
-        if (at[i] > at[i + 1] || (uint64_t)(at[i + 1] - at[i]) * FIB_BLOCK < room[i])
-            return 0;
-    return 1;
+    use->count = calloc(max, sizeof *use->count);
+    use->max = max;
+    return use->count == NULL ? -ENOMEM : 0;
 }
 
-int fib_geometry_valid(const struct fib_geometry *geometry, uint64_t size)
+void references_close(struct fib_references *use)
 {
-    const struct fib_params params = {
-        .max_routes4 = 1,
-        .max_routes6 = 1,
-        .max_groups = geometry->max_groups,
-        .max_adjacencies = geometry->max_adjacencies,
-        .engine4 = geometry->engine4,
-        .engine6 = geometry->engine6,
-    };
-    return (uint64_t)geometry->blocks * FIB_BLOCK == size && geometry->max_ports == FIB_MAX_PORTS && geometry->arena_at < geometry->blocks &&
-           places_valid(geometry) &&
-           fib_segment_size(&params) != 0 && lpm_engine_for(geometry->engine4, 4) != NULL &&
-           lpm_engine_for(geometry->engine6, 6) != NULL &&
-           fib_sync_of(geometry->strategy) != NULL &&
-           geometry->blocks - geometry->arena_at > FIB_GUARD;
-}
-
-int fib_tables_valid(const void *segment)
-{
-    const struct fib_header *header = segment;
-    const struct fib_geometry *geometry = &header->geometry;
-    return fib_banks_valid(segment, header->identity.segment_size) &&
-           fib_geometry_valid(geometry, (uint64_t)geometry->blocks * FIB_BLOCK);
+    free(use->count);
 }
 
 int bank_take_over(struct fib_writer *writer, struct fib_recovery *found)
@@ -164,7 +133,7 @@ int bank_take_over(struct fib_writer *writer, struct fib_recovery *found)
     writer->epoch = load_relaxed64(&header->published.epoch);
     fib_bump(writer);
     fib_bump(writer);
-    if (fib_sweep(writer) != 0)
+    if (sweep(writer) != 0)
         return -EBADMSG;
     if (redone || !fib_accounted(writer))
         writer->unfinished = 1;
@@ -174,8 +143,19 @@ int bank_take_over(struct fib_writer *writer, struct fib_recovery *found)
     return 0;
 }
 
-/* A writer that knows where its bank is, and nothing more yet. */
-static struct fib_writer *bank_begin(uint8_t *segment, uint8_t *base)
+static int engines_open(struct fib_writer *bank)
+{
+    for (uint8_t family = 4; family <= 6; family += 2) {
+        const struct lpm_engine *engine = bank->engine[family_index(family)];
+        int error = engine->open == NULL ? 0 : engine->open(bank, family);
+        if (error != 0)
+            return error;
+        bank->derive[family_index(family)] = engine->derive;
+    }
+    return 0;
+}
+
+struct fib_writer *bank_begin(uint8_t *segment, uint8_t *base)
 {
     struct fib_writer *bank = calloc(1, sizeof *bank);
     if (bank == NULL)
@@ -186,8 +166,10 @@ static struct fib_writer *bank_begin(uint8_t *segment, uint8_t *base)
     bank->size = (uint64_t)bank->header->geometry.blocks * FIB_BLOCK;
     bank->engine[0] = lpm_engine(bank->header->geometry.engine4);
     bank->engine[1] = lpm_engine(bank->header->geometry.engine6);
-    bank->sync = fib_sync_of(bank->header->geometry.strategy);
-    bank->reuse_at_once = bank->header->geometry.strategy == FIB_STRATEGY_NONE;
+    if (engines_open(bank) != 0) {
+        bank_close(bank);
+        return NULL;
+    }
     return bank;
 }
 
@@ -205,7 +187,9 @@ void bank_close(struct fib_writer *bank)
 {
     if (bank == NULL)
         return;
-    interval_job_free(bank->interval);
+    for (uint8_t family = 4; family <= 6; family += 2)
+        if (bank->engine[family_index(family)]->close != NULL)
+            bank->engine[family_index(family)]->close(bank, family);
     references_close(&bank->group_use);
     references_close(&bank->adjacency_use);
     arena_close(&bank->arena);
@@ -224,57 +208,3 @@ int bank_reset(struct fib_writer *bank)
     return bank_take_over(bank, &found);
 }
 
-/* Everything that can fail; the caller closes on failure. The strategy comes first: it takes the
- * lock, or makes the second bank equal to the one readers use. */
-static int take_over(struct fib_writer *writer, struct fib_recovery *found)
-{
-    struct fib_recovery other = {0};
-    int error = writer->sync->recover(writer);
-    if (error != 0)
-        return error;
-    error = bank_take_over(writer, found);
-    if (error == 0 && writer->header->geometry.banks == 2) {
-        writer->twin = bank_begin(writer->segment, writer->base + writer->size);
-        error = writer->twin == NULL ? -ENOMEM : bank_take_over(writer->twin, &other);
-    }
-    /* On failure too: readers may go on with what is there. */
-    writer->sync->write_end(writer);
-    return error;
-}
-
-struct fib_writer *fib_writer_open_locked(void *base, uint64_t size, const struct fib_locks *locks,
-                                          struct fib_recovery *recovery)
-{
-    struct fib_recovery found = {0};
-    uint64_t began = fib_now();
-    if (segment_check(base, size, SEGMENT_FIB) != SEGMENT_READY || !fib_tables_valid(base))
-        return NULL;
-    struct fib_writer *writer = bank_begin(base, base);
-    if (writer == NULL)
-        return NULL;
-    if (locks != NULL)
-        writer->locks = *locks;
-    if (!fib_locks_fit(writer->sync, locks) || take_over(writer, &found) != 0) {
-        fib_writer_close(writer);
-        return NULL;
-    }
-    found.nanoseconds = fib_now() - began;
-    if (recovery != NULL)
-        *recovery = found;
-    return writer;
-}
-
-struct fib_writer *fib_writer_open(void *base, uint64_t size, struct fib_recovery *recovery)
-{
-    return fib_writer_open_locked(base, size, NULL, recovery);
-}
-
-void fib_writer_close(struct fib_writer *writer)
-{
-    if (writer == NULL)
-        return;
-    fib_batch_end(writer);
-    bank_close(writer->twin);
-    fib_log_free(writer->log);
-    bank_close(writer);
-}

@@ -11,9 +11,16 @@
  * dead or stopped reader costs the writer one wait, and a dead writer costs readers the time until
  * its successor comes: they wait SYNC_READ_WAIT_NS a batch and drop as `fib-unavailable`.
  */
-#ifndef RC_FIB_SYNC_LOCK_H
-#define RC_FIB_SYNC_LOCK_H
+#ifndef RC_LOCK_H
+#define RC_LOCK_H
+#include "layout/sync_layout.h"
+#include "sync/lock/locks.h"
 #include "sync/strategy.h"
+
+enum {
+    SYNC_READ_WAIT_NS = 10 * 1000 * 1000,  /* some hundred batches' time: the ring outlasts it */
+    SYNC_WRITE_WAIT_NS = 50 * 1000 * 1000, /* a reader holds the lock for microseconds */
+};
 
 /* One lock of many: words in NAME.sync, or two semaphores of a SysV set. */
 struct lock_place {
@@ -30,9 +37,11 @@ struct lock_wait {
 };
 int64_t lock_now_ns(void);
 int64_t lock_deadline(struct lock_wait *wait);
+struct timespec lock_until(struct lock_wait *wait); /* the same, as pthreads want it */
 
 struct lock_kind {
     uint32_t places;
+    uint32_t owned; /* 1: the kernel knows its owner, so it is never used again before he let go */
     int (*enter)(const struct lock_place *place, struct lock_wait *wait); /* 0 or -EAGAIN */
     void (*leave)(const struct lock_place *place);
     int (*enter_write)(const struct lock_place *place, struct lock_wait *wait);
@@ -41,6 +50,10 @@ struct lock_kind {
     int (*take_fresh)(const struct lock_place *place);
 };
 extern const struct lock_kind lock_rwlock, lock_mutex, lock_sem_undo;
+
+/* segment.c: what is in a fresh lock; 0 or -errno. */
+int rwlock_format(struct sync_lock *lock, unsigned free_now);
+int mutex_format(struct sync_lock *lock);
 
 int lock_read_begin(struct fib_reader *reader, struct fib_ticket *ticket);
 int lock_read_end(struct fib_reader *reader, struct fib_ticket *ticket);
