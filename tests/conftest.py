@@ -13,6 +13,9 @@ from hypothesis import HealthCheck, settings
 
 from tests.c.build import CACHE
 
+# The suite's own parts; each says in its first line what it is for.
+pytest_plugins = ["tests.suite.processes", "tests.suite.again", "tests.suite.tally"]
+
 # A shell that starts the suite in the background has it ignore SIGINT, and so would each command
 # that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

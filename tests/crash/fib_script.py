@@ -33,8 +33,6 @@ from tests.model.golden import Golden
 
 Operation = tuple[Any, ...]
 TORTURE = int(os.environ.get("RIBCAGE_TORTURE", "1"))  # `make torture` sets it
-DONE: Counter[str] = Counter()
-"""What a whole run came to: lookups checked, kills; conftest.py says it at the end."""
 HERE = Path(__file__).resolve().parent
 PARAMS = FibParams(max_routes4=200, max_routes6=100, max_groups=64, max_adjacencies=64)
 

@@ -22,8 +22,9 @@ from ribcage.shared.memory.fib_sync import STRATEGIES, WITH_LOCK
 from ribcage.shared.memory.rows import Route
 from ribcage.shared.memory.segment import SegmentKind, SegmentState, map_segment
 from tests.c.build import CSRC, FIB
-from tests.crash.fib_script import DONE, TORTURE, Script, Stage, built, cycle
+from tests.crash.fib_script import TORTURE, Script, Stage, built, cycle
 from tests.model.golden import Golden
+from tests.suite.tally import DONE
 
 OUTRUN = {"message": 1e-4}  # see test_torture.py
 KILLS = 12 * TORTURE  # of each of 28 pairs

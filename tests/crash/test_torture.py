@@ -11,8 +11,9 @@ import pytest
 
 from ribcage.shared.memory.fib_records import FibKind
 from ribcage.shared.memory.fib_sync import STRATEGIES, WITH_LOCK
-from tests.crash.fib_script import DONE, TORTURE, Stage, built, cycle
+from tests.crash.fib_script import TORTURE, Stage, built, cycle
 from tests.model.fib_memory import ENGINES
+from tests.suite.tally import DONE
 
 FORWARD = int(FibKind.FORWARD)
 # The writer goes on until both readers have counted what the tests ask for, however long the
