@@ -29,8 +29,8 @@
 
 /* The place before each load of a shared word: where a test stops a reader (test_fib_moments.c).
  * Compiled to nothing but in builds with -DRC_LOAD_POINTS. */
-#ifdef RC_LOAD_POINTS
 void load_point(void);
+#ifdef RC_LOAD_POINTS
 #define RC_LOAD() load_point()
 #else
 #define RC_LOAD() ((void)0)
@@ -94,8 +94,8 @@ static inline void store_release64(uint64_t *p, uint64_t v)
 
 /* A point at which the crash tests stop the writer. Compiled to nothing but in builds with
  * -DRC_FAULT_POINTS, where the test supplies the function (see tests/crash/). */
-#ifdef RC_FAULT_POINTS
 void fault_point(const char *name);
+#ifdef RC_FAULT_POINTS
 #define RC_FAULT(name) fault_point(name)
 #else
 #define RC_FAULT(name) ((void)0)

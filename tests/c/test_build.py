@@ -1,44 +1,92 @@
-"""C files are compiled once for each set of flags, however many programs want them."""
+"""C files are compiled once for all that is the same, and again when anything is another."""
 
-import subprocess
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.c import build
+from tests.c.objects import Store
+
+Build = Callable[..., int]
 
 
-def program(folder: Path, name: str, number: int) -> Path:
-    """A test of its own that calls what `shared.c` has."""
-    folder.mkdir(exist_ok=True)
-    (folder / f"{name}.c").write_text(
-        f"int seven(void);\nint main(void) {{ return seven() + {number}; }}\n"
-    )
-    return folder / f"{name}.c"
+@pytest.fixture
+def objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, where programs are built for now."""
+    folder = tmp_path / "objects"
+    folder.mkdir()
+    monkeypatch.setattr(build, "store", lambda: Store(folder))
+    return folder
 
 
-def test_a_file_is_compiled_once_for_each_set_of_flags(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two programs built at once share it, whole; with other flags there is another."""
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    monkeypatch.setattr(build, "CACHE", [cache])
+@pytest.fixture
+def status(tmp_path: Path, objects: Path) -> Build:
+    """What a program of its own, `number`, returns that adds seven() of a file of all."""
     shared = tmp_path / "shared.c"
-    shared.write_text("int seven(void);\nint seven(void) { return SEVEN; }\n")
+    shared.write_text('#include "shared.h"\nint seven(void) { return SEVEN; }\n')
+    (tmp_path / "shared.h").write_text("int seven(void);\n")
 
-    def made(number: int) -> int:
-        source = program(tmp_path / str(number), f"main{number}", number)
-        flags = ("-DSEVEN=7",)
-        done = build.build_c_test(str(source), [str(shared)], source.parent, flags=flags)
-        return subprocess.run([done], check=False).returncode
+    def built(number: int = 0, *flags: str) -> int:
+        source = tmp_path / f"main{number}.c"
+        source.write_text(f"int seven(void);\nint main(void) {{ return seven() + {number}; }}\n")
+        program = build.build_c_test(str(source), [str(shared)], flags=("-DSEVEN=7", *flags))
+        return build.run(program, may_exit=range(256)).returncode
 
+    return built
+
+
+def made(objects: Path) -> int:
+    return len(list(objects.glob("shared-*.o")))
+
+
+def test_programs_built_at_once_share_what_they_have_in_common(
+    status: Build, objects: Path
+) -> None:
+    """Three ask for the same file: it is compiled once, and whole when it is linked."""
     with ThreadPoolExecutor(3) as three:
-        assert list(three.map(made, range(3))) == [7, 8, 9]
-    assert len(list(cache.glob("shared-*.o"))) == 1
-    source = program(tmp_path / "other", "main", 0)
-    done = build.build_c_test(str(source), [str(shared)], source.parent, flags=("-DSEVEN=8",))
-    assert subprocess.run([done], check=False).returncode == 8
-    assert len(list(cache.glob("shared-*.o"))) == 2
-    assert not list(cache.glob("*.part"))
+        assert list(three.map(status, range(3))) == [7, 8, 9]
+    assert made(objects) == 1
+    assert not list(objects.glob("*.part"))
+
+
+def test_another_flag_is_another_object_if_it_changes_the_text(
+    status: Build, objects: Path
+) -> None:
+    """-O2 does; -D does where the name is used, and not where it is not."""
+    assert status() == 7
+    assert status(0, "-O2") == 7
+    assert made(objects) == 2
+    assert status(0, "-DELEVEN=11") == 7
+    assert made(objects) == 2
+    assert status(0, "-USEVEN", "-DSEVEN=8") == 8
+    assert made(objects) == 3
+
+
+def test_a_header_that_changes_is_noticed(status: Build, objects: Path, tmp_path: Path) -> None:
+    """Its content counts, also when it gets back to what it was; a header that went is missed."""
+    header = tmp_path / "shared.h"
+    before = header.read_text()
+    assert status() == 7
+    header.write_text(f"{before}#undef SEVEN\n#define SEVEN 9\n")
+    assert status() == 9
+    header.write_text(before)
+    assert status() == 7
+    assert made(objects) == 2
+    header.unlink()
+    with pytest.raises(AssertionError, match=r"shared\.h: No such file"):
+        status()
+
+
+def test_a_failure_says_how_to_run_the_program_again(tmp_path: Path, objects: Path) -> None:
+    """The line works: the program is where it says."""
+    source = tmp_path / "fails.c"
+    source.write_text("int main(int argc, char **argv) { return argc + (argv == 0); }\n")
+    program = build.build_c_test(str(source), [])
+    with pytest.raises(AssertionError) as failed:
+        build.run(program, "a b", env={"RIGHT": "1 2"})
+    said = str(failed.value)
+    assert said.startswith("exit 2\n")
+    assert f"run it alone: env 'RIGHT=1 2' {program} 'a b'" in said
+    assert program.is_file()

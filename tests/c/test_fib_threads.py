@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ribcage.shared.memory.fib_sync import STRATEGIES
-from tests.c.build import FIB, build_c_test
+from tests.c.build import FIB, build_c_test, run
 from tests.model.fib_memory import ENGINES
 
 TORTURE = int(os.environ.get("RIBCAGE_TORTURE", "1"))  # `make torture` sets it
@@ -48,17 +48,13 @@ def test_the_programs_addresses_are_not_random() -> None:
 
 @pytest.fixture(scope="module")
 def threads(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("threads")
-    empty = folder / "empty.c"
+    empty = tmp_path_factory.mktemp("threads") / "empty.c"
     empty.write_text("int main(void) { return 0; }\n")
     try:
-        build_c_test(str(empty), [], folder, flags=FLAGS)
-        subprocess.run(
-            [*in_place(), str(folder / "empty")], check=True, capture_output=True, timeout=30
-        )
-    except (AssertionError, subprocess.SubprocessError) as error:
+        run(build_c_test(str(empty), [], flags=FLAGS), before=in_place())
+    except AssertionError as error:
         pytest.skip(f"no ThreadSanitizer here: {str(error).strip().splitlines()[-1]}")
-    return build_c_test("test_fib_threads.c", FIB, folder, flags=FLAGS)
+    return build_c_test("test_fib_threads.c", FIB, flags=FLAGS)
 
 
 @pytest.mark.parametrize(("sync", "engine"), list(product(STRATEGIES, ENGINES)))
@@ -66,13 +62,5 @@ def test_threads_share_words_and_nothing_else(threads: Path, sync: str, engine: 
     """Two readers look up while every route moves; no report, and each answer holds together.
     Where the strategy promises whole batches, each call's answers are of one generation."""
     numbers = (STRATEGIES[sync], *ENGINES[engine], ROUNDS)
-    done = subprocess.run(
-        [*in_place(), str(threads), *map(str, numbers)],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-        env={**os.environ, **OPTIONS},
-    )
-    assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}{done.stderr[-4000:]}"
+    done = run(threads, *numbers, patience=PATIENCE_S, env=OPTIONS, before=in_place())
     assert int(done.stdout.split()[1]) > 0

@@ -1,27 +1,25 @@
 """The frame functions under ASan and UBSan: C tests that Python only builds and runs."""
 
-from pathlib import Path
-
 from tests.c.build import rooms, run_c_test
 
 PACKET = rooms("base", "packet")
 
 
-def test_checksum_equals_reference(tmp_path: Path) -> None:
+def test_checksum_equals_reference() -> None:
     """Sum and incremental update equal RFC 1071 at every length, alignment and TTL."""
-    run_c_test("test_checksum.c", ["packet/checksum.c"], tmp_path)
+    run_c_test("test_checksum.c", ["packet/checksum.c"])
 
 
-def test_flow_hash_spreads_evenly(tmp_path: Path) -> None:
+def test_flow_hash_spreads_evenly() -> None:
     """Every input bit matters, consecutive flows spread, seeds choose independently."""
-    run_c_test("test_flow_hash.c", ["packet/flow_hash.c"], tmp_path)
+    run_c_test("test_flow_hash.c", ["packet/flow_hash.c"])
 
 
-def test_no_byte_outside_the_frame_is_read(tmp_path: Path) -> None:
+def test_no_byte_outside_the_frame_is_read() -> None:
     """Frames cut at every length, at odd addresses, in exact-size memory: no stray access."""
-    run_c_test("test_packet.c", PACKET, tmp_path)
+    run_c_test("test_packet.c", PACKET)
 
 
-def test_limiter_holds_rate_and_burst(tmp_path: Path) -> None:
+def test_limiter_holds_rate_and_burst() -> None:
     """Token buckets and the per-source table keep their bounds whatever the clock does."""
-    run_c_test("test_limiter.c", ["forward/limiter.c"], tmp_path)
+    run_c_test("test_limiter.c", ["forward/limiter.c"])

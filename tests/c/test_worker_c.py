@@ -1,12 +1,8 @@
 """The worker's C under AddressSanitizer and UBSan: commits, rings, the hold queue, batches."""
 
-import subprocess
-from collections.abc import Sequence
-from pathlib import Path
-
 import pytest
 
-from tests.c.build import SANITIZE, build_c_test, rooms
+from tests.c.build import SANITIZE, build_c_test, rooms, run
 
 FAULTS = (*SANITIZE, "-DRC_FAULT_POINTS")
 PACKET = (*rooms("base", "packet"), "forward/limiter.c")
@@ -21,13 +17,7 @@ TESTS = {
 }
 
 
-def run(test: str, sources: Sequence[str], tmp_path: Path) -> None:
-    program = build_c_test(test, sources, tmp_path, flags=FAULTS)
-    done = subprocess.run([str(program)], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}{done.stderr}"
-
-
 @pytest.mark.parametrize("test", sorted(TESTS))
-def test_c(test: str, tmp_path: Path) -> None:
+def test_c(test: str) -> None:
     """The promise is the comment on top of the C file."""
-    run(test, TESTS[test], tmp_path)
+    run(build_c_test(test, TESTS[test], flags=FAULTS), patience=60)

@@ -7,14 +7,12 @@ Use: `Script([Step([...]), ...])`; operations are tuples as script.h reads them,
 
 import os
 import struct
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import pytest
 from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.fib.segment import FibParams
@@ -86,23 +84,10 @@ class Stage:
             remove_semaphore(self.semaphore)
 
 
-def build_program(
-    name: str, tmp_path: Path, *flags: str, instead: Mapping[str, Path] | None = None
-) -> Path:
-    """tests/crash/NAME.c with the FIB's C files, optimised as the product is; `instead` names
-    files that take the place of one."""
-    sources = [str((instead or {}).get(source, source)) for source in FIB]
-    return build_c_test(
-        str(HERE / f"{name}.c"), sources, tmp_path, flags=("-O3", f"-I{HERE}", *flags)
-    )
-
-
-def built(factory: pytest.TempPathFactory, name: str) -> Path:
-    """The program as it is for every test of a session, compiled once."""
-    folder = factory.getbasetemp() / "fib-programs"
-    folder.mkdir(exist_ok=True)
-    program = folder / name
-    return program if program.exists() else build_program(name, folder, "-DRC_FAULT_POINTS")
+def built(name: str) -> Path:
+    """tests/crash/NAME.c with the FIB's C files, optimised as the product is."""
+    flags = ("-O3", f"-I{HERE}", "-DRC_FAULT_POINTS")
+    return build_c_test(str(HERE / f"{name}.c"), FIB, flags=flags)
 
 
 def play(golden: Golden, operation: Operation) -> Iterator[Golden]:

@@ -118,8 +118,10 @@ def stride(sync: str, engine: str) -> int:
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = built(tmp_path_factory, "victim").parent
-    built(tmp_path_factory, "witness")
+    """A folder with links to both programs, and the script."""
+    folder = tmp_path_factory.mktemp("programs")
+    for name in ("victim", "witness"):
+        (folder / name).symlink_to(built(name))
     SCRIPT.write(folder / "script")
     return folder
 

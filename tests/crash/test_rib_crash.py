@@ -6,7 +6,6 @@ import random
 import signal
 import struct
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
@@ -218,9 +217,8 @@ def rib_prefix(row: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("victim")
-    yield build_c_test(str(VICTIM), RIB, folder, flags=("-DRC_FAULT_POINTS",))
+def victim() -> Path:
+    return build_c_test(str(VICTIM), RIB, flags=("-DRC_FAULT_POINTS",))
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -11,7 +11,9 @@ SETTINGS = ("RIBCAGE_TORTURE", "RIBCAGE_FUZZ_SECONDS", "CC")  # what changes wha
 
 def command(nodeid: str) -> str:
     """The line for a shell; make and the shell below it each take one layer of quotes away."""
-    settings = [f"{name}={shlex.quote(os.environ[name])} " for name in SETTINGS if name in os.environ]
+    settings = [
+        f"{name}={shlex.quote(os.environ[name])} " for name in SETTINGS if name in os.environ
+    ]
     words = shlex.quote(nodeid).replace("$", "$$")
     quoted = f'"{words}"' if not set(words) & set('"$`\\') else shlex.quote(words)
     return f"{''.join(settings)}make test ARGS={quoted}"
