@@ -1,8 +1,9 @@
 """Compiles one C test of this folder with the sources it needs, and runs it.
 
 Use: `program = build_c_test("test_x.c", FIB)`, then `run(program, 1, 100)`; sources are paths
-in csrc/, `rooms("fib", ...)` names all of a room. A failed CHECK, a sanitizer's report or a signal fails the calling test with the
-program's own output and the line that runs it again: the program is still there (objects.py).
+in csrc/, `rooms("fib", ...)` names all of a room. A failed CHECK, a sanitizer's report or a signal
+fails the calling test with the program's own output and the line that runs it again: the program
+is still there (objects.py).
 """
 
 import os
