@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from ribcage.shared._core import lib
-
 from tests.c.build import FIB, build_c_test, run
 
 FLAGS = ("-O2", "-DRC_LOAD_POINTS", "-Wl,--wrap=fib_grace_since")

@@ -1,4 +1,4 @@
-/* What is shared is trusted word by word: banks stopped in mid-copy, words that make no sense.
+/* What is shared is believed word by word: banks stopped in mid-copy, words that make no sense.
  *
  * Built with -DRC_FAULT_POINTS: `at_point` runs at each, in whatever copies or writes. Segments end
  * where their heap block ends, so AddressSanitizer sees one byte too far.

@@ -194,7 +194,7 @@ static void step(const struct phase *phase)
     compare_answers(below(SPACE), 64);
 }
 
-/* A sweep trusts it all, and finds no block that nobody names. */
+/* A sweep believes it all, and finds no block that nobody names. */
 static void take_over(void)
 {
     for (int s = 0; s < SEGMENTS; s++) {
