@@ -36,11 +36,11 @@ test: build
 	$(BIN)/python -m pytest $(ARGS)
 
 torture: build
-	RIBCAGE_TORTURE=$(or $(FACTOR),10) $(BIN)/python -m pytest tests/model tests/c/test_fib_threads.py tests/crash $(ARGS)
+	RIBCAGE_TORTURE=$(or $(FACTOR),10) $(BIN)/python -m pytest tests/model tests/csrc/sync/test_threads.py tests/crash $(ARGS)
 
 FOR ?= 60
 fuzz: build
-	RIBCAGE_FUZZ_SECONDS=$(FOR) $(BIN)/python -m pytest tests/c/test_fuzz.py -k finds_nothing $(ARGS)
+	RIBCAGE_FUZZ_SECONDS=$(FOR) $(BIN)/python -m pytest tests/csrc/test_fuzz.py -k finds_nothing $(ARGS)
 
 bench: build
 	$(BIN)/python -m ribcage.lab.bench.tcp $(ARGS)

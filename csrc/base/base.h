@@ -27,7 +27,7 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-/* The place before each load of a shared word: where a test stops a reader (test_fib_moments.c).
+/* The place before each load of a shared word: where a test stops a reader (tests/csrc/fib/test_moments.c).
  * Compiled to nothing but in builds with -DRC_LOAD_POINTS. */
 void load_point(void);
 #ifdef RC_LOAD_POINTS

@@ -25,7 +25,7 @@ from ribcage.shared.memory.fib_sync import (
     remove_semaphore,
 )
 from ribcage.shared.memory.rows import Route, address_bytes, family_of
-from tests.c.build import FIB, build_c_test
+from tests.csrc.build import FIB, build_c_test
 from tests.model.fib_memory import ENGINES, on
 from tests.model.golden import Golden
 

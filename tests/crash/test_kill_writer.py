@@ -14,7 +14,6 @@ from typing import TypeVar
 
 import pytest
 from ribcage.shared._core import ffi, lib
-from tests.c.build import CSRC, FIB
 
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib import FibReader
@@ -23,6 +22,7 @@ from ribcage.shared.memory.fib_sync import STRATEGIES, WITH_LOCK
 from ribcage.shared.memory.rows import Route
 from ribcage.shared.memory.segment import SegmentKind, SegmentState, map_segment
 from tests.crash.fib_script import TORTURE, Script, Stage, built, cycle
+from tests.csrc.build import CSRC, FIB
 from tests.model.golden import Golden
 from tests.suite.tally import DONE
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from ribcage.shared._core import ffi, lib
-from tests.c.build import RIB, build_c_test
 
 from ribcage.controlplane.rib.mapping import PrivateMemory, RibParams, anonymous_rib
 from ribcage.controlplane.rib.segment import Rib
+from tests.csrc.build import RIB, build_c_test
 
 VICTIM = Path(__file__).with_name("rib_victim.c")
 PARAMS = RibParams(max_rows=40, max_nexthops=8, max_nodes=24, instance_id=1)

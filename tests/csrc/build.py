@@ -1,7 +1,7 @@
-"""Compiles one C test of this folder with the sources it needs, and runs it.
+"""Compiles one C test of these folders with the sources it needs, and runs it.
 
-Use: `program = build_c_test("test_x.c", FIB)`, then `run(program, 1, 100)`; sources are paths
-in csrc/, `rooms("fib", ...)` names all of a room. A failed CHECK, a sanitizer's report or a signal
+Use: `program = build_c_test("fib/test_x.c", FIB)`, then `run(program, 1, 100)`; the test is a
+path in tests/csrc/, sources are paths in csrc/, `rooms("fib", ...)` names all of a room. A failed CHECK, a sanitizer's report or a signal
 fails the calling test with the program's own output and the line that runs it again: the program
 is still there (objects.py).
 """
@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
-from tests.c.objects import ROOT, Store
+from tests.csrc.objects import ROOT, Store
 
 HERE = Path(__file__).resolve().parent
 CSRC = ROOT / "csrc"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.c import build
-from tests.c.objects import Store
+from tests.csrc import build
+from tests.csrc.objects import Store
 
 Build = Callable[..., int]
 

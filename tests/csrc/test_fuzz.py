@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.c.build import CSRC, FIB, build_c_test, rooms, run, run_c_test
+from tests.csrc.build import CSRC, FIB, build_c_test, rooms, run, run_c_test
 
 ROOT = CSRC.parent
 SECONDS = int(os.environ.get("RIBCAGE_FUZZ_SECONDS", "0"))
@@ -20,8 +20,10 @@ FLAGS = ("-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all", "-D
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Its sources, the longest input, and how many of the fixed sequence take a few seconds."""
+    """Its file, its sources, the longest input, and how many of the fixed sequence take a few
+    seconds."""
 
+    file: str
     sources: list[str]
     longest: int
     plain: int
@@ -30,9 +32,9 @@ class Target:
 PACKET = rooms("base", "packet")
 ROWS = ["rows/rows.c", "rows/sort.c"]
 TARGETS = {
-    "packet": Target(PACKET, 2048, 40_000),
-    "rows": Target(ROWS, 1024, 20_000),
-    "segment": Target(FIB, 193, 500),
+    "packet": Target("packet/fuzz_packet.c", PACKET, 2048, 40_000),
+    "rows": Target("rows/fuzz_rows.c", ROWS, 1024, 20_000),
+    "segment": Target("fib/fuzz_segment.c", FIB, 193, 500),
 }
 
 
@@ -41,7 +43,7 @@ def test_a_fixed_sequence_breaks_no_promise(name: str) -> None:
     """Random inputs, the same every time, with any compiler: no sanitizer report, and all that
     the target promises holds."""
     target = TARGETS[name]
-    run_c_test(f"fuzz_{name}.c", target.sources, target.plain)
+    run_c_test(target.file, target.sources, target.plain)
 
 
 @pytest.mark.timeout(SECONDS + 120)
@@ -55,7 +57,7 @@ def test_the_fuzzer_finds_nothing(name: str) -> None:
         pytest.skip("clang (libFuzzer) is not installed")
     target = TARGETS[name]
     try:
-        program = build_c_test(f"fuzz_{name}.c", target.sources, compiler=clang, flags=FLAGS)
+        program = build_c_test(target.file, target.sources, compiler=clang, flags=FLAGS)
     except AssertionError as error:
         if "libclang_rt" in str(error):
             pytest.skip("clang has no sanitizer runtime (libclang-rt-dev) here")

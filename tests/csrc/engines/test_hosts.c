@@ -1,6 +1,6 @@
 /* A table of N random /32 on each new IPv4 engine: the worst case the segment is sized for.
  *
- *   test_fib_hosts N
+ *   test_hosts N
  *
  * Loaded half sorted, half in random order; then each address is looked up, a /1 and a /0 come
  * and go above them, and a successor takes over.

@@ -1,6 +1,6 @@
 /* The IPv4 engines in lockstep (lockstep.h).
  *
- *   test_fib_engine4 SEED ROUNDS
+ *   test_ipv4 SEED ROUNDS
  *
  * Addresses come from few byte values so that prefixes nest, runs share nodes and /24s get
  * sub-nodes; group ids cross 255, so that leaves turn wide and back. The multibit engine, itself

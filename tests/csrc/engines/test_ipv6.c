@@ -1,6 +1,6 @@
 /* The IPv6 engines in lockstep (lockstep.h).
  *
- *   test_fib_engine6 SEED ROUNDS
+ *   test_ipv6 SEED ROUNDS
  *
  * Rows crowd where the structure has its edges: hundreds of /33../48 in one /32 (lines,
  * separators, directories, and back), hosts in a few /64s (escapes, and directories behind

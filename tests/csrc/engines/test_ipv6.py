@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.c.build import FIB, build_c_test, run
+from tests.csrc.build import FIB, build_c_test, run
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_ipv6_engine_answers_as_the_multibit_trie(seed: int) -> None:
     """Random rows where the structure has its edges: same result, same count, same answers with
     AVX-512 and without, same list, same after a takeover."""
-    run(build_c_test("test_fib_engine6.c", FIB), seed, 600)
+    run(build_c_test("engines/test_ipv6.c", FIB), seed, 600)

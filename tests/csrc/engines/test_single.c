@@ -1,6 +1,6 @@
 /* One route at a time in one /16: the compact engine against a table of its 65,536 answers.
  *
- *   test_fib_single SEED STEPS
+ *   test_single SEED STEPS
  *
  * The table is painted by the meaning of the words alone: shorter routes first. Three segments get
  * every change: a compact one row by row, so that it recolours its node; a compact one with the

@@ -1,6 +1,6 @@
 /* A lookup is stopped in its midst and the table changes twice: is the answer one that was right?
  *
- *   test_fib_moments ENGINE4 ENGINE6 FAMILY PART [no_grace]      built with -DRC_LOAD_POINTS
+ *   test_moments ENGINE4 ENGINE6 FAMILY PART [no_grace]      built with -DRC_LOAD_POINTS
  *
  * The writer makes its first change before the n-th load of a shared word, the second there, too,
  * or k loads later, for all n and k of the lookup. So every interleaving is tried, and each time

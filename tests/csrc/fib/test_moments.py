@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from ribcage.shared._core import lib
-from tests.c.build import FIB, build_c_test, run
+
+from tests.csrc.build import FIB, build_c_test, run
 
 FLAGS = ("-O2", "-DRC_LOAD_POINTS", "-Wl,--wrap=fib_grace_since")
 ENGINES = {
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.timeout(2 * PATIENCE_S)
 
 @pytest.fixture(scope="module")
 def program() -> Path:
-    return build_c_test("test_fib_moments.c", FIB, flags=FLAGS)
+    return build_c_test("fib/test_moments.c", FIB, flags=FLAGS)
 
 
 @pytest.mark.slow

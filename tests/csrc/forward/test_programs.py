@@ -1,23 +1,24 @@
-"""The worker's C under AddressSanitizer and UBSan: commits, rings, the hold queue, batches."""
+"""The forwarder's C under ASan and UBSan: batches, errors, the hold queue, limits."""
 
 import pytest
 
-from tests.c.build import SANITIZE, build_c_test, rooms, run
+from tests.csrc.build import SANITIZE, build_c_test, rooms, run, run_c_test
 
 FAULTS = (*SANITIZE, "-DRC_FAULT_POINTS")
-PACKET = (*rooms("base", "packet"), "forward/limiter.c")
-FORWARD = rooms("base", "segment", "report", "packet", "port", "forward")
 TESTS = {
-    "test_stats.c": ("report/stats.c", "segment/identity.c"),
-    "test_ring.c": ("port/ring.c", "port/socket.c", "port/filter.c"),
     "test_own_addresses.c": ("forward/own_addresses.c", "base/address_class.c"),
     "test_hold.c": ("forward/hold.c",),
-    "test_forward.c": FORWARD,
-    "test_forward_error.c": ("forward/error.c", *PACKET),
+    "test_forward.c": rooms("base", "segment", "report", "packet", "port", "forward"),
+    "test_error.c": ("forward/error.c", "forward/limiter.c", *rooms("base", "packet")),
 }
 
 
 @pytest.mark.parametrize("test", sorted(TESTS))
 def test_c(test: str) -> None:
     """The promise is the comment on top of the C file."""
-    run(build_c_test(test, TESTS[test], flags=FAULTS), patience=60)
+    run(build_c_test(f"forward/{test}", TESTS[test], flags=FAULTS))
+
+
+def test_limiter_holds_rate_and_burst() -> None:
+    """Token buckets and the per-source table keep their bounds whatever the clock does."""
+    run_c_test("forward/test_limiter.c", ["forward/limiter.c"])

@@ -16,7 +16,7 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
-CSRC = Path(__file__).resolve().parent.parent.parent / "csrc"
+CSRC = Path(__file__).resolve().parents[3] / "csrc"
 MAC_HERE, MAC_PEER = "02:00:00:00:00:01", "02:00:00:00:00:02"
 SOURCE_MAC, TARGET_MAC = bytes.fromhex("020101010101"), bytes.fromhex("020202020202")
 SEED = 0x5EED
@@ -76,7 +76,7 @@ class Parsed:
 
     def rewrite(self, decrement: bool = True) -> tuple[bytes, bytes]:
         """(vnet header, whole frame as it would be sent)."""
-        # fib_answer by hand (MACs at 14 and 20; tests/c/test_packet.c asserts it), so that these
+        # fib_answer by hand (MACs at 14 and 20; tests/csrc/packet/test_packet.c asserts it), so that these
         # tests need the frame functions alone.
         answer = ffi.new("uint8_t[]", b"\0" * 14 + SOURCE_MAC + TARGET_MAC + b"\0" * 64)
         out = ffi.new("uint8_t[]", lib.PACKET_REWRITE_ROOM)

@@ -4,7 +4,7 @@ import pytest
 from scapy.layers.inet6 import ICMPv6ND_NS
 from scapy.layers.l2 import ARP
 
-from tests.csrc.packet_lib import ether, parse, v4, v6
+from tests.csrc.packet.packet_lib import ether, parse, v4, v6
 
 HOST, BROADCAST, MULTICAST, OTHER = 0, 1, 2, 3
 

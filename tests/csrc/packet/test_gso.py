@@ -9,7 +9,8 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
-from tests.csrc.packet_lib import MAC_HERE, MAC_PEER, Parsed, Vnet, parse
+
+from tests.csrc.packet.packet_lib import MAC_HERE, MAC_PEER, Parsed, Vnet, parse
 
 TCPV4, UFO, TCPV6, UDP_L4, ECN = 1, 3, 4, 5, 0x80
 DATA = bytes(i * 31 % 251 for i in range(60000))

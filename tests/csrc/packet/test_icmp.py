@@ -19,7 +19,7 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
-from tests.csrc.packet_lib import MAC_HERE, MAC_PEER, Parsed, Vnet, parse
+from tests.csrc.packet.packet_lib import MAC_HERE, MAC_PEER, Parsed, Vnet, parse
 
 V4_SOURCE, V6_SOURCE = "192.0.2.1", "2001:db8::fff"
 KINDS = {

@@ -13,7 +13,8 @@ from scapy.layers.inet6 import (
 )
 from scapy.layers.l2 import Dot1Q
 from scapy.packet import Raw
-from tests.csrc.packet_lib import Vnet, ether, parse, v4, v6
+
+from tests.csrc.packet.packet_lib import Vnet, ether, parse, v4, v6
 
 
 def option(kind: int, body: bytes = b"\0") -> list[Raw]:

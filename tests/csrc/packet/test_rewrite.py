@@ -11,7 +11,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 from scapy.utils import checksum as scapy_checksum
 
-from tests.csrc.packet_lib import MAC_HERE, MAC_PEER, SOURCE_MAC, TARGET_MAC, Vnet, parse
+from tests.csrc.packet.packet_lib import MAC_HERE, MAC_PEER, SOURCE_MAC, TARGET_MAC, Vnet, parse
 
 
 def sent(l3: Packet) -> bytes:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.c.build import FIB, build_c_test, run
+from tests.csrc.build import FIB, build_c_test, run
 
 
 @pytest.mark.timeout(100)
 def test_a_wait_for_a_lock_has_one_deadline() -> None:
     """Of all steps and all locks tried together, and signals do not begin it again: a reader
     waits SYNC_READ_WAIT_NS a batch, not three times four times that, nor for ever."""
-    run(build_c_test("test_fib_locks.c", FIB), patience=90)
+    run(build_c_test("sync/test_locks.c", FIB), patience=90)

@@ -1,7 +1,7 @@
 /* Reader and writer in turns, each stopped where the other could be hurt: is what a reader says
  * true of the generation it names, and does that number never go back?
  *
- *   test_fib_stopped ENGINE4 STRATEGY        built with -DRC_LOAD_POINTS -DRC_FAULT_POINTS
+ *   test_stopped ENGINE4 STRATEGY        built with -DRC_LOAD_POINTS -DRC_FAULT_POINTS
  *
  *     reader   asks for the generation, looks three addresses up, asks for the generation
  *     writer   a coroutine: publishes without end, stopped at every fault point
@@ -9,7 +9,7 @@
  * The writer stands at one of its points when the reader begins, goes on by so many points before
  * the reader's n-th load, and stands again: all points x all loads x all distances. In a race of two
  * processes such a meeting takes a preemption at the one instruction, once in many hours.
- * test_fib_moments.c stops readers alike, but lets the writer finish what it began.
+ * ../fib/test_moments.c stops readers alike, but lets the writer finish what it began.
  */
 #include "check.h"
 #include "fib/fib.h"

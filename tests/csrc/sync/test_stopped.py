@@ -6,7 +6,7 @@ import pytest
 from ribcage.shared._core import lib
 
 from ribcage.shared.memory.fib_sync import STRATEGIES, WITH_LOCK
-from tests.c.build import FIB, build_c_test, run
+from tests.csrc.build import FIB, build_c_test, run
 
 FLAGS = ("-O2", "-DRC_LOAD_POINTS", "-DRC_FAULT_POINTS")
 WITHOUT_WAITING = [name for name in STRATEGIES if name not in WITH_LOCK and name != "none"]
@@ -14,7 +14,7 @@ WITHOUT_WAITING = [name for name in STRATEGIES if name not in WITH_LOCK and name
 
 @pytest.fixture(scope="module")
 def program() -> Path:
-    return build_c_test("test_fib_stopped.c", FIB, flags=FLAGS)
+    return build_c_test("sync/test_stopped.c", FIB, flags=FLAGS)
 
 
 @pytest.mark.parametrize("sync", WITHOUT_WAITING)

@@ -1,6 +1,6 @@
 /* One writer and two readers as threads over one FIB, under ThreadSanitizer.
  *
- *   test_fib_threads STRATEGY ENGINE4 ENGINE6 ROUNDS
+ *   test_threads STRATEGY ENGINE4 ENGINE6 ROUNDS
  *
  * Every round moves all routes to the next group in one publish, and makes and withdraws longer
  * ones in between, so that nodes come and go under the readers. An answer must hold together

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ribcage.shared.memory.fib_sync import STRATEGIES
-from tests.c.build import FIB, build_c_test, run
+from tests.csrc.build import FIB, build_c_test, run
 from tests.model.fib_memory import ENGINES
 
 TORTURE = int(os.environ.get("RIBCAGE_TORTURE", "1"))  # `make torture` sets it
@@ -54,7 +54,7 @@ def threads(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run(build_c_test(str(empty), [], flags=FLAGS), before=in_place())
     except AssertionError as error:
         pytest.skip(f"no ThreadSanitizer here: {str(error).strip().splitlines()[-1]}")
-    return build_c_test("test_fib_threads.c", FIB, flags=FLAGS)
+    return build_c_test("sync/test_threads.c", FIB, flags=FLAGS)
 
 
 @pytest.mark.parametrize(("sync", "engine"), list(product(STRATEGIES, ENGINES)))
