@@ -1,9 +1,9 @@
 """Compiles one C test of these folders with the sources it needs, and runs it.
 
-Use: `program = build_c_test("fib/test_x.c", FIB)`, then `run(program, 1, 100)`; the test is a
-path in tests/csrc/, sources are paths in csrc/, `rooms("fib", ...)` names all of a room. A failed CHECK, a sanitizer's report or a signal
-fails the calling test with the program's own output and the line that runs it again: the program
-is still there (objects.py).
+Use: `program = build_c_test("fib/test_x.c", FIB)`, then `run(program, 1, 100)`. The test is a path
+in tests/csrc/; sources are paths in csrc/, and `rooms("fib", ...)` names all of a room. A failed
+CHECK, a sanitizer's report or a signal fails the calling test with the program's own output and
+the line that runs it again: the program is still there (objects.py).
 """
 
 import os

@@ -76,8 +76,8 @@ class Parsed:
 
     def rewrite(self, decrement: bool = True) -> tuple[bytes, bytes]:
         """(vnet header, whole frame as it would be sent)."""
-        # fib_answer by hand (MACs at 14 and 20; tests/csrc/packet/test_packet.c asserts it), so that these
-        # tests need the frame functions alone.
+        # fib_answer by hand (MACs at 14 and 20; test_packet.c asserts it), so that these tests need
+        # the frame functions alone.
         answer = ffi.new("uint8_t[]", b"\0" * 14 + SOURCE_MAC + TARGET_MAC + b"\0" * 64)
         out = ffi.new("uint8_t[]", lib.PACKET_REWRITE_ROOM)
         pointer = ffi.cast("struct fib_answer *", answer)
