@@ -11,8 +11,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +19,13 @@ import pytest
 
 from ribcage.controlplane.kernel.changes.undo import undo
 from ribcage.controlplane.kernel.kernel import Kernel
-from ribcage.lab.topology import topologies
 from ribcage.lab.topology.namespaces import Lab, LabError, available
+from tests.netns.kernel.rig import PLAN, Port
 
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(not available()[0], reason=available()[1])]
 
 ETH_P_ALL = 3
 OWN = ["10.0.1.1", "10.0.2.1", "2001:db8:1::1", "2001:db8:2::1"]
-
-
-@dataclass(frozen=True)
-class Port:
-    name: str
-    addresses: tuple[str, ...]
-    mtu: int | None = None
-
-
-PLAN = [Port(name, own) for name, own in topologies.R1_ADDRESSES.items()]
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    with Lab() as made:
-        yield topologies.demo(made)
 
 
 def with_kernel(lab: Lab, undo_file: Path, body: Callable[[Kernel], Any]) -> Any:
