@@ -11,7 +11,12 @@ import signal
 from hypothesis import HealthCheck, settings
 
 # The suite's own parts; each says in its first line what it is for.
-pytest_plugins = ["tests.suite.processes", "tests.suite.again", "tests.suite.tally"]
+pytest_plugins = [
+    "tests.suite.processes",
+    "tests.suite.again",
+    "tests.suite.compiling",
+    "tests.suite.tally",
+]
 
 # A shell that starts the suite in the background has it ignore SIGINT, and so would each command
 # that a test interrupts.

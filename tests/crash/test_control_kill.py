@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import posix_ipc
 import pytest
@@ -72,7 +73,7 @@ VICTIM = textwrap.dedent(
 
 @pytest.fixture
 def names(tmp_path: Path) -> Iterator[Names]:
-    made = Names(f"k{os.getpid()}", tmp_path)
+    made = Names(f"k{uuid4().hex[:12]}", tmp_path)
     made.make_run_dir()
     yield made
     for name in (made.fib, made.rib):

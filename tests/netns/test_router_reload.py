@@ -11,7 +11,7 @@ from ribcage.lab.probe.traffic import Stream, probe
 from ribcage.lab.topology.namespaces import available
 from ribcage.lab.topology.router import wait_for
 from tests.netns.router_rig import FLOWS, INTERFACES, ROUTES, Rig, config, rig
-from tests.netns.worker_frames import udp_frame
+from tests.netns.worker.frames import udp_frame
 
 POSSIBLE, REASON = available()
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(not POSSIBLE, reason=REASON)]

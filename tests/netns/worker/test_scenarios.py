@@ -1,10 +1,11 @@
-"""The worker with real veth pairs: each scenario of worker_scenarios.py in namespaces of its own.
+"""The worker with real veth pairs: each scenario of the modules here in namespaces of its own.
 
 Rootless: `unshare -Urni` gives the right to make links and packet sockets, and takes everything
 away when the scenario's process ends, however it ends.
 """
 
 import ast
+import shlex
 import subprocess
 import sys
 from functools import cache
@@ -13,16 +14,21 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-SCRIPT = HERE / "worker_scenarios.py"
+ROOT = HERE.parents[2]
+MODULES = ("forwarding", "drops", "holding", "life")
 UNSHARE = ["unshare", "-Urni", "--kill-child"]
-HELPERS = {"frame", "wait_counted", "send_all", "faults_told"}
 
 pytestmark = pytest.mark.netns
 
 
-def scenarios() -> list[str]:
-    functions = [n for n in ast.parse(SCRIPT.read_text()).body if isinstance(n, ast.FunctionDef)]
-    return [f.name for f in functions if f.name not in HELPERS]
+def scenarios() -> list[tuple[str, str]]:
+    """(module, function): those without arguments."""
+    return [
+        (module, node.name)
+        for module in MODULES
+        for node in ast.parse((HERE / f"{module}.py").read_text()).body
+        if isinstance(node, ast.FunctionDef) and not node.args.args
+    ]
 
 
 @cache
@@ -36,19 +42,14 @@ def refusal() -> str:
     return run.stderr.strip() if run.returncode else ""
 
 
-@pytest.mark.parametrize("scenario", scenarios())
-def test_worker(scenario: str) -> None:
+@pytest.mark.parametrize(("module", "scenario"), scenarios())
+def test_worker(module: str, scenario: str) -> None:
     """The promise is the scenario's docstring."""
     if refusal():
         pytest.skip(f"no namespaces here: {refusal()}")
-    run = subprocess.run(
-        [*UNSHARE, sys.executable, str(SCRIPT), scenario],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
+    command = [*UNSHARE, sys.executable, "-m", f"tests.netns.worker.{module}", scenario]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)
+    assert run.returncode == 0, f"{run.stdout}{run.stderr}\nrun it alone: {shlex.join(command)}"
     for line in run.stdout.splitlines():
         if line.startswith("SKIP: "):
             pytest.skip(line.removeprefix("SKIP: "))
