@@ -1,6 +1,5 @@
 """kill -9 of control at each step of an update: the successor has every acknowledged route."""
 
-import os
 import signal
 import subprocess
 import sys

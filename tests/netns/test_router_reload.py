@@ -168,7 +168,9 @@ def test_a_worker_that_leaves_forwards_what_it_has_first(tmp_path: Path) -> None
     ring is empty, so no packet is lost."""
 
     def text(count: int) -> str:
-        return config(workers=f"count = {count}")
+        # Rings for four seconds: the stop lasts as long as the file is compiled.
+        rings = "slots = 4096\nslot_bytes = 4096"
+        return config(workers=f"count = {count}", rings=rings)
 
     with rig(tmp_path, text(3)) as built:
         pid = built.router.pid("worker", 2)

@@ -103,6 +103,7 @@ def test_a_pause_of_all_flows_is_no_workers_fault() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone  # milliseconds are promised: the neighbours' would be among them
 def test_killed_workers_lose_no_packet_and_their_flows_resume(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
