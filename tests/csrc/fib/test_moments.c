@@ -21,7 +21,7 @@
 #include "fib/fib.h"
 
 enum { LEVELS = 6, BATCH = 4, STAGE = 24, MTU = 1000 };
-static uint8_t lengths[2][LEVELS] = {{0, 7 /* or 11 */, 12, 16, 24, 32}, {0, 12, 32, 50, 64, 128}};
+static uint8_t lengths[2][LEVELS] = {{0, 7, 12, 16, 24, 32}, {0, 12, 32, 50, 64, 128}};
 static const uint8_t address[16] = {10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
 enum question { ONE, SOME, MANY, MATCH, WHOLE, QUESTIONS };
@@ -269,8 +269,9 @@ int main(int argc, char **argv)
     int flat = atoi(argv[1]) == FIB_ENGINE_FLAT;
     family = atoi(argv[3]) == 6;
     no_grace = argc > 5;
-    /* The flat engine paints every /24 of what changes: 131,072 of a /7. */
-    lengths[0][1] = flat ? 11 : 7;
+    /* The flat engine paints every /24 of what changes: 131,072 of a /7, 512 of a /15. */
+    if (flat)
+        memcpy(&lengths[0][1], (const uint8_t[2]){14, 15}, 2);
     create((uint32_t)atoi(argv[1]), (uint32_t)atoi(argv[2]));
     int vectors = flat || atoi(argv[1]) == FIB_ENGINE_COMPACT;
     const char *part = argv[4];
