@@ -54,7 +54,7 @@ def test_the_kernel_says_who_asks(path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert me["bytes_in"] > 100 and me["bytes_out"] > 30
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs another uid")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it becomes another user")
 def test_another_user_may_only_read_and_only_if_let_in(path: Path) -> None:
     """0600 keeps strangers out with E_PRIVILEGE; a wider mode lets them look, not touch."""
     from ribcage.controlplane.management import peer
