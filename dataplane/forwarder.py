@@ -5,7 +5,6 @@ loop. Belongs to a worker process; tests may hold one too. Every method that can
 RibcageError with the errno's text; `run` never does.
 """
 
-import errno
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.plan import Plan
+from ribcage.shared.refusals import refused
 
 SPIN_SECONDS = 100e-6  # above it a wake-up (about 50 us) costs less than the burnt core
 NS = 1_000_000_000
@@ -59,8 +59,7 @@ class Forwarder:
         error = ffi.new("int32_t *")
         self._worker = lib.worker_new(config, stats_fd, error)
         if self._worker == ffi.NULL:
-            what = "E_STATS" if error[0] in (-errno.EBADMSG, -errno.EINVAL) else "E_WORKER"
-            raise RibcageError(what, f"worker: {os.strerror(-error[0])}")
+            raise refused("worker_new", error[0], index=index)
 
     def close(self) -> None:
         if self._worker != ffi.NULL:
@@ -147,7 +146,7 @@ def _configuration(plan: Plan) -> Any:
 
 
 def _failed(what: str, error: int) -> RibcageError:
-    return RibcageError("E_WORKER", f"{what}: {os.strerror(-error)}")
+    return refused("worker", error, what=what)
 
 
 def _check(what: str, error: int) -> None:

@@ -6,7 +6,6 @@ keeps forwarding whatever the channel does. A message that is unknown or wrong i
 ignored; only a failure in the constructor, before `ready`, raises.
 """
 
-import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -15,19 +14,17 @@ import sysv_ipc
 from ribcage.shared._core import lib
 
 from ribcage.dataplane.forwarder import Descriptors, Forwarder
+from ribcage.dataplane.link import Link
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib_sync import open_semaphore
 from ribcage.shared.plan import Plan
 from ribcage.shared.process import log as lines
-from ribcage.shared.process.channel import (
-    Channel,
-    ChannelClosed,
-    ChannelError,
-    Message,
-    Reconnector,
-)
+from ribcage.shared.process.channel import Channel
 from ribcage.shared.process.log import log
+from ribcage.shared.process.message import Message
 from ribcage.shared.process.names import Names
+from ribcage.shared.process.port_rings import PortRings
+from ribcage.shared.process.rights import drop_rights
 
 VERSION = "0.1.0"
 DRAIN_SECONDS = 4.0  # at most: longer than a packet is held for a neighbour by default
@@ -35,7 +32,7 @@ DRAIN_QUIET = 0.02  # frames of a sender that chose our ring before it was steer
 DRAIN_LOOK = 0.01
 
 
-class Worker:
+class WorkerProcess:
     """State of the process between two calls of the C loop."""
 
     def __init__(self, channel: Channel, signals: int, attach: Message) -> None:
@@ -43,16 +40,12 @@ class Worker:
         self.plan = Plan.from_json(body["plan"])
         self.names = Names.from_json(body["names"])
         self.index = int(body["index"])
-        self.instance_id = int(body["instance_id"])
-        self.channel: Channel | None = channel
-        self.ports: dict[int, dict[str, object]] = {}
-        self.fds: dict[str, int] = {}  # copies kept to hand back to a supervisor's successor
+        self.ports: dict[int, PortRings] = {}
         self.stopping = False
         self.ready = False
-        self._reconnector: Reconnector | None = None
         self._draining: tuple[object, float] | None = None  # id of the request, when it ends
         self._handlers: dict[str, Callable[[Message], None]] = {
-            "fib": self._fib,
+            "fib": self._take_fib,
             "port-add": self._port_add,
             "port-del": self._port_del,
             "quiesce": lambda message: self._quiesce(message, True),
@@ -65,7 +58,34 @@ class Worker:
         }
         lines.setup(f"worker {self.index}", self.plan.log.level, self.plan.log.format)
         self._pin()
-        self._begin(attach, signals)
+        # Copies kept to hand back to a supervisor's successor.
+        self.fds = {name: _taken(attach, name) for name in ("stats", "bell", "bell-control")}
+        descriptors = Descriptors(
+            self.fds["bell"],
+            self.fds["bell-control"],
+            channel.fileno(),
+            signals,
+            _queue_id(body.get("queue_key")),
+        )
+        self.forwarder = Forwarder(
+            self.plan, self.index, int(body["instance_id"]), self.fds["stats"], descriptors
+        )
+        drop_rights(0)  # again, whoever forked us: a worker needs no right any more
+        self._link = Link(
+            channel,
+            self.names.supervisor_socket,
+            take=self._handle,
+            moved=self.forwarder.set_channel,
+            hello=lambda: (self._hello(again=True), self.fds),
+            timeout=lambda: self.plan.orphan_timeout,
+        )
+        self._link.send(self._hello(again=False))
+        self._semaphore = _semaphore_id(body.get("sync_key"))
+        for port in body.get("ports", []):
+            self._add_port(PortRings.from_json(port), attach)
+        self._take_fib(attach)
+        attach.close()
+        log("info", "worker.start", index=self.index, ports=len(self.ports), fib=self.ready)
 
     def _pin(self) -> None:
         cpus = self.plan.workers.cpus
@@ -78,32 +98,6 @@ class Worker:
         except OSError as error:
             log("warning", "worker.pin", cpu=min(cpus), error=error.strerror)
 
-    def _begin(self, attach: Message, signals: int) -> None:
-        for name in ("stats", "bell", "bell-control"):
-            fd = attach.take(name)
-            if fd is None:
-                raise RibcageError("E_WORKER", f"attach came without the descriptor {name}")
-            self.fds[name] = fd
-        assert self.channel is not None
-        descriptors = Descriptors(
-            self.fds["bell"],
-            self.fds["bell-control"],
-            self.channel.fileno(),
-            signals,
-            _queue_id(attach.body.get("queue_key")),
-        )
-        self.forwarder = Forwarder(
-            self.plan, self.index, self.instance_id, self.fds["stats"], descriptors
-        )
-        _drop_rights()
-        self._say_hello(again=False)
-        self._semaphore = _semaphore_id(attach.body.get("sync_key"))
-        for port in attach.body.get("ports", []):
-            self._add_port(port, attach)
-        self._take_fib(attach)
-        attach.close()
-        log("info", "worker.start", index=self.index, ports=len(self.ports), fib=self.ready)
-
     def loop(self) -> None:
         """Until an orderly stop."""
         while not self.stopping:
@@ -111,9 +105,9 @@ class Worker:
             if wake.signal:
                 self._stop("SIGTERM")
             if wake.channel:
-                self._serve()
-            if self._reconnector is not None:
-                self._look_for_supervisor()
+                self._link.serve()
+            if not self._link.look():
+                self._stop("orphan_timeout")
             if self._draining is not None:
                 self._look_whether_drained()
         self.forwarder.stop()
@@ -122,26 +116,13 @@ class Worker:
 
     def _deadline(self) -> float | None:
         """When the loop has to come back by itself."""
-        deadlines = [] if self._reconnector is None else [self._reconnector.deadline()]
+        found = self._link.deadline()
+        deadlines = [] if found is None else [found]
         if self._draining is not None:
             deadlines.append(time.monotonic() + DRAIN_LOOK)
         return min(deadlines, default=None)
 
     # ---- the channel ----
-
-    def _serve(self) -> None:
-        while self.channel is not None:
-            try:
-                message = self.channel.recv()
-            except ChannelClosed:
-                self._lost_supervisor()
-                return
-            except ChannelError as error:
-                log("warning", "message.refused", why=str(error)[:200])
-                continue
-            if message is None:
-                return
-            self._handle(message)
 
     def _handle(self, message: Message) -> None:
         handler = self._handlers.get(message.type)
@@ -156,33 +137,8 @@ class Worker:
         finally:
             message.close()
 
-    def _send(self, body: dict[str, object], fds: dict[str, int] | None = None) -> None:
-        if self.channel is not None:
-            with contextlib.suppress(ChannelError):  # its end shows on the reading side
-                self.channel.send(body, fds)
-
-    def _lost_supervisor(self) -> None:
-        """Forwarding goes on; who adopts us binds the same name."""
-        log("warning", "supervisor.gone", orphan_timeout=self.plan.orphan_timeout)
-        self.forwarder.set_channel(-1)
-        if self.channel is not None:
-            self.channel.close()
-        self.channel = None
-        self._reconnector = Reconnector(self.names.supervisor_socket, self.plan.orphan_timeout)
-
-    def _look_for_supervisor(self) -> None:
-        assert self._reconnector is not None
-        channel = self._reconnector.attempt()
-        if channel is not None:
-            self.channel, self._reconnector = channel, None
-            self.forwarder.set_channel(channel.fileno())
-            self._say_hello(again=True)
-            log("info", "supervisor.found")
-        elif self._reconnector.expired:
-            self._stop("orphan_timeout")
-
-    def _say_hello(self, again: bool) -> None:
-        body: dict[str, object] = {
+    def _hello(self, again: bool) -> dict[str, object]:
+        return {
             "type": "hello",
             "role": "worker",
             "index": self.index,
@@ -190,14 +146,10 @@ class Worker:
             "instance": self.names.instance,
             "version": VERSION,
             "again": again,
-            "ports": list(self.ports.values()) if again else [],
+            "ports": [port.to_json() for port in self.ports.values()] if again else [],
         }
-        self._send(body, self.fds if again else None)
 
     # ---- what it may be told ----
-
-    def _fib(self, message: Message) -> None:
-        self._take_fib(message)
 
     def _take_fib(self, message: Message) -> None:
         fd = message.take("fib")
@@ -217,15 +169,13 @@ class Worker:
         self.fds["fib"] = fd
         self.ready = True
         self.forwarder.report_ready()
-        self._send({"type": "ready", "generation": self.forwarder.generation})
+        self._link.send({"type": "ready", "generation": self.forwarder.generation})
 
     def _port_add(self, message: Message) -> None:
-        self._add_port(message.body, message)
+        self._add_port(PortRings.from_json(message.body), message)
 
-    def _add_port(self, port: dict[str, object], message: Message) -> None:
-        fields = ("index", "name", "ifindex", "kind", "slots", "slot_bytes")
-        known = {key: port[key] for key in fields}
-        index, slots, slot_bytes = (int(str(port[k])) for k in ("index", "slots", "slot_bytes"))
+    def _add_port(self, port: PortRings, message: Message) -> None:
+        index = port.index
         fd = message.take(f"ring:{index}")
         if fd is None:
             raise RibcageError("E_PORT", f"port {index} came without its ring")
@@ -234,13 +184,13 @@ class Worker:
         # Two copies of one socket: the C side's, and ours for a supervisor's successor.
         copy = os.dup(fd)
         try:
-            self.forwarder.add_port(index, fd, str(port["kind"]), slots, slot_bytes)
+            self.forwarder.add_port(index, fd, port.kind, port.slots, port.slot_bytes)
         except BaseException:
             os.close(copy)
             raise
         self.fds[f"ring:{index}"] = copy
-        self.ports[index] = known
-        log("info", "port.add", index=index, name=str(port["name"]))
+        self.ports[index] = port
+        log("info", "port.add", index=index, name=port.name)
 
     def _port_del(self, message: Message) -> None:
         index = int(message.body["index"])
@@ -255,7 +205,7 @@ class Worker:
 
     def _quiesce(self, message: Message, on: bool) -> None:
         self.forwarder.quiesce(on)
-        self._send({"type": "done", "id": message.body.get("id")})
+        self._link.send({"type": "done", "id": message.body.get("id")})
 
     def _plan(self, message: Message) -> None:
         """A reload: the limits that can change while packets flow, as a successor would have."""
@@ -275,7 +225,7 @@ class Worker:
         number, end = self._draining
         if self.forwarder.drained(DRAIN_QUIET) or time.monotonic() >= end:
             self._draining = None
-            self._send({"type": "done", "id": number})
+            self._link.send({"type": "done", "id": number})
 
     def _fault(self, message: Message) -> None:
         kind = str(message.body.get("kind"))
@@ -287,6 +237,13 @@ class Worker:
         if not self.stopping:
             log("info", "worker.stopping", cause=cause)
         self.stopping = True
+
+
+def _taken(attach: Message, name: str) -> int:
+    fd = attach.take(name)
+    if fd is None:
+        raise RibcageError("E_WORKER", f"attach came without the descriptor {name}")
+    return fd
 
 
 def _queue_id(key: object) -> int:
@@ -303,13 +260,3 @@ def _queue_id(key: object) -> int:
 def _semaphore_id(key: object) -> int:
     """The semaphore set that the strategy `sem_undo` locks with; -1 under the others."""
     return open_semaphore(key) if isinstance(key, int) else -1
-
-
-def _drop_rights() -> None:
-    """Again, whoever forked us: a worker has nothing left that needs a right."""
-    for call, error in (
-        ("no_new_privs", lib.sys_no_new_privileges()),
-        ("capabilities", lib.sys_drop_capabilities(0)),
-    ):
-        if error != 0:
-            raise RibcageError("E_RIGHTS", f"{call}: {os.strerror(-error)}")

@@ -5,38 +5,15 @@ first. Needs CAP_NET_RAW in the network namespace of the interface; workers them
 capability and only map what is opened here (csrc/port/socket.h says in which order and why).
 """
 
-import errno
-import os
-from typing import Protocol
-
 from ribcage.shared._core import ffi, lib
 
-from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.process.port_rings import PortRings
+from ribcage.shared.refusals import refused
 
 KINDS = {"port": lib.PORT_KIND_NETWORK, "host": lib.PORT_KIND_HOST}
-HINTS = {
-    errno.EPERM: "packet sockets need CAP_NET_RAW: run as root, or inside `unshare -rn`",
-    errno.ENOMEM: "lower rings.slots or rings.slot_bytes",
-    errno.ENETDOWN: "it is tried again when the link comes up",
-}
 
 
-class PortLike(Protocol):
-    """What of a port matters here (controlplane's Port has more)."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def ifindex(self) -> int: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def slots(self) -> int: ...
-    @property
-    def slot_bytes(self) -> int: ...
-
-
-def open_port(port: PortLike, worker: int, workers: int, fanout: int) -> tuple[int, int]:
+def open_port(port: PortRings, worker: int, workers: int, fanout: int) -> tuple[int, int]:
     """(descriptor, fanout id) of one (port, worker); the caller owns the descriptor.
 
     RibcageError E_PORT, exit 5 without the privilege. May take 200 ms for a cold 34 MiB ring.
@@ -46,12 +23,13 @@ def open_port(port: PortLike, worker: int, workers: int, fanout: int) -> tuple[i
         port.ifindex, KINDS[port.kind], port.slots, port.slot_bytes, worker, workers, group
     )
     if fd < 0:
-        raise RibcageError(
-            "E_PORT",
-            f"{port.name} (ifindex {port.ifindex}): no packet socket with {port.slots} slots of "
-            f"{port.slot_bytes} bytes: {os.strerror(-fd)}",
-            hint=HINTS.get(-fd),
-            exit_code=Exit.PRIVILEGE if fd == -errno.EPERM else Exit.INTERNAL,
+        raise refused(
+            "packet_socket",
+            fd,
+            name=port.name,
+            ifindex=port.ifindex,
+            slots=port.slots,
+            slot_bytes=port.slot_bytes,
         )
     return fd, group[0]
 

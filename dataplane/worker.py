@@ -13,18 +13,19 @@ process. Its death is nobody's problem but its successor's: see csrc/port/ring.h
 csrc/report/stats.h.
 """
 
-import os
 import select
 import signal
 import time
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.dataplane.process import Worker
+from ribcage.dataplane.process import WorkerProcess
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.stats import UNUSABLE
-from ribcage.shared.process.channel import Channel, ChannelClosed, Message
+from ribcage.shared.process.channel import Channel
 from ribcage.shared.process.log import log
+from ribcage.shared.process.message import ChannelClosed, Message
+from ribcage.shared.refusals import refused
 
 ATTACH_SECONDS = 10.0  # the supervisor sends `attach` right after the fork
 
@@ -34,13 +35,13 @@ def run_worker(channel_fd: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to answer
     signals = lib.sys_signalfd(ffi.new("int32_t[]", [signal.SIGTERM]), 1)
     if signals < 0:
-        raise RibcageError("E_WORKER", f"signalfd: {os.strerror(-signals)}")
+        raise refused("signalfd", signals)
     channel = Channel.from_fd(channel_fd)
     message = _await_attach(channel, signals)
     if message is None:
         return
     try:
-        worker = Worker(channel, signals, message)
+        worker = WorkerProcess(channel, signals, message)
     except RibcageError as error:
         if error.code != "E_STATS":
             raise

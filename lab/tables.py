@@ -35,7 +35,7 @@ LENGTHS6 = {
 
 
 @dataclass(slots=True, frozen=True)
-class Table:
+class SampleTable:
     """Rows `prefix/len nexthop-id`, sorted; `source` names where they come from."""
 
     family: int
@@ -43,7 +43,7 @@ class Table:
     source: str
 
 
-def synthetic(family: int, routes: int, seed: int = 1, nexthops: int = 254) -> Table:
+def synthetic(family: int, routes: int, seed: int = 1, nexthops: int = 254) -> SampleTable:
     """`routes` distinct unicast prefixes drawn by length; the same for the same arguments."""
     rng = random.Random(seed)
     lengths = LENGTHS4 if family == 4 else LENGTHS6
@@ -68,10 +68,10 @@ def synthetic(family: int, routes: int, seed: int = 1, nexthops: int = 254) -> T
         f"{make(address)}/{length} {rng.randrange(1, nexthops + 1)}"
         for address, length in sorted(rows)
     ]
-    return Table(family, lines, f"synthetic, seed {seed}")
+    return SampleTable(family, lines, f"synthetic, seed {seed}")
 
 
-def find_table(family: int, routes: int = 100_000, seed: int = 1) -> Table:
+def find_table(family: int, routes: int = 100_000, seed: int = 1) -> SampleTable:
     """The real table of `family` when present, else a synthetic one of `routes` rows."""
     named = os.environ.get("RIBCAGE_TABLES")
     folders = [Path(named)] if named else [ROOT.parent / "shared" / "data"]
@@ -79,5 +79,5 @@ def find_table(family: int, routes: int = 100_000, seed: int = 1) -> Table:
         path = folder / REAL[family]
         if path.is_file():
             with lzma.open(path, "rt", encoding="ascii") as text:
-                return Table(family, text.read().splitlines(), f"real, {path.name}")
+                return SampleTable(family, text.read().splitlines(), f"real, {path.name}")
     return synthetic(family, routes, seed)

@@ -9,6 +9,8 @@ command line prints message and hint and ends with `exit_code`; the management s
 from collections.abc import Mapping
 from enum import IntEnum
 
+from ribcage.shared.codes import remedy
+
 
 class Exit(IntEnum):
     """Exit statuses of every command; the numbers are documented and never reused."""
@@ -24,11 +26,9 @@ class Exit(IntEnum):
     RUNNING = 8  # a router of this name is already there
 
 
-EXIT = Exit
-
-
 class RibcageError(Exception):
-    """A named failure: `code` ("E_NO_DAEMON"), `message`, `hint` (or None), `exit_code`."""
+    """A named failure: `code` ("E_NO_DAEMON"), `message`, `hint`, `exit_code`. Without a hint of
+    its own it has the one of its code (codes.py)."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class RibcageError(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
-        self.hint = hint
+        self.hint = hint if hint is not None else remedy(code)
         self.exit_code = int(exit_code)
 
     def __str__(self) -> str:

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ribcage.cli.codes import CODES, GROUPS
 from ribcage.cli.reasons import REASONS
+from ribcage.shared.codes import CODES, GROUPS
 from ribcage.shared.memory.stats import REASONS as COUNTED
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -3,7 +3,7 @@
 from typing import cast
 
 from ribcage.controlplane.config.machine import Machine
-from ribcage.controlplane.config.model import File, Route, Workers
+from ribcage.controlplane.config.model import File, RouteSection, WorkersSection
 from ribcage.shared.plan import (
     EventsPlan,
     FibPlan,
@@ -65,7 +65,7 @@ def compile_plan(file: File, machine: Machine, config_path: str | None = None) -
     )
 
 
-def _workers(workers: Workers, machine: Machine) -> WorkersPlan:
+def _workers(workers: WorkersSection, machine: Machine) -> WorkersPlan:
     return WorkersPlan(
         count=workers.count or max(1, len(machine.cpus) - 1),
         cpus=None if workers.cpus is None else tuple(workers.cpus),
@@ -76,7 +76,7 @@ def _workers(workers: Workers, machine: Machine) -> WorkersPlan:
     )
 
 
-def _route(route: Route) -> RoutePlan:
+def _route(route: RouteSection) -> RoutePlan:
     hops: tuple[NexthopPlan, ...] = ()
     if route.type == "forward" and route.nexthops:
         hops = tuple(NexthopPlan(hop.via, hop.dev, hop.weight) for hop in route.nexthops)

@@ -8,8 +8,8 @@ from typing import Any
 
 from ribcage.controlplane.config.links import rows
 from ribcage.controlplane.config.machine import Machine
-from ribcage.controlplane.config.model import EVENT_SIZE, MAX_WORKERS
-from ribcage.controlplane.config.toml.positions import Path, Positions
+from ribcage.controlplane.config.model import EVENT_SIZE, MAX_WORKERS, OLD_STRATEGIES
+from ribcage.controlplane.config.toml.positions import KeyPath, Positions
 from ribcage.controlplane.config.toml.problems import Problem
 from ribcage.shared.plan import RingsPlan, WorkersPlan
 
@@ -19,7 +19,7 @@ PAGE = 4096  # a ring slot is a whole number of pages: blocks hold whole slots
 def check_limits(
     data: Mapping[str, Any], machine: Machine, positions: Positions
 ) -> Iterator[Problem]:
-    """E104, E109, E115, E117, W202, W203 and W204."""
+    """E104, E109, E115, E117, W202 to W205."""
     yield from _cpus(data, machine, positions)
     yield from _management(data, machine, positions)
     yield from _queue(data, machine, positions)
@@ -40,7 +40,7 @@ def _cpus(data: Mapping[str, Any], machine: Machine, positions: Positions) -> It
     cpus = _table(data, "workers").get("cpus")
     for number, cpu in enumerate(cpus if isinstance(cpus, list) else ()):
         if isinstance(cpu, int) and not isinstance(cpu, bool) and cpu not in machine.cpus:
-            path: Path = ("workers", "cpus", number)
+            path: KeyPath = ("workers", "cpus", number)
             yield Problem(
                 "E109",
                 f"CPU {str(cpu)[:20]} does not exist on this machine (it has {machine.cpu_text()})",
@@ -66,10 +66,11 @@ def _management(
 
 
 def _sync(data: Mapping[str, Any], positions: Positions) -> Iterator[Problem]:
-    if (
-        _table(data, "fib").get("sync") == "none"
-        and _table(data, "router").get("teach") is not True
-    ):
+    sync = _table(data, "fib").get("sync")
+    if isinstance(sync, str) and sync in OLD_STRATEGIES:
+        new, span = OLD_STRATEGIES[sync], positions.value(("fib", "sync"))
+        yield Problem("W205", f'sync = "{sync}" is called "{new}" now', span, f'write "{new}"')
+    if sync == "none" and _table(data, "router").get("teach") is not True:
         yield Problem(
             "W204",
             'sync = "none" gives wrong answers under change: only run --teach takes it',
@@ -107,7 +108,7 @@ def _rings(data: Mapping[str, Any], positions: Positions) -> Iterator[Problem]:
     if not (0 < workers <= MAX_WORKERS and 8 <= slots <= 65536 and 0 < limit < needed):
         return
     key = next((k for k in ("max_memory", "slots", "slot_bytes") if k in table), None)
-    path: Path = ("rings", key) if key else ("rings",) if table else ("interface", 0)
+    path: KeyPath = ("rings", key) if key else ("rings",) if table else ("interface", 0)
     yield Problem(
         "E115",
         f"{ports} ports x {workers} workers x {slots} slots x {slot_bytes} bytes ="

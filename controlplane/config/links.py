@@ -8,21 +8,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ribcage.controlplane.config.addresses import (
-    Address,
-    AddressError,
-    Interface,
-    Network,
-    network_or_broadcast,
-    read_interface,
-)
 from ribcage.controlplane.config.model import MAX_INTERFACES
-from ribcage.controlplane.config.toml.positions import Path, Positions
+from ribcage.controlplane.config.toml.positions import KeyPath, Positions
 from ribcage.controlplane.config.toml.problems import Problem
+from ribcage.controlplane.values.addresses import AddressError, network_or_broadcast, read_interface
+from ribcage.shared.addresses import Address, Interface, Network
 
 
 @dataclass(slots=True)
-class Link:
+class ConfigLink:
     """One [[interface]]; sure: every address it will have is in `addresses`."""
 
     name: str
@@ -34,10 +28,10 @@ class Link:
 
 
 @dataclass(slots=True)
-class Links:
+class ConfigLinks:
     """What next hops can be reached over."""
 
-    by_name: dict[str, Link] = field(default_factory=dict)
+    by_name: dict[str, ConfigLink] = field(default_factory=dict)
     sure: bool = True  # False when an interface's addresses are not all known from the file
 
     def names(self) -> str:
@@ -74,11 +68,11 @@ def rows(data: Mapping[str, Any], name: str) -> Iterator[tuple[int, Mapping[str,
             yield index, row
 
 
-def check_links(data: Mapping[str, Any], positions: Positions) -> tuple[Links, list[Problem]]:
+def check_links(data: Mapping[str, Any], positions: Positions) -> tuple[ConfigLinks, list[Problem]]:
     """E104 too many, E106 overlapping networks, E108 a name or an address twice."""
-    links, problems = Links(), list[Problem]()
-    names: dict[str, Path] = {}
-    taken: list[tuple[Interface, str, Path]] = []
+    links, problems = ConfigLinks(), list[Problem]()
+    names: dict[str, KeyPath] = {}
+    taken: list[tuple[Interface, str, KeyPath]] = []
     for index, row in rows(data, "interface"):
         if index == MAX_INTERFACES:
             span = positions.value(("interface", index))
@@ -91,7 +85,7 @@ def check_links(data: Mapping[str, Any], positions: Positions) -> tuple[Links, l
         if name in names:
             problems.append(_twice(f"interface {name}", positions, path, names[name]))
         names.setdefault(name, path)
-        link = links.by_name.setdefault(name, Link(name))
+        link = links.by_name.setdefault(name, ConfigLink(name))
         for address, place in _addresses(row, index, link):
             problems.extend(_conflicts(address, link, place, taken, positions))
             link.addresses.append(address)
@@ -101,12 +95,14 @@ def check_links(data: Mapping[str, Any], positions: Positions) -> tuple[Links, l
     return links, problems
 
 
-def _addresses(row: Mapping[str, Any], index: int, link: Link) -> Iterator[tuple[Interface, Path]]:
+def _addresses(
+    row: Mapping[str, Any], index: int, link: ConfigLink
+) -> Iterator[tuple[Interface, KeyPath]]:
     """The readable addresses; an unreadable one makes the link unsure."""
     raw = row.get("address", [])
     single = isinstance(raw, str)
     for number, text in enumerate([raw] if single else raw if isinstance(raw, list) else [None]):
-        place: Path = ("interface", index, "address", *(() if single else (number,)))
+        place: KeyPath = ("interface", index, "address", *(() if single else (number,)))
         try:
             yield read_interface(text if isinstance(text, str) else ""), place
         except AddressError:
@@ -115,9 +111,9 @@ def _addresses(row: Mapping[str, Any], index: int, link: Link) -> Iterator[tuple
 
 def _conflicts(
     address: Interface,
-    link: Link,
-    place: Path,
-    taken: list[tuple[Interface, str, Path]],
+    link: ConfigLink,
+    place: KeyPath,
+    taken: list[tuple[Interface, str, KeyPath]],
     positions: Positions,
 ) -> Iterator[Problem]:
     for other, name, other_place in taken:
@@ -138,11 +134,11 @@ def _conflicts(
             return
 
 
-def _is_per_link(address: Interface, name: str, link: Link) -> bool:
+def _is_per_link(address: Interface, name: str, link: ConfigLink) -> bool:
     return address.version == 6 and address.is_link_local and name != link.name
 
 
-def _twice(what: str, positions: Positions, path: Path, first: Path) -> Problem:
+def _twice(what: str, positions: Positions, path: KeyPath, first: KeyPath) -> Problem:
     return Problem(
         "E108",
         f"{what} is defined twice",

@@ -20,8 +20,8 @@ from ribcage.controlplane.config.routes import check_routes
 from ribcage.controlplane.config.toml.positions import Positions
 from ribcage.controlplane.config.toml.problems import (
     ConfigErrors,
+    ConfigReport,
     Problem,
-    Report,
     Span,
     in_file_order,
 )
@@ -33,7 +33,7 @@ MAX_BYTES = 4 << 20
 WHOLE_FILE = Span(0, 0)
 
 
-def load_plan(path: Path, machine: Machine | None = None) -> tuple[Plan, Report]:
+def load_plan(path: Path, machine: Machine | None = None) -> tuple[Plan, ConfigReport]:
     """The plan of a good file and its warnings; ConfigErrors with all problems otherwise."""
     plan, report = load(path, machine)
     if plan is None:
@@ -41,12 +41,12 @@ def load_plan(path: Path, machine: Machine | None = None) -> tuple[Plan, Report]
     return plan, report
 
 
-def load(path: Path, machine: Machine | None = None) -> tuple[Plan | None, Report]:
+def load(path: Path, machine: Machine | None = None) -> tuple[Plan | None, ConfigReport]:
     """As check(), for a file ("-": standard input); E002 when it cannot be read."""
     name = "stdin" if str(path) == "-" else str(path)
     data = _read(path)
     if isinstance(data, Problem):
-        return None, Report(name, "", (data,))
+        return None, ConfigReport(name, "", (data,))
     full = None if name == "stdin" else str(path.absolute())
     return check(data, name, machine, full)
 
@@ -56,14 +56,14 @@ def check(
     name: str = "ribcage.toml",
     machine: Machine | None = None,
     config_path: str | None = None,
-) -> tuple[Plan | None, Report]:
+) -> tuple[Plan | None, ConfigReport]:
     """Every problem of a configuration, and its plan when none of them is an error."""
     text = _text(data)
     if isinstance(text, Problem):
-        return None, Report(name, "", (text,))
+        return None, ConfigReport(name, "", (text,))
     document, problems = parse(text)
     if document is None:
-        return None, Report(name, text, in_file_order(problems))
+        return None, ConfigReport(name, text, in_file_order(problems))
     machine = machine or Machine.here()
     positions = Positions(text)
     file, problems = validate(document, positions)
@@ -71,7 +71,7 @@ def check(
     problems += found
     problems += check_routes(document, links, positions)
     problems += check_limits(document, machine, positions)
-    report = Report(name, text, in_file_order(problems))
+    report = ConfigReport(name, text, in_file_order(problems))
     if file is None or report.errors:
         return None, report
     return compile_plan(file, machine, config_path), report

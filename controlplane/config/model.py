@@ -23,6 +23,7 @@ from ribcage.controlplane.config.types import (
     nexthop_address,
     one_of,
     prefix,
+    renamed,
     user_range,
 )
 from ribcage.shared.plan import (
@@ -48,20 +49,20 @@ _workers, _fib, _icmp, _hold = WorkersPlan(), FibPlan(), IcmpPlan(), HoldPlan()
 _rings, _management = RingsPlan(), ManagementPlan()
 
 
-class Table(BaseModel):
+class Section(BaseModel):
     """Strict: a string is not a number. Closed: a misspelt key is an error."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Router(Table):
+class RouterSection(Section):
     name: Annotated[str, instance_name()] = "r1"
     router_id: Annotated[str, dotted_id()] | None = None
     orphan_timeout: Annotated[float, duration(0, 3600, "30s")] = 30.0
     teach: bool = False
 
 
-class Management(Table):
+class ManagementSection(Section):
     mode: Annotated[int, file_mode()] = _management.mode
     group: Annotated[str, group_name()] | None = None
     max_clients: Annotated[int, between(1, 1024)] = _management.max_clients
@@ -70,22 +71,22 @@ class Management(Table):
     idle_timeout: Annotated[float, duration(1, 86400, "10m")] = _management.idle_timeout
 
 
-class Restart(Table):
+class RestartSection(Section):
     policy: Annotated[str, one_of("on-failure", later=("always", "never"))] = "on-failure"
     max: Annotated[int, between(0, 1000)] = _workers.restart_max
     window: Annotated[float, duration(1, 3600, "60s")] = _workers.restart_window
 
 
-class Workers(Table):
+class WorkersSection(Section):
     count: Annotated[int, count_or_auto(MAX_WORKERS)] = _workers.count
     cpus: Annotated[list[Annotated[int, between(0, 4095)]], Field(min_length=1)] | None = None
     users: Annotated[tuple[int, int], user_range()] | None = None
     seccomp: Annotated[str, one_of("off", later=("log", "enforce"))] = "off"
     batch: Annotated[int, between(1, 256)] = _workers.batch
-    restart: Restart = Restart()
+    restart: RestartSection = RestartSection()
 
 
-class Publish(Table):
+class PublishSection(Section):
     max_delay: Annotated[float, duration(0, 1, "1ms")] = _fib.max_delay
     max_batch: Annotated[int, between(1, 65536)] = _fib.max_batch
 
@@ -95,109 +96,111 @@ LOOKUPS4 = ("compact", "flat", "interval", "multibit", "binary")
 LOOKUPS6 = ("interval", "multibit", "binary")
 _STRATEGIES = one_of("epoch", "seqlock", "double", "rwlock", "sem_undo", "mutex", "message", "none")
 
+OLD_STRATEGIES = {"undo": "sem_undo"}  # accepted, with W205
 
-class Fib(Table):
+
+class FibSection(Section):
     lookup4: Annotated[str, one_of(*LOOKUPS4)] = _fib.lookup4
     lookup6: Annotated[str, one_of(*LOOKUPS6)] = _fib.lookup6
-    sync: Annotated[str, _STRATEGIES] = _fib.sync
+    sync: Annotated[str, _STRATEGIES, renamed(OLD_STRATEGIES)] = _fib.sync
     max_routes4: Annotated[int, between(16, 16_000_000)] = _fib.max_routes4
     max_routes6: Annotated[int, between(16, 4_000_000)] = _fib.max_routes6
     aggregate: bool = _fib.aggregate
     huge_pages: Annotated[str, one_of("try", "never", "require")] = _fib.huge_pages
-    publish: Publish = Publish()
+    publish: PublishSection = PublishSection()
 
 
-class Events(Table):
+class EventsSection(Section):
     queue_bytes: Annotated[int, between(EVENT_SIZE, 1 << 24)] = EventsPlan().queue_bytes
     overflow: Annotated[str, one_of("drop-newest", later=("coalesce", "block"))] = "drop-newest"
 
 
-class Icmp(Table):
+class IcmpSection(Section):
     rate: Annotated[int, between(0, 1_000_000)] = _icmp.rate
     burst: Annotated[int, between(1, 1_000_000)] = _icmp.burst
     per_source: Annotated[int, between(1, 1_000_000)] = _icmp.per_source
 
 
-class Hold(Table):
+class HoldSection(Section):
     packets: Annotated[int, between(1, 65536)] = _hold.packets
     per_neighbour: Annotated[int, between(1, 4096)] = _hold.per_neighbour
     timeout: Annotated[float, duration(0.1, 60, "3s")] = _hold.timeout
 
 
-class Rings(Table):
+class RingsSection(Section):
     slots: Annotated[int, between(8, 65536)] = _rings.slots
     slot_bytes: Annotated[int, between(2048, 1 << 20)] = _rings.slot_bytes
     max_memory: Annotated[int, between(1 << 20, 1 << 40)] = _rings.max_memory
 
 
-class Neighbours(Table):
+class NeighboursSection(Section):
     max: Annotated[int, between(16, 65000)] = NeighboursPlan().max
 
 
-class Log(Table):
+class LogSection(Section):
     level: Annotated[str, one_of("debug", "info", "warning", "error")] = LogPlan().level
     format: Annotated[str, one_of("text", "json")] = LogPlan().format
 
 
-class Interface(Table):
+class InterfaceSection(Section):
     name: Annotated[str, interface_name()]
     address: Annotated[list[Annotated[str, interface_address()]], listed()] = []
     mtu: Annotated[int, between(576, 65535, "jumbo frames are usually 9000")] | None = None
     offload: Annotated[str, one_of("fix", later=("refuse", "trust"))] = "fix"
 
 
-class Nexthop(Table):
+class NexthopSection(Section):
     via: Annotated[str, nexthop_address()] | None = None
     dev: Annotated[str, interface_name()] | None = None
     weight: Annotated[int, between(1, 255)] = 1
 
 
-class Route(Table):
+class RouteSection(Section):
     dst: Annotated[str, prefix()]
     type: Annotated[str, one_of("forward", "blackhole", "unreachable", "prohibit")] = "forward"
     via: Annotated[str, nexthop_address()] | None = None
     dev: Annotated[str, interface_name()] | None = None
-    nexthops: list[Nexthop] = []
+    nexthops: list[NexthopSection] = []
     metric: Annotated[int, between(0, MAX_METRIC)] = 0
     distance: Annotated[int, between(1, 254, "255 means never")] = 1
 
 
-class File(Table):
+class File(Section):
     """The whole file."""
 
     schema_: Annotated[int, between(1, 1, "this build reads schema 1")] = Field(1, alias="schema")
-    router: Router = Router()
-    management: Management = Management()
-    workers: Workers = Workers()
-    fib: Fib = Fib()
-    events: Events = Events()
-    icmp: Icmp = Icmp()
-    hold: Hold = Hold()
-    rings: Rings = Rings()
-    neighbours: Neighbours = Neighbours()
-    interface: list[Interface] = []
-    route: list[Route] = []
-    log: Log = Log()
+    router: RouterSection = RouterSection()
+    management: ManagementSection = ManagementSection()
+    workers: WorkersSection = WorkersSection()
+    fib: FibSection = FibSection()
+    events: EventsSection = EventsSection()
+    icmp: IcmpSection = IcmpSection()
+    hold: HoldSection = HoldSection()
+    rings: RingsSection = RingsSection()
+    neighbours: NeighboursSection = NeighboursSection()
+    interface: list[InterfaceSection] = []
+    route: list[RouteSection] = []
+    log: LogSection = LogSection()
 
 
 # The tables by their path without list indexes: for "known keys: ...".
-TABLES: dict[tuple[str, ...], type[Table]] = {
+TABLES: dict[tuple[str, ...], type[Section]] = {
     (): File,
-    ("router",): Router,
-    ("management",): Management,
-    ("workers",): Workers,
-    ("workers", "restart"): Restart,
-    ("fib",): Fib,
-    ("fib", "publish"): Publish,
-    ("events",): Events,
-    ("icmp",): Icmp,
-    ("hold",): Hold,
-    ("rings",): Rings,
-    ("neighbours",): Neighbours,
-    ("interface",): Interface,
-    ("route",): Route,
-    ("route", "nexthops"): Nexthop,
-    ("log",): Log,
+    ("router",): RouterSection,
+    ("management",): ManagementSection,
+    ("workers",): WorkersSection,
+    ("workers", "restart"): RestartSection,
+    ("fib",): FibSection,
+    ("fib", "publish"): PublishSection,
+    ("events",): EventsSection,
+    ("icmp",): IcmpSection,
+    ("hold",): HoldSection,
+    ("rings",): RingsSection,
+    ("neighbours",): NeighboursSection,
+    ("interface",): InterfaceSection,
+    ("route",): RouteSection,
+    ("route", "nexthops"): NexthopSection,
+    ("log",): LogSection,
 }
 
 # Keys people know from the manual that this build does not act on, with what to do today.
@@ -211,6 +214,6 @@ LATER = {
 }
 
 
-def keys_of(table: type[Table]) -> list[str]:
+def keys_of(table: type[Section]) -> list[str]:
     """The keys as a file writes them."""
     return [info.alias or name for name, info in table.model_fields.items()]

@@ -6,24 +6,21 @@ As links.py: reads the raw document, says nothing about what translate.py has al
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ribcage.controlplane.config.addresses import (
-    Address,
-    AddressError,
-    Network,
-    read_nexthop,
-    read_prefix,
-)
-from ribcage.controlplane.config.links import Links, rows
+from ribcage.controlplane.config.links import ConfigLinks, rows
 from ribcage.controlplane.config.model import MAX_NEXTHOPS, MAX_ROUTES
-from ribcage.controlplane.config.toml.positions import Path, Positions
+from ribcage.controlplane.config.toml.positions import KeyPath, Positions
 from ribcage.controlplane.config.toml.problems import Problem
+from ribcage.controlplane.values.addresses import AddressError, read_nexthop, read_prefix
+from ribcage.shared.addresses import Address, Network
 
 
-def check_routes(data: Mapping[str, Any], links: Links, positions: Positions) -> Iterator[Problem]:
+def check_routes(
+    data: Mapping[str, Any], links: ConfigLinks, positions: Positions
+) -> Iterator[Problem]:
     """E104, E105, E108, E111, E112, E113, E114, E115 and W201 of all routes."""
-    seen: dict[tuple[Network, object, object], Path] = {}
+    seen: dict[tuple[Network, object, object], KeyPath] = {}
     for index, row in rows(data, "route"):
-        place: Path = ("route", index)
+        place: KeyPath = ("route", index)
         if index == MAX_ROUTES:
             text = f"more than {MAX_ROUTES} routes in the file"
             yield Problem("E104", text, positions.value(place), "ribcage route load FILE")
@@ -43,7 +40,7 @@ def check_routes(data: Mapping[str, Any], links: Links, positions: Positions) ->
 
 
 def _twice(
-    network: Network, row: Mapping[str, Any], positions: Positions, place: Path, first: Path
+    network: Network, row: Mapping[str, Any], positions: Positions, place: KeyPath, first: KeyPath
 ) -> Problem:
     return Problem(
         "E108",
@@ -55,7 +52,7 @@ def _twice(
     )
 
 
-def _ignored(row: Mapping[str, Any], positions: Positions, place: Path) -> Iterator[Problem]:
+def _ignored(row: Mapping[str, Any], positions: Positions, place: KeyPath) -> Iterator[Problem]:
     kind = str(row.get("type"))[:20]
     if kind not in ("blackhole", "unreachable", "prohibit"):
         return
@@ -69,7 +66,7 @@ def _ignored(row: Mapping[str, Any], positions: Positions, place: Path) -> Itera
             )
 
 
-def _shape(row: Mapping[str, Any], positions: Positions, place: Path) -> Iterator[Problem]:
+def _shape(row: Mapping[str, Any], positions: Positions, place: KeyPath) -> Iterator[Problem]:
     """Exactly one way to say where to."""
     hops = row.get("nexthops")
     for key in ("via", "dev"):
@@ -95,15 +92,15 @@ def _shape(row: Mapping[str, Any], positions: Positions, place: Path) -> Iterato
 def _group(
     row: Mapping[str, Any],
     network: Network | None,
-    links: Links,
+    links: ConfigLinks,
     positions: Positions,
-    place: Path,
+    place: KeyPath,
 ) -> Iterator[Problem]:
     raw = row.get("nexthops")
     hops: list[Any] = raw if isinstance(raw, list) else []
-    seen: dict[tuple[object, object], Path] = {}
+    seen: dict[tuple[object, object], KeyPath] = {}
     for number, hop in enumerate(hops):
-        path: Path = (*place, "nexthops", number)
+        path: KeyPath = (*place, "nexthops", number)
         if number == MAX_NEXTHOPS:
             text = f"more than {MAX_NEXTHOPS} next hops in one route"
             yield Problem("E104", text, positions.value(path))
@@ -132,9 +129,9 @@ def _group(
 def _nexthop(
     hop: Mapping[str, Any],
     network: Network | None,
-    links: Links,
+    links: ConfigLinks,
     positions: Positions,
-    place: Path,
+    place: KeyPath,
 ) -> Iterator[Problem]:
     dev, via = hop.get("dev"), _address(hop.get("via"))
     here = positions.value((*place, "via"))
@@ -174,7 +171,7 @@ def _identity(hop: Mapping[str, Any]) -> tuple[object, object]:
     return str(via), _plain(hop.get("dev")) if via.is_link_local else None
 
 
-def _one_of(links: Links) -> str:
+def _one_of(links: ConfigLinks) -> str:
     return f"one of: {links.names()}"
 
 

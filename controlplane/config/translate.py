@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ribcage.controlplane.config.model import LATER, TABLES, File, keys_of
-from ribcage.controlplane.config.toml.positions import Path, Positions
+from ribcage.controlplane.config.toml.positions import KeyPath, Positions
 from ribcage.controlplane.config.toml.problems import Problem, Span
 from ribcage.controlplane.config.toml.suggest import closest
 from ribcage.controlplane.config.toml.syntax import LISTS
@@ -48,7 +48,7 @@ def place_name(path: Sequence[str | int]) -> str:
 
 
 def _problem(error: Any, positions: Positions) -> Problem:
-    path: Path = tuple(error["loc"])
+    path: KeyPath = tuple(error["loc"])
     kind: str = error["type"]
     context: Mapping[str, Any] = error.get("ctx", {})
     if kind == "extra_forbidden":
@@ -67,7 +67,7 @@ def _problem(error: Any, positions: Positions) -> Problem:
     return Problem(code, message, span, context.get("hint"))
 
 
-def _unknown_key(path: Path, positions: Positions) -> Problem:
+def _unknown_key(path: KeyPath, positions: Positions) -> Problem:
     names = tuple(part for part in path if isinstance(part, str))
     table, key = names[:-1], str(names[-1]) if names else "?"
     known = keys_of(TABLES.get(table, File))
@@ -83,11 +83,11 @@ def _unknown_key(path: Path, positions: Positions) -> Problem:
     return Problem("E101", message, _key_span(path, positions), hint)
 
 
-def _key_span(path: Path, positions: Positions) -> Span:
+def _key_span(path: KeyPath, positions: Positions) -> Span:
     return positions.key(path)
 
 
-def _wrong_type(kind: str, path: Path, value: object, positions: Positions) -> Problem:
+def _wrong_type(kind: str, path: KeyPath, value: object, positions: Positions) -> Problem:
     wanted, key = _WANTED[kind], _key(path)
     hint = None
     if isinstance(value, str) and wanted == "a whole number":
@@ -106,6 +106,6 @@ def _wrong_type(kind: str, path: Path, value: object, positions: Positions) -> P
     return Problem("E102", message, positions.statement(path), hint)
 
 
-def _key(path: Path) -> str:
+def _key(path: KeyPath) -> str:
     """The key a path ends in, without list indexes."""
     return next((str(part) for part in reversed(path) if isinstance(part, str)), "the file")

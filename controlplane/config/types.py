@@ -5,19 +5,19 @@ type is our code; its text says {key} where the key's name belongs. Pure.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from ribcage.controlplane.config.addresses import (
+from ribcage.controlplane.config.toml.suggest import closest
+from ribcage.controlplane.values.addresses import (
     AddressError,
     read_interface,
     read_nexthop,
     read_prefix,
 )
-from ribcage.controlplane.config.toml.suggest import closest
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s?(us|ms|s|m|min|h)")
@@ -177,6 +177,15 @@ def interface_address() -> AfterValidator:
 
 def nexthop_address() -> AfterValidator:
     return _address(read_nexthop)
+
+
+def renamed(words: Mapping[str, str]) -> BeforeValidator:
+    """An old word, old -> new: it stays valid, and means the new one."""
+
+    def check(value: Any) -> Any:
+        return words.get(value, value) if isinstance(value, str) else value
+
+    return BeforeValidator(check)
 
 
 def dotted_id() -> AfterValidator:

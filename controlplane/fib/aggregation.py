@@ -21,14 +21,13 @@ from typing import Any
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.controlplane.fib.publishing import Applied, RouteWriter
-from ribcage.controlplane.rib.records import pack_key
+from ribcage.controlplane.fib.publishing import RouteWriter
 from ribcage.controlplane.rib.segment import Rib
-from ribcage.controlplane.values.rows import new_rows
+from ribcage.shared.addresses import Network
 from ribcage.shared.errors import RibcageError
+from ribcage.shared.memory.rows import ROW_BYTES, Applied, key_of, new_rows
 
 SLICE: int = lib.RIB_AGGREGATE_ROWS
-ROW_BYTES: int = ffi.sizeof("struct route_row")
 
 
 class Aggregation:
@@ -141,9 +140,9 @@ class Aggregation:
 
     # -- asking
 
-    def wanted(self, rib: Rib, prefix: str) -> int:
+    def wanted(self, rib: Rib, prefix: Network) -> int:
         """The group the FIB should hold for exactly this prefix; 0: no entry."""
-        return int(lib.verify_wanted(rib.handle, self.handle, pack_key(prefix)))
+        return int(lib.verify_wanted(rib.handle, self.handle, key_of(prefix)))
 
     def redundant(self, routes: Any, count: int) -> tuple[Any, int]:
         """Of a slice of routes in force those whose cover has the same group, as FIB rows:

@@ -17,24 +17,12 @@ from collections.abc import Iterable
 
 from ribcage.shared._core import lib
 
-from ribcage.controlplane.fib.records import (
-    AdjacencyRecord,
-    PortRecord,
-    Tables,
-    adjacency_record,
-    port_record,
-)
-from ribcage.controlplane.routes.sources.neighbour import Neighbour
-from ribcage.controlplane.values.nexthop import (
-    PATH_KINDS,
-    GroupPlan,
-    Hop,
-    NexthopSet,
-    eligible,
-    group_plan,
-)
-from ribcage.controlplane.values.topology import Port, Topology
+from ribcage.controlplane.fib.records import Tables, adjacency_record, port_record
+from ribcage.controlplane.values.neighbour import Neighbour
+from ribcage.controlplane.values.nexthop import PATH_KINDS, NexthopSet, eligible, group_plan
+from ribcage.controlplane.values.topology import Topology
 from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.memory.fib_records import Adjacency, AdjacencyState, Group, Hop, Port
 
 REUSE_AFTER = 2  # publishes between retiring an id and using it again
 
@@ -51,9 +39,9 @@ class Forwarding:
         self.sets: dict[int, NexthopSet] = {}
         self.dead: set[int] = set()
         self.changed = False  # words were written since the last publish
-        self._groups: dict[int, GroupPlan] = {}
-        self._adjacencies: dict[int, AdjacencyRecord] = {}
-        self._ports: dict[int, PortRecord] = {}
+        self._groups: dict[int, Group] = {}
+        self._adjacencies: dict[int, Adjacency] = {}
+        self._ports: dict[int, Port] = {}
         self._ids: dict[Hop, int] = {}
         self._users: dict[Hop, set[int]] = {}
         self._lonely: dict[Hop, int] = {}  # hops without users -> publish count then
@@ -79,28 +67,13 @@ class Forwarding:
         self._free = [i for i in range(self._next - 1, 0, -1) if i not in self._adjacencies]
         self._lonely = dict.fromkeys(self._ids, 0)  # until a set names them
 
-    def restored_port(self, record: PortRecord) -> Port:
-        """The port as the FIB describes it: in force until the kernel says otherwise."""
-        kind = "host" if record.flags & lib.PORT_HOST else "port"
-        up = bool(record.flags & lib.PORT_UP)
-        return Port(
-            record.index,
-            record.name,
-            record.ifindex,
-            kind,
-            record.mac,
-            record.mtu,
-            up,
-            record.addresses,
-        )
-
     def restore(self) -> None:
         """Takes links and neighbours from the FIB, so that nothing is taken for dead by silence."""
-        for record in self._ports.values():
-            if record.index not in self.topology.ports:
-                self.topology.put(self.restored_port(record))
+        for port in self._ports.values():
+            if port.index not in self.topology.ports:
+                self.topology.put(port)
         for adjacency in self._adjacencies.values():
-            if adjacency.state == lib.ADJACENCY_RESOLVED:
+            if adjacency.state is AdjacencyState.RESOLVED:
                 known = Neighbour(adjacency.target_mac, "restored")
                 self.neighbours.setdefault(adjacency.hop, known)
 
@@ -188,9 +161,16 @@ class Forwarding:
     def adjacency_of(self, hop: Hop) -> int | None:
         return self._ids.get(hop)
 
-    def group(self, group: int) -> GroupPlan | None:
+    def group(self, group: int) -> Group | None:
         """What the FIB holds for a group id."""
         return self._groups.get(group)
+
+    def text(self, group: int) -> str:
+        """A set's number for people: `via 10.0.2.9 dev eth2`, `blackhole`, `no route`."""
+        if group == 0:
+            return "no route"
+        nexthops = self.sets.get(group)
+        return f"unknown set {group}" if nexthops is None else self.topology.describe(nexthops)
 
     def published(self) -> None:
         """A publish happened: retired ids come closer to being used again."""

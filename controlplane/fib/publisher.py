@@ -7,7 +7,7 @@
 Each step of a batch is finished before the next begins, so a death between any two loses
 nothing acknowledged (the successor repeats what the RIB's journal has open):
 
-    rib.apply      rows stored: acknowledged (t1)
+    rib.apply      rows stored: acknowledged (t1)              both in steps.py
     fib.apply      words stored, inside the writer's semaphore (t2)
     fib.publish    stamp, generation (t3)
     rib.published  the journal closes
@@ -30,13 +30,16 @@ from typing import Any
 from ribcage.shared._core import ffi
 
 from ribcage.controlplane.fib.forwarding import Forwarding
-from ribcage.controlplane.fib.publishing import Counters, Published, RouteTable, RouteWriter
-from ribcage.controlplane.routes.refusals import fib_refusal, rib_refusal
+from ribcage.controlplane.fib.publishing import (
+    OpenChanges,
+    PublishCounters,
+    Published,
+    RouteTable,
+    RouteWriter,
+)
+from ribcage.controlplane.fib.steps import Steps, row_key
 from ribcage.shared.errors import RibcageError
-
-CHANGES = 8192  # changed prefixes taken from the RIB per step
-ROW_BYTES: int = ffi.sizeof("struct route_row")
-KEY_BYTES = 18  # prefix, length, family: the first bytes of a row
+from ribcage.shared.memory.rows import ROW_BYTES, new_rows
 
 
 @dataclass(slots=True)
@@ -49,10 +52,11 @@ class _Submission:
 
 
 class Publisher:
-    """See the module's text. `bells` rings the workers that wait; `clock` is monotonic ns;
-    `unpublished`: the control before changed words that no generation names, so that the first
-    flush makes one;
-    `replay` forwards what the RIB's journal has open, after a failure between RIB and FIB."""
+    """See the module's text. `writer` is what changes go through, `fib` the FIB itself, which is
+    the same but under aggregation; `clock` is monotonic ns; `open_changes` gives what the RIB's
+    journal has open; `unpublished`: the control before changed words that no generation names, so
+    that the first flush makes one. After each publish `bells` rings the workers that wait, then
+    `on_publish` is called."""
 
     def __init__(
         self,
@@ -60,39 +64,49 @@ class Publisher:
         writer: RouteWriter,
         forwarding: Forwarding,
         *,
+        fib: RouteWriter | None = None,
+        open_changes: Callable[[], OpenChanges] = lambda: iter(()),
         bells: Callable[[], int] = lambda: 0,
+        on_publish: Callable[[], None] = lambda: None,
         max_delay: float = 0.001,
         max_batch: int = 256,
         update_id: int = 0,
         generation: int = 0,
         unpublished: bool = False,
-        replay: Callable[[], object] = lambda: None,
         clock: Callable[[], int] = time.monotonic_ns,
+        log: Callable[..., None] = lambda *_, **__: None,
     ) -> None:
-        self.table = table
-        self.fib = writer
-        self.writer = writer  # what changes go through: the FIB's, or aggregation before it
-        self.forwarding = forwarding
-        self.bells = bells
-        self.replay = replay
-        self.on_publish: Callable[[], None] = lambda: None
-        self.behind = False  # decided changes did not reach the FIB: the journal stays open
-        self.max_delay_ns = int(max_delay * 1e9)
-        self.max_batch = max_batch
-        self.clock = clock
-        self.counters = Counters()
+        self.counters = PublishCounters()
         self.last: Published | None = None
         self.generation = generation
         self.update_id = update_id
-        self._room = ffi.new("struct route_row[]", CHANGES)
+        self.table = table
+        self._writer = writer
+        self._forwarding = forwarding
+        self._steps = Steps(table, writer, fib or writer, self.counters, clock)
+        self._steps.words = unpublished
+        self._open_changes = open_changes
+        self._bells = bells
+        self._on_publish = on_publish
+        self._clock = clock
+        self._log = log
+        self.limit(max_delay, max_batch)
         self._pending: list[_Submission] = []
         self._pending_rows = 0
         # t0 of words written and not published
         self._open_since: int | None = clock() if unpublished else None
-        self._words = unpublished  # FIB words changed since the last publish
-        self._decided = 0  # t1: when the RIB last chose
         self._last_ns = 0
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def behind(self) -> bool:
+        """Decided changes did not reach the FIB: the next flush replays the journal."""
+        return self._steps.behind
+
+    def limit(self, max_delay: float, max_batch: int) -> None:
+        """How long an update may wait for others, and how many rows may wait."""
+        self._max_delay_ns = int(max_delay * 1e9)
+        self._max_batch = max_batch
 
     # -- asking
 
@@ -120,7 +134,7 @@ class Publisher:
         self.flush()
         error: RibcageError | None = None
         # One guard: under a lock strategy readers meet all of it or nothing.
-        with self.writer.guard():
+        with self._writer.guard():
             try:
                 self.apply(rows, count, t0)
             except RibcageError as refused:
@@ -136,15 +150,15 @@ class Publisher:
         Raises as `submit`; the rows before the refused one are in force.
         """
         self._open(t0)
-        _, error, unfit = self._steps(rows, count)
+        _, error, unfit = self._steps.apply(rows, count)
         if error is not None or unfit:
             raise error or next(iter(unfit.values()))
 
     def forward(self, changes: Any, count: int, t0: int) -> None:
-        """Best-path changes the RIB decided by itself (sweep, reselect, replay): to the FIB."""
+        """Best-path changes the RIB decided by itself (sweep, reselect): to the FIB."""
         if count:
             self._open(t0)
-            self._to_fib(changes, count)
+            self._steps.forward(changes, count)
 
     def write_rows(self, rows: Any, count: int, t0: int) -> int:
         """What the FIB should hold, as rows and not as changes: they pass no aggregation, and
@@ -152,29 +166,30 @@ class Publisher:
         if count == 0:
             return 0
         self._open(t0)
-        refused = at = 0
-        self.behind, whole = True, not self.behind
-        with self.fib.guard():
-            while at < count:
-                done = self.fib.apply(rows + at, count - at)
-                at += done.applied + (done.error != 0)
-                refused += done.error != 0
-                self.counters.changes += done.changes
-                self._words = self._words or done.changes > 0 or done.error != 0
-        self.counters.refused += refused
-        self.behind = not whole
-        return refused
+        return self._steps.write_rows(rows, count)
+
+    def replay(self, t0: int) -> int:
+        """The journal's open changes, once more: each prefix and its best next hop now."""
+        total = 0
+        for rows, count, exact in self._open_changes():
+            if not exact:
+                self.forward(rows, count, t0)
+            elif refused := self.write_rows(rows, count, t0):
+                self._log("error", "fib.refused", rows=refused)
+            total += count
+        return total
 
     def flush(self) -> Published | None:
         """Publishes what is pending or open; None when no word changed and nobody waits."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        steps = self._steps
         pending, self._pending, self._pending_rows = self._pending, [], 0
         pending = [one for one in pending if not one.future.done()]
-        if not pending and self._open_since is None and not self.forwarding.changed:
+        if not pending and self._open_since is None and not self._forwarding.changed:
             return None
-        if not pending and not self.behind and not self._words and not self.forwarding.changed:
+        if not pending and not steps.behind and not steps.words and not self._forwarding.changed:
             # What was announced is what was there: no generation for nothing.
             self._open_since = None
             self.table.published(self.table.changed())
@@ -182,12 +197,12 @@ class Publisher:
         for one in pending:
             self._open(one.t0)
         try:
-            with self.writer.guard():
-                if self.behind:
-                    self.behind = False
-                    self.replay()
+            with self._writer.guard():
+                if steps.behind:
+                    steps.behind = False
+                    self.replay(self._clock())
                 self._apply_all(pending)
-                published = self._publish(self._open_since or self.clock())
+                published = self._publish(self._open_since or self._clock())
         except Exception as failure:
             for one in pending:
                 one.future.set_exception(failure)
@@ -205,8 +220,8 @@ class Publisher:
         self._open_since = t0 if self._open_since is None else min(t0, self._open_since)
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        wait = self._last_ns + self.max_delay_ns - self.clock()
-        if wait <= 0 or self._pending_rows >= self.max_batch:
+        wait = self._last_ns + self._max_delay_ns - self._clock()
+        if wait <= 0 or self._pending_rows >= self._max_batch:
             self.flush()
         elif self._timer is None:
             self._timer = loop.call_later(wait / 1e9, self.flush)
@@ -216,7 +231,7 @@ class Publisher:
         todo = deque(pending)
         while todo:
             rows, count = _joined(todo)
-            done, error, unfit = self._steps(rows, count)
+            done, error, unfit = self._steps.apply(rows, count)
             if unfit:
                 for one in todo:
                     one.error = one.error or _first_unfit(one, unfit)
@@ -229,78 +244,24 @@ class Publisher:
                 if done < at:
                     one.error = error
 
-    def _steps(
-        self, rows: Any, count: int
-    ) -> tuple[int, RibcageError | None, dict[bytes, RibcageError]]:
-        """RIB then FIB, CHANGES prefixes at a time. Rows done, the RIB's error about rows[done],
-        and the prefixes the FIB had no room for (the RIB has given them up again)."""
-        done = 0
-        unfit: dict[bytes, RibcageError] = {}
-        while done < count:
-            applied = self.table.apply(rows + done, count - done, self._room, CHANGES)
-            self._decided = self.clock()
-            done += applied.applied
-            self.counters.rows += applied.applied
-            unfit.update(self._to_fib(self._room, applied.changes))
-            if applied.error:
-                self.counters.refused += 1
-                return done, rib_refusal(applied.error, rows[done]), unfit
-            if applied.applied == 0 and applied.changes == 0:
-                raise RibcageError("E_INTERNAL", "the routing table makes no progress")
-        return done, None, unfit
-
-    def _to_fib(self, changes: Any, count: int) -> dict[bytes, RibcageError]:
-        """Stores the FIB words; what does not fit leaves the RIB too and is returned."""
-        unfit: dict[bytes, RibcageError] = {}
-        if count == 0:
-            return unfit
-        at = 0
-        self.behind, whole = True, not self.behind  # until the last word is stored
-        with self.writer.guard():
-            while at < count:
-                done = self.writer.apply(changes + at, count - at)
-                at += done.applied
-                self.counters.changes += done.changes
-                self._words = self._words or done.changes > 0 or done.error != 0
-                if done.error:
-                    row = changes[at]
-                    unfit[_key(row)] = fib_refusal(done.error, row, self.writer.limits())
-                    self.counters.refused += 1
-                    self._take_back(row)
-                    at += 1
-        self.behind = not whole
-        return unfit
-
-    def _take_back(self, change: Any) -> None:
-        """Withdraws from the RIB a winner the FIB cannot hold, and the runners-up after it."""
-        rows = ffi.new("struct route_row[2]")
-        ffi.memmove(rows, ffi.addressof(change), ROW_BYTES)
-        while rows[0].nexthop != 0:
-            rows[0].nexthop = 0
-            if self.table.apply(rows, 1, rows + 1, 1).changes == 0:
-                return
-            if self.writer.apply(rows + 1, 1).error == 0:
-                return
-            ffi.memmove(rows, rows + 1, ROW_BYTES)
-
     def _publish(self, t0: int) -> Published:
         mark = self.table.changed()
-        t1 = max(t0, self._decided)
+        t1 = max(t0, self._steps.decided)
         self.update_id += 1
-        with self.writer.guard():
-            self.generation = self.writer.publish(self.update_id, t0, t1)
-        t3 = self.clock()
-        if not self.behind:
+        with self._writer.guard():
+            self.generation = self._writer.publish(self.update_id, t0, t1)
+        t3 = self._clock()
+        if not self._steps.behind:
             self.table.published(mark)
-        self.forwarding.published()
+        self._forwarding.published()
         self._open_since = None
-        self._words = False
+        self._steps.words = False
         self._last_ns = t3
         self.counters.publishes += 1
         self.counters.publish_ns[min(max(t3 - t0, 1).bit_length() - 1, 39)] += 1
-        self.counters.bells += self.bells()
+        self.counters.bells += self._bells()
         self.last = Published(self.generation, self.update_id, t0, t1, t3, self.counters.changes)
-        self.on_publish()
+        self._on_publish()
         return self.last
 
 
@@ -308,7 +269,7 @@ def _joined(todo: Sequence[_Submission]) -> tuple[Any, int]:
     if len(todo) == 1:
         return todo[0].rows, todo[0].count
     count = sum(one.count for one in todo)
-    rows = ffi.new("struct route_row[]", count)
+    rows = new_rows(count)
     at = 0
     for one in todo:
         ffi.memmove(rows + at, one.rows, one.count * ROW_BYTES)
@@ -316,9 +277,6 @@ def _joined(todo: Sequence[_Submission]) -> tuple[Any, int]:
     return rows, count
 
 
-def _key(row: Any) -> bytes:
-    return bytes(ffi.buffer(ffi.addressof(row), KEY_BYTES))
-
-
 def _first_unfit(one: _Submission, unfit: dict[bytes, RibcageError]) -> RibcageError | None:
-    return next((unfit[key] for i in range(one.count) if (key := _key(one.rows[i])) in unfit), None)
+    keys = (row_key(one.rows[i]) for i in range(one.count))
+    return next((unfit[key] for key in keys if key in unfit), None)

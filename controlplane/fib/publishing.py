@@ -1,42 +1,29 @@
 """What a publish is made of: what the publisher asks of the RIB and of the FIB, and what it says.
 
     RouteTable, RouteWriter     # the two tables as publisher.py needs them; tests bring fakes
-    Applied, Published          # what came of a step, of a publish
+    Published                   # what came of a publish
     Counters                    # since start
 
 Types and values alone: nothing here reads or writes a table, or promises when one is published.
 """
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ribcage.shared.memory.rows import Applied
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """rows[0..applied) are in force and `changes` prefixes changed their best; `error` is an
-    errno about rows[applied], or 0."""
+CHANGES = 8192  # changed prefixes taken from the RIB per step
 
-    applied: int
-    changes: int
-    error: int = 0
-
-
-class Outcome(Protocol):
-    """What of the RIB's answer the publisher reads; the same meanings as in Applied."""
-
-    @property
-    def applied(self) -> int: ...
-    @property
-    def changes(self) -> int: ...
-    @property
-    def error(self) -> int: ...
+OpenChanges = Iterator[tuple[Any, int, bool]]
+"""(rows, count, exact) of what the RIB's journal has open; see Entries.open_changes."""
 
 
 class RouteTable(Protocol):
     """The RIB as the publisher needs it; arrays are `struct route_row[]`."""
 
-    def apply(self, rows: Any, count: int, changes: Any, room: int) -> Outcome: ...
+    def apply(self, rows: Any, count: int, changes: Any, room: int) -> Applied: ...
     def changed(self) -> int: ...
     def published(self, mark: int) -> None: ...
 
@@ -64,7 +51,7 @@ class Published:
 
 
 @dataclass(slots=True)
-class Counters:
+class PublishCounters:
     """What the publisher did since it started; `publish_ns[i]` counts t3-t0 in [2^i, 2^i+1)."""
 
     publishes: int = 0

@@ -8,79 +8,44 @@ with the same functions.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Protocol
 
 from ribcage.shared._core import lib
 
-from ribcage.controlplane.routes.sources.neighbour import Neighbour
-from ribcage.controlplane.values.nexthop import GroupPlan, Hop
-from ribcage.controlplane.values.topology import Interface, Port
-
-NO_MAC = bytes(6)
-
-
-@dataclass(frozen=True, slots=True)
-class AdjacencyRecord:
-    """The content of one struct fib_adjacency; `gateway` is in the hop."""
-
-    hop: Hop
-    state: int
-    mtu: int
-    source_mac: bytes
-    target_mac: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class PortRecord:
-    """The content of one struct fib_port."""
-
-    index: int
-    name: str
-    ifindex: int
-    mtu: int
-    flags: int
-    mac: bytes
-    addresses: tuple[Interface, ...]
+from ribcage.controlplane.values.neighbour import Neighbour
+from ribcage.shared.addresses import NO_MAC
+from ribcage.shared.memory.fib_records import Adjacency, AdjacencyState, Group, Hop, Port
 
 
 class Tables(Protocol):
     """The writer's side of the small tables, as this file needs it."""
 
-    def write_group(self, group: int, plan: GroupPlan) -> None: ...
+    def write_group(self, group: int, record: Group) -> None: ...
     def clear_group(self, group: int) -> None: ...
-    def write_adjacency(self, adjacency: int, record: AdjacencyRecord) -> None: ...
+    def write_adjacency(self, adjacency: int, record: Adjacency) -> None: ...
     def clear_adjacency(self, adjacency: int) -> None: ...
-    def write_port(self, record: PortRecord) -> None: ...
+    def write_port(self, port: Port) -> None: ...
     def clear_port(self, index: int) -> None: ...
-    def read_groups(self) -> Iterable[tuple[int, GroupPlan]]: ...
-    def read_adjacencies(self) -> Iterable[tuple[int, AdjacencyRecord]]: ...
-    def read_ports(self) -> Iterable[PortRecord]: ...
+    def read_groups(self) -> Iterable[tuple[int, Group]]: ...
+    def read_adjacencies(self) -> Iterable[tuple[int, Adjacency]]: ...
+    def read_ports(self) -> Iterable[Port]: ...
 
 
-def port_record(port: Port) -> PortRecord:
+def port_record(port: Port) -> Port:
     """What the FIB should say about a port; own global addresses first: they source ICMP."""
-    flags = (lib.PORT_UP if port.up else 0) | (lib.PORT_HOST if port.host else 0)
     own = sorted(port.addresses, key=lambda address: address.is_link_local)
-    return PortRecord(
-        port.index,
-        port.name,
-        port.ifindex,
-        min(port.mtu, 0xFFFF),
-        flags,
-        port.mac,
-        tuple(own[: lib.FIB_PORT_ADDRESSES]),
-    )
+    mtu = min(port.mtu, 0xFFFF)
+    return replace(port, mtu=mtu, addresses=tuple(own[: lib.FIB_PORT_ADDRESSES]))
 
 
-def adjacency_record(hop: Hop, port: Port | None, known: Neighbour | None) -> AdjacencyRecord:
+def adjacency_record(hop: Hop, port: Port | None, known: Neighbour | None) -> Adjacency:
     """What the FIB should say about a hop, from its port and what the kernel knows of it."""
-    mac = known.mac if known is not None else None
-    resolved = mac is not None and hop.gateway is not None
-    return AdjacencyRecord(
+    mac = known.mac if known is not None and hop.gateway is not None else None
+    return Adjacency(
         hop,
-        lib.ADJACENCY_RESOLVED if resolved else lib.ADJACENCY_INCOMPLETE,
+        AdjacencyState.INCOMPLETE if mac is None else AdjacencyState.RESOLVED,
         min(port.mtu, 0xFFFF) if port is not None else 0,
         port.mac if port is not None else NO_MAC,
-        mac if resolved and mac is not None else NO_MAC,
+        NO_MAC if mac is None else mac,
     )

@@ -1,7 +1,7 @@
 """What the kernel says, told to control: tables first, then events, then what hangs on them.
 
-    dispatcher = Dispatcher(links, neighbours, provisioner, on_event, log)
-    dispatcher.attend(resolver, guard)      # before the monitor's first message
+    emitter = Emitter(on_event, log)
+    dispatcher = MessageDispatcher(links, neighbours, provisioner, resolver, guard, emitter)
     Monitor(socket, dispatcher.message, dispatcher.complete, ...)
     await dispatcher.synced.wait()          # the first dump was told to its end
 
@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from ribcage.controlplane.kernel.events import AddressEvent, Event, LinkEvent
+from ribcage.controlplane.kernel.events import AddressEvent, KernelEvent, LinkEvent
 from ribcage.controlplane.kernel.guard import ForwardingGuard
 from ribcage.controlplane.kernel.links import LinkTable
 from ribcage.controlplane.kernel.neighbours import NeighbourTable
@@ -33,29 +33,42 @@ from ribcage.controlplane.kernel.resolver import NeighbourResolver
 REMANAGE_DELAY: Final = 0.2
 
 
-class Dispatcher:
-    """See the module. `on_event` must not block; what it raises costs that event alone."""
+class Emitter:
+    """Hands events to control. `on_event` must not block; what it raises costs that event alone."""
+
+    def __init__(self, on_event: Callable[[KernelEvent], None], log: Callable[..., None]) -> None:
+        self.counters = {"events": 0, "failed_events": 0}
+        self._on_event = on_event
+        self._log = log
+
+    def emit(self, event: KernelEvent) -> None:
+        """A consumer's mistake must not cost the other messages of the datagram."""
+        try:
+            self._on_event(event)
+        except Exception as error:
+            self.counters["failed_events"] += 1
+            self._log("error", "kernel.on-event", what=repr(event), why=repr(error))
+
+
+class MessageDispatcher:
+    """See the module. `synced` is set when a dump was told to its end."""
 
     def __init__(
         self,
         links: LinkTable,
         neighbours: NeighbourTable,
         provisioner: Provisioner,
-        on_event: Callable[[Event], None],
-        log: Callable[..., None],
+        resolver: NeighbourResolver,
+        guard: ForwardingGuard,
+        emitter: Emitter,
     ) -> None:
         self.synced = asyncio.Event()
-        self.counters = {"events": 0, "failed_events": 0}
         self._links = links
         self._neighbours = neighbours
         self._provisioner = provisioner
-        self._on_event = on_event
-        self._log = log
-
-    def attend(self, resolver: NeighbourResolver, guard: ForwardingGuard) -> None:
-        """Whom neighbours and forwarding switches concern; both need `emit` or the monitor."""
         self._resolver = resolver
         self._guard = guard
+        self._emitter = emitter
 
     def message(self, message: Content, generation: int) -> None:
         """One message of the monitor."""
@@ -78,23 +91,15 @@ class Dispatcher:
             self.tell(self._neighbours.sweep(generation))
             self.synced.set()
 
-    def tell(self, events: list[Event]) -> None:
+    def tell(self, events: list[KernelEvent]) -> None:
         """Differences of a table, in their order."""
         for event in events:
-            self.counters["events"] += 1
+            self._emitter.counters["events"] += 1
             if isinstance(event, LinkEvent):
                 self._link(event)
             elif isinstance(event, AddressEvent):
                 self._provisioner.look()  # the host port's source may have to change
-            self.emit(event)
-
-    def emit(self, event: Event) -> None:
-        """A consumer's mistake must not cost the other messages of the datagram."""
-        try:
-            self._on_event(event)
-        except Exception as error:
-            self.counters["failed_events"] += 1
-            self._log("error", "kernel.on-event", what=repr(event), why=repr(error))
+            self._emitter.emit(event)
 
     def _neighbour(self, message: NeighbourMessage, generation: int) -> None:
         link = self._links.links.get(message.ifindex)
@@ -111,6 +116,6 @@ class Dispatcher:
         self._provisioner.link_changed(event)
         if event.gone:
             for lost in self._neighbours.lose_port(event.ifindex):
-                self.emit(lost)
+                self._emitter.emit(lost)
         elif event.name in self._provisioner.wanted and event.up and event.carrier:
             self._resolver.again(event.name)  # losing the carrier deletes neighbours, managed too

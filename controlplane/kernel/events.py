@@ -4,11 +4,13 @@
 that exists when it starts. After an overrun of the netlink socket only differences are told, so
 a consumer that applies each event keeps a true picture without ever asking for a dump.
 
-Addresses are text as `inet_ntop` writes them; MACs are bytes; `family` is 4 or 6.
+Addresses are values of `ipaddress`, MACs 6 bytes; `family` is 4 or 6.
 """
 
 from dataclasses import dataclass
 from typing import Final
+
+from ribcage.shared.addresses import Address, Interface
 
 # Neighbour states, in the kernel's words (linux/neighbour.h); "gone" is a deleted entry.
 INCOMPLETE: Final = "incomplete"
@@ -41,6 +43,19 @@ class LinkEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class HostPort:
+    """The far end of the host's veth pair, which is the FIB's port of kind host; `kernel_name`
+    and `kernel_ifindex` are the kernel's end."""
+
+    name: str
+    ifindex: int
+    mac: bytes
+    mtu: int
+    kernel_name: str
+    kernel_ifindex: int
+
+
+@dataclass(frozen=True, slots=True)
 class AddressEvent:
     """The host stack got (`added`) or lost an address of its own.
 
@@ -50,9 +65,7 @@ class AddressEvent:
 
     ifname: str
     ifindex: int
-    address: str
-    prefixlen: int
-    family: int
+    own: Interface
     added: bool
 
 
@@ -65,7 +78,7 @@ class NeighbourEvent:
     """
 
     ifindex: int
-    address: str
+    address: Address
     mac: bytes | None
     state: str
 
@@ -81,4 +94,4 @@ class ForwardingEvent:
     restored: bool
 
 
-Event = LinkEvent | AddressEvent | NeighbourEvent | ForwardingEvent
+KernelEvent = LinkEvent | AddressEvent | NeighbourEvent | ForwardingEvent

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from ribcage.controlplane.kernel.changes.settings import Settings
+from ribcage.controlplane.kernel.changes.settings import Sysctls
 from ribcage.controlplane.kernel.events import ForwardingEvent
 from ribcage.controlplane.kernel.links import LinkTable
 from ribcage.controlplane.kernel.netlink.messages import ALL_INTERFACES, ForwardingMessage
@@ -26,7 +26,7 @@ class ForwardingGuard:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: Sysctls,
         links: LinkTable,
         emit: Callable[[ForwardingEvent], None],
         log: Callable[..., None],

@@ -11,15 +11,16 @@ did not mention are those that went away unseen.
 
 from dataclasses import replace
 
-from ribcage.controlplane.kernel.events import AddressEvent, Event, LinkEvent
+from ribcage.controlplane.kernel.events import AddressEvent, KernelEvent, LinkEvent
 from ribcage.controlplane.kernel.netlink.messages import (
     IFF_LOWER_UP,
     IFF_UP,
     AddressMessage,
     LinkMessage,
 )
+from ribcage.shared.addresses import Interface
 
-AddressKey = tuple[int, str, int]  # ifindex, address, prefix length
+AddressKey = tuple[int, Interface]  # by ifindex
 
 
 class LinkTable:
@@ -36,7 +37,7 @@ class LinkTable:
         """The link of that name that exists now. A namespace holds at most one."""
         return self.links.get(self._names.get(name, 0))
 
-    def apply_link(self, message: LinkMessage, generation: int) -> list[Event]:
+    def apply_link(self, message: LinkMessage, generation: int) -> list[KernelEvent]:
         """The events of one link message; none when nothing that we tell has changed."""
         old = self.links.get(message.ifindex)
         if message.gone:
@@ -49,7 +50,7 @@ class LinkTable:
             up=bool(message.flags & IFF_UP),
             carrier=bool(message.flags & IFF_LOWER_UP),
         )
-        events: list[Event] = []
+        events: list[KernelEvent] = []
         if old is not None and old.name != new.name:
             events += self._remove(old)
         same = self.by_name(new.name)
@@ -60,10 +61,10 @@ class LinkTable:
         self._link_seen[new.ifindex] = generation
         return events if new == old else [*events, new]
 
-    def apply_address(self, message: AddressMessage, generation: int) -> list[Event]:
+    def apply_address(self, message: AddressMessage, generation: int) -> list[KernelEvent]:
         """The events of one address message. An address that failed duplicate address
         detection is not ours to answer for, so it counts as lost."""
-        key = (message.ifindex, message.address, message.prefixlen)
+        key = (message.ifindex, message.own)
         old = self.addresses.get(key)
         if message.gone or message.failed:
             return self._lose(key)
@@ -73,31 +74,24 @@ class LinkTable:
         self._address_seen[key] = generation
         if old is not None:
             return []
-        event = AddressEvent(
-            ifname=link.name,
-            ifindex=message.ifindex,
-            address=message.address,
-            prefixlen=message.prefixlen,
-            family=message.family,
-            added=True,
-        )
+        event = AddressEvent(link.name, message.ifindex, message.own, added=True)
         self.addresses[key] = event
         return [event]
 
-    def sweep_links(self, generation: int) -> list[Event]:
+    def sweep_links(self, generation: int) -> list[KernelEvent]:
         """The ends of all links not mentioned since `generation` began."""
         gone = [link for index, link in self.links.items() if self._link_seen[index] < generation]
         return [event for link in gone for event in self._remove(link)]
 
-    def sweep_addresses(self, generation: int) -> list[Event]:
+    def sweep_addresses(self, generation: int) -> list[KernelEvent]:
         """The ends of all addresses not mentioned since `generation` began."""
         gone = [key for key, seen in self._address_seen.items() if seen < generation]
         return [event for key in gone for event in self._lose(key)]
 
-    def _remove(self, link: LinkEvent | None) -> list[Event]:
+    def _remove(self, link: LinkEvent | None) -> list[KernelEvent]:
         if link is None:
             return []
-        events: list[Event] = []
+        events: list[KernelEvent] = []
         for key in [key for key in self.addresses if key[0] == link.ifindex]:
             events += self._lose(key)
         del self.links[link.ifindex]
@@ -105,7 +99,7 @@ class LinkTable:
         del self._link_seen[link.ifindex]
         return [*events, replace(link, up=False, carrier=False, gone=True)]
 
-    def _lose(self, key: AddressKey) -> list[Event]:
+    def _lose(self, key: AddressKey) -> list[KernelEvent]:
         event = self.addresses.pop(key, None)
         self._address_seen.pop(key, None)
         return [] if event is None else [replace(event, added=False)]

@@ -22,12 +22,13 @@ from ribcage.controlplane.kernel.events import (
     PROBE,
     REACHABLE,
     STALE,
-    Event,
+    KernelEvent,
     NeighbourEvent,
 )
 from ribcage.controlplane.kernel.netlink.messages import NeighbourMessage
+from ribcage.shared.addresses import Address
 
-Key = tuple[int, str]  # ifindex, address
+NeighbourKey = tuple[int, Address]  # ifindex, address
 
 USABLE = frozenset({REACHABLE, STALE, DELAY, PROBE, PERMANENT})
 KNOWN = USABLE | {INCOMPLETE, FAILED}
@@ -43,12 +44,12 @@ class NeighbourTable:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.refused = 0
-        self.entries: dict[Key, NeighbourEvent] = {}
-        self._seen: dict[Key, int] = {}
+        self.entries: dict[NeighbourKey, NeighbourEvent] = {}
+        self._seen: dict[NeighbourKey, int] = {}
 
     def apply(
         self, message: NeighbourMessage, generation: int, managed: bool = False
-    ) -> list[Event]:
+    ) -> list[KernelEvent]:
         """The events of one neighbour message; none when MAC and state are as before."""
         key = (message.ifindex, message.address)
         if message.gone:
@@ -65,18 +66,18 @@ class NeighbourTable:
         self._seen[key] = generation
         return [] if new == old else [new]
 
-    def lose(self, key: Key) -> list[Event]:
+    def lose(self, key: NeighbourKey) -> list[KernelEvent]:
         """The end of one entry, if it is known."""
         event = self.entries.pop(key, None)
         self._seen.pop(key, None)
         return [] if event is None else [replace(event, mac=None, state=GONE)]
 
-    def lose_port(self, ifindex: int) -> list[Event]:
+    def lose_port(self, ifindex: int) -> list[KernelEvent]:
         """The ends of all entries of a port that is gone or no longer ours."""
         keys = [key for key in self.entries if key[0] == ifindex]
         return [event for key in keys for event in self.lose(key)]
 
-    def sweep(self, generation: int) -> list[Event]:
+    def sweep(self, generation: int) -> list[KernelEvent]:
         """The ends of all entries not mentioned since `generation` began."""
         keys = [key for key, seen in self._seen.items() if seen < generation]
         return [event for key in keys for event in self.lose(key)]
@@ -97,9 +98,9 @@ class Limiter:
     limited: int = 0
     _tokens: float = field(default=512.0)
     _filled: float = 0.0
-    _last: "OrderedDict[Key, float]" = field(default_factory=OrderedDict)
+    _last: "OrderedDict[NeighbourKey, float]" = field(default_factory=OrderedDict)
 
-    def admit(self, key: Key, now: float) -> bool:
+    def admit(self, key: NeighbourKey, now: float) -> bool:
         """Whether `key` may be asked for at monotonic time `now`; counts refusals."""
         self._tokens = min(self.burst, self._tokens + (now - self._filled) * self.rate)
         self._filled = now

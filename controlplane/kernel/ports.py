@@ -11,45 +11,36 @@ Used by the provisioner, one call at a time; KernelSilent goes through.
 """
 
 import errno
-import ipaddress
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from ipaddress import ip_interface
+from typing import Any, Final
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from ribcage.controlplane.kernel.changes.journal import Journal, PortState
-from ribcage.controlplane.kernel.changes.settings import Settings, port_settings, restore
+from ribcage.controlplane.kernel.changes.settings import Sysctls, port_settings, restore
 from ribcage.controlplane.kernel.changes.undo import revert_addresses, revert_port
 from ribcage.controlplane.kernel.events import LinkEvent
 from ribcage.controlplane.kernel.links import LinkTable
 from ribcage.controlplane.kernel.netlink.deadline import Netlink, in_thread, words
+from ribcage.shared.addresses import Interface
+from ribcage.shared.plan import InterfacePlan
 
 IFA_F_NODAD: Final = 0x02
 REVERT_TIMEOUT: Final = 3.0
 
 
-class Interface(Protocol):
-    """What is needed of shared.plan.InterfacePlan."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def addresses(self) -> Sequence[str]: ...
-    @property
-    def mtu(self) -> int | None: ...
+def own_addresses(interface: InterfacePlan) -> list[Interface]:
+    """The addresses a port shall have. ValueError for one that is none."""
+    return [ip_interface(text) for text in interface.addresses]
 
 
-def canonical(address: str) -> str:
-    """`address/length` in the spelling of the kernel. ValueError for anything else."""
-    return ipaddress.ip_interface(address).with_prefixlen
-
-
-class Ports:
+class KernelPorts:
     """The way there and back for each port. `table` is the monitor's, read here only."""
 
     def __init__(
-        self, journal: Journal, settings: Settings, table: LinkTable, log: Callable[..., None]
+        self, journal: Journal, settings: Sysctls, table: LinkTable, log: Callable[..., None]
     ) -> None:
         self._journal = journal
         self._settings = settings
@@ -57,7 +48,7 @@ class Ports:
         self._log = log
 
     async def bring_up(
-        self, netlink: Netlink, interface: Interface, again: bool = False
+        self, netlink: Netlink, interface: InterfacePlan, again: bool = False
     ) -> list[str]:
         """Make one port as the plan says; a link that does not exist (yet) is no problem.
 
@@ -69,14 +60,14 @@ class Ports:
         if link is None:
             return []
         if again:
-            return await self._addresses(netlink, link, interface.addresses)
+            return await self._addresses(netlink, link, own_addresses(interface))
         state = self._journal.ports.get(name)
         fresh = state is not None and state.ifindex != link.ifindex
         if state is None or fresh:
             state = PortState(link.ifindex)
         problems = self._settings.apply(port_settings(name), fresh)
         problems += await self._attributes(netlink, link, interface.mtu, state)
-        problems += await self._addresses(netlink, link, interface.addresses)
+        problems += await self._addresses(netlink, link, own_addresses(interface))
         return problems
 
     async def take_down(self, name: str) -> list[str]:
@@ -96,7 +87,7 @@ class Ports:
 
     def _revert(self, name: str) -> list[str]:
         with IPRoute() as route:  # the blocking one: the same code as in undo
-            ours = sorted(entry for entry in self._journal.addresses if entry[0] == name)
+            ours = [entry for entry in self._journal.addresses if entry[0] == name]
             problems = revert_addresses(self._journal, ours, route)
             if name in self._journal.ports:
                 problems += revert_port(self._journal, name, route)
@@ -128,40 +119,36 @@ class Ports:
         return problems
 
     async def _addresses(
-        self, netlink: Netlink, link: LinkEvent, addresses: Sequence[str]
+        self, netlink: Netlink, link: LinkEvent, wanted: Sequence[Interface]
     ) -> list[str]:
         problems = []
-        wanted = [canonical(address) for address in addresses]
-        ours = {address for name, address in self._journal.addresses if name == link.name}
-        if dropped := sorted((link.name, address) for address in ours - set(wanted)):
+        ours = {own for name, own in self._journal.addresses if name == link.name}
+        if dropped := [(link.name, own) for own in ours - set(wanted)]:
             problems += await in_thread(REVERT_TIMEOUT, self._drop, dropped)
         present = {
-            f"{event.address}/{event.prefixlen}"
-            for event in self._table.addresses.values()
-            if event.ifindex == link.ifindex
+            event.own for event in self._table.addresses.values() if event.ifindex == link.ifindex
         }
-        for address in wanted:
-            if address in present:
+        for own in wanted:
+            if own in present:
                 continue
-            entry = (link.name, address)
+            entry = (link.name, own)
             new = entry not in self._journal.addresses
             if new:
                 self._journal.addresses.add(entry)
                 self._journal.write()
-            text, _, length = address.partition("/")
-            flags = {"flags": IFA_F_NODAD} if ":" in text else {}
+            fields: dict[str, Any] = {"address": str(own.ip), "prefixlen": own.network.prefixlen}
+            if own.version == 6:
+                fields["flags"] = IFA_F_NODAD
             try:
-                await netlink.addr(
-                    "add", index=link.ifindex, address=text, prefixlen=int(length), **flags
-                )
+                await netlink.addr("add", index=link.ifindex, **fields)
             except NetlinkError as error:
                 if error.code != errno.EEXIST:
-                    problems.append(f"{link.name}: address {address}: {words(error)}")
+                    problems.append(f"{link.name}: address {own}: {words(error)}")
                 if new:
                     self._journal.addresses.discard(entry)
         return problems
 
-    def _drop(self, dropped: list[tuple[str, str]]) -> list[str]:
+    def _drop(self, dropped: list[tuple[str, Interface]]) -> list[str]:
         with IPRoute() as route:
             problems = revert_addresses(self._journal, dropped, route)
         self._journal.write()

@@ -1,6 +1,6 @@
 """Keeps the ports, the host port and the transit filter as the plan wants them.
 
-    provisioner = Provisioner(instance, links, log);  provisioner.begin(journal, settings)
+    provisioner = Provisioner(instance, links, journal, settings, log)
     problems = await provisioner.make_host_port()    # at start
     problems, dropped = await provisioner.configure(interfaces, router_id)
     provisioner.run()                                # from here on repairs by itself
@@ -14,16 +14,19 @@ that met one is given up, reported and repeated after SILENCE_PAUSE. Control's l
 
 import asyncio
 from collections.abc import Callable, Sequence
+from ipaddress import ip_address
 from typing import Final
 
-from ribcage.controlplane.kernel import filter as transit
+from ribcage.controlplane.kernel.changes import filter as transit
 from ribcage.controlplane.kernel.changes.journal import Journal
-from ribcage.controlplane.kernel.changes.settings import Settings
+from ribcage.controlplane.kernel.changes.settings import Sysctls
 from ribcage.controlplane.kernel.events import LinkEvent
 from ribcage.controlplane.kernel.links import LinkTable
 from ribcage.controlplane.kernel.netlink.deadline import KernelSilent, Netlink, ended
-from ribcage.controlplane.kernel.ports import Interface, Ports, canonical
+from ribcage.controlplane.kernel.ports import KernelPorts, own_addresses
 from ribcage.controlplane.kernel.rchost import HostPair
+from ribcage.shared.addresses import Address
+from ribcage.shared.plan import InterfacePlan
 
 DEFAULT_MTU: Final = 1500
 SILENCE_PAUSE: Final = 1.0
@@ -35,10 +38,20 @@ CANCEL_TIMEOUT: Final = 0.5
 class Provisioner:
     """See the module. `wanted` holds the configured interfaces by name."""
 
-    def __init__(self, instance: str, links: LinkTable, log: Callable[..., None]) -> None:
+    def __init__(
+        self,
+        instance: str,
+        links: LinkTable,
+        journal: Journal,
+        settings: Sysctls,
+        log: Callable[..., None],
+    ) -> None:
         """Touches nothing yet."""
-        self.wanted: dict[str, Interface] = {}
-        self._instance = instance
+        self.wanted: dict[str, InterfacePlan] = {}
+        self.pair = HostPair(instance, journal, log)
+        self._journal = journal
+        self._ports = KernelPorts(journal, settings, links, log)
+        self._table = transit.table_name(instance)
         self._links = links
         self._log = log
         self._router_id: str | None = None
@@ -50,13 +63,6 @@ class Provisioner:
         self._closing = False
         self._task: asyncio.Task[None] | None = None
         self._filtered: tuple[str, ...] | None = None
-
-    def begin(self, journal: Journal, settings: Settings) -> None:
-        """The journal is open: from here on the kernel may be changed."""
-        self._journal = journal
-        self._ports = Ports(journal, settings, self._links, self._log)
-        self._table = transit.table_name(self._instance)
-        self.pair = HostPair(self._instance, journal, self._log)
 
     # -- asked for
 
@@ -72,7 +78,7 @@ class Provisioner:
             return problems + await self._apply_filter()
 
     async def configure(
-        self, interfaces: Sequence[Interface], router_id: str | None
+        self, interfaces: Sequence[InterfacePlan], router_id: str | None
     ) -> tuple[list[str], list[str]]:
         """Problems, and the names of the ports that the plan no longer has."""
         self._router_id = router_id
@@ -176,7 +182,7 @@ class Provisioner:
 
     # -- steps of a pass
 
-    async def _bring_up(self, netlink: Netlink, interface: Interface, again: bool) -> list[str]:
+    async def _bring_up(self, netlink: Netlink, interface: InterfacePlan, again: bool) -> list[str]:
         """`again` only repairs, unless the port is another one than was brought up before."""
         link = self._links.by_name(interface.name)
         if link is None:
@@ -199,20 +205,17 @@ class Provisioner:
             problems = await self.pair.set_mtu(netlink, mtu)
         return problems + await self.pair.set_sources(netlink, self._sources())
 
-    def _sources(self) -> dict[int, str | None]:
+    def _sources(self) -> dict[int, Address | None]:
         """Per family: the router id if it is an own address, else the first configured one."""
-        own = {event.address for event in self._links.addresses.values()}
-        found: dict[int, str | None] = {4: None, 6: None}
-        listed = [
-            canonical(address).partition("/")[0]
-            for interface in self.wanted.values()
-            for address in interface.addresses
-        ]
-        for address in [*([self._router_id] if self._router_id else []), *listed]:
-            family = 6 if ":" in address else 4
-            linklocal = address.startswith("fe80:")
-            if found[family] is None and address in own and not linklocal:
-                found[family] = address
+        own = {event.own.ip for event in self._links.addresses.values()}
+        found: dict[int, Address | None] = {4: None, 6: None}
+        listed: list[Address] = [ip_address(self._router_id)] if self._router_id else []
+        for interface in self.wanted.values():
+            listed += (address.ip for address in own_addresses(interface))
+        for address in listed:
+            linklocal = address.version == 6 and address.is_link_local
+            if found[address.version] is None and address in own and not linklocal:
+                found[address.version] = address
         return found
 
     async def _apply_filter(self) -> list[str]:

@@ -20,14 +20,15 @@ is made.
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from ribcage.controlplane.kernel.changes.journal import Journal
+from ribcage.controlplane.kernel.changes.journal import Journal, link_mac
+from ribcage.controlplane.kernel.events import HostPort
 from ribcage.controlplane.kernel.netlink.deadline import Netlink, words
+from ribcage.shared.addresses import SOCKET_FAMILY, Address, mac_text
 
 IFF_NOARP: Final = 0x80
 PROTOCOL: Final = 82  # 'R'; unassigned in iproute2's rt_protos
@@ -35,20 +36,6 @@ GREATEST_METRIC: Final = 0xFFFFFFFF
 METRICS_TRIED: Final = 64  # instances that may share a namespace
 RTNH_F_ONLINK: Final = 4
 GATEWAY: Final = {4: "169.254.254.254", 6: "fe80::1"}
-FAMILY: Final = {4: 2, 6: 10}  # AF_INET, AF_INET6
-
-
-@dataclass(frozen=True, slots=True)
-class HostPort:
-    """The far end of the pair, which is the FIB's port of kind host. `kernel_name` and
-    `kernel_ifindex` are the kernel's end."""
-
-    name: str
-    ifindex: int
-    mac: bytes
-    mtu: int
-    kernel_name: str
-    kernel_ifindex: int
 
 
 def alias(instance: str) -> str:
@@ -73,7 +60,7 @@ class HostPair:
         self._instance = instance
         self._journal = journal
         self._log = log
-        self._sources: dict[int, str | None] = {}
+        self._sources: dict[int, Address | None] = {}
 
     async def ensure(self, netlink: Netlink, mtu: int) -> list[str]:
         """Adopt the pair of a predecessor or make one. Returns problems."""
@@ -81,7 +68,7 @@ class HostPair:
             for kernel_name, port_name in candidates(self._instance):
                 kernel, port = await _find(netlink, kernel_name), await _find(netlink, port_name)
                 known = self._journal.links.get(kernel_name)
-                if kernel is not None and port is not None and known == kernel.get("address"):
+                if kernel is not None and port is not None and known == link_mac(kernel):
                     await self._set_up(netlink, kernel, port)  # it may have died half-way
                     break
                 if kernel is not None and kernel.get("ifalias") == alias(self._instance):
@@ -112,7 +99,7 @@ class HostPair:
         )
         return []
 
-    async def set_sources(self, netlink: Netlink, sources: dict[int, str | None]) -> list[str]:
+    async def set_sources(self, netlink: Netlink, sources: dict[int, Address | None]) -> list[str]:
         """The default routes, with these source addresses (family -> own address or None).
 
         Also to be called after a source address was lost: the kernel removes IPv4 routes with
@@ -129,14 +116,14 @@ class HostPair:
                 problems.append(f"host port: IPv{family} default: {words(error)}")
         return problems
 
-    async def _route(self, netlink: Netlink, family: int, source: str | None) -> None:
+    async def _route(self, netlink: Netlink, family: int, source: Address | None) -> None:
         assert self.port is not None
         known = self._journal.metrics.get(family)
         tried = [known] if known is not None else []
         tried += [GREATEST_METRIC - n for n in range(METRICS_TRIED)]
         for metric in tried:
             fields: dict[str, Any] = {
-                "family": FAMILY[family],
+                "family": SOCKET_FAMILY[family],
                 "dst": "default",
                 "gateway": GATEWAY[family],
                 "flags": RTNH_F_ONLINK,
@@ -145,7 +132,7 @@ class HostPair:
                 "proto": PROTOCOL,
             }
             if source is not None:
-                fields["prefsrc"] = source
+                fields["prefsrc"] = str(source)
             try:
                 await netlink.route("replace" if metric == known else "add", **fields)
             except NetlinkError as error:
@@ -159,17 +146,18 @@ class HostPair:
         raise NetlinkError(errno.EEXIST)
 
     async def _make(self, netlink: Netlink, kernel: str, port: str, mtu: int) -> None:
-        mac = bytes([0x02, *os.urandom(5)]).hex(":")  # locally administered
+        mac = bytes([0x02, *os.urandom(5)])  # locally administered
         self._journal.links[kernel] = mac  # the far end goes with it
         self._journal.metrics.clear()
         self._journal.write()
-        peer = {"ifname": port, "address": mac, "mtu": mtu}
-        await netlink.link("add", ifname=kernel, kind="veth", address=mac, mtu=mtu, peer=peer)
+        both = {"address": mac_text(mac), "mtu": mtu}
+        peer = {"ifname": port, **both}
+        await netlink.link("add", ifname=kernel, kind="veth", peer=peer, **both)
         ends = [await _find(netlink, kernel), await _find(netlink, port)]
         if ends[0] is None or ends[1] is None:
             raise NetlinkError(errno.ENODEV)
         await self._set_up(netlink, ends[0], ends[1])
-        self._log("info", "kernel.host-port", kernel=kernel, port=port, mac=mac)
+        self._log("info", "kernel.host-port", kernel=kernel, port=port, mac=mac_text(mac))
 
     async def _set_up(self, netlink: Netlink, kernel: Any, port: Any) -> None:
         """Everything but the routes, on a pair that exists; again is harmless."""
@@ -200,7 +188,7 @@ class HostPair:
         self.port = HostPort(
             name=names[1],
             ifindex=port["index"],
-            mac=bytes.fromhex(kernel.get("address").replace(":", "")),
+            mac=link_mac(kernel),
             mtu=min(kernel.get("mtu"), port.get("mtu")),
             kernel_name=names[0],
             kernel_ifindex=kernel["index"],

@@ -9,7 +9,6 @@ Requests are fire and forget on the monitor's socket; answers are neighbour mess
 """
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable
 
@@ -18,20 +17,16 @@ from ribcage.controlplane.kernel.events import LinkEvent
 from ribcage.controlplane.kernel.links import LinkTable
 from ribcage.controlplane.kernel.neighbours import Limiter, NeighbourTable
 from ribcage.controlplane.kernel.netlink.messages import resolve_request
+from ribcage.shared.addresses import Address
 
-Entry = tuple[str, str]  # interface name, address
+Entry = tuple[str, Address]  # by interface name
 
 
-def unicast(address: str) -> str | None:
-    """The kernel's spelling of a unicast address, or None."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        packed = socket.inet_pton(family, address)
-    except (OSError, ValueError):
-        return None
-    if not any(packed) or packed[0] == 0xFF or (len(packed) == 4 and packed[0] >= 0xE0):
-        return None
-    return socket.inet_ntop(family, packed)
+def unicast(address: Address) -> bool:
+    """Whether somebody can be asked for this address."""
+    if address.is_unspecified or address.is_multicast:
+        return False
+    return address.version == 6 or address.packed[0] < 0xE0
 
 
 class NeighbourResolver:
@@ -70,14 +65,13 @@ class NeighbourResolver:
             "managed": len(self.managed),
         }
 
-    def resolve(self, link: LinkEvent, address: str) -> bool:
+    def resolve(self, link: LinkEvent, address: Address) -> bool:
         """Kernel.resolve on a configured port."""
-        known = unicast(address)
-        if known is None or self._closed:
+        if self._closed or not unicast(address):
             self._refused += 1
             return False
-        key = (link.ifindex, known)
-        managed = (link.name, known) in self.managed
+        key = (link.ifindex, address)
+        managed = (link.name, address) in self.managed
         full = len(self._neighbours.entries) >= self._neighbours.limit
         if full and not managed and key not in self._neighbours.entries:
             self._neighbours.refused += 1
@@ -86,22 +80,21 @@ class NeighbourResolver:
             return False
         self._sent += 1
         # Without the flag the kernel would take the promise back.
-        return self._send(resolve_request(link.ifindex, known, managed))
+        return self._send(resolve_request(link.ifindex, address, managed))
 
-    def manage(self, link: LinkEvent, address: str) -> bool:
+    def manage(self, link: LinkEvent, address: Address) -> bool:
         """Kernel.manage."""
-        known = unicast(address)
-        if known is None:
+        if not unicast(address):
             return False
-        entry = (link.name, known)
+        entry = (link.name, address)
         if entry not in self.managed:
             self.managed.add(entry)
             self._want(entry)
         return True
 
-    def unmanage(self, link: LinkEvent, address: str) -> None:
+    def unmanage(self, link: LinkEvent, address: Address) -> None:
         """Kernel.unmanage."""
-        entry = (link.name, unicast(address) or "")
+        entry = (link.name, address)
         if entry in self.managed:
             self.managed.discard(entry)
             self._unsent.discard(entry)
@@ -131,7 +124,7 @@ class NeighbourResolver:
         if self._unsent - self._journal.managed:
             self._journal.managed |= self._unsent
             self._save()
-        for name, address in sorted(self._unsent):
+        for name, address in sorted(self._unsent, key=str):
             link = self._links.by_name(name)
             if link is not None and not self._closed:
                 self._send(resolve_request(link.ifindex, address, managed=True))

@@ -1,7 +1,13 @@
 """The management socket: requests of the command line and other clients, one JSON line each.
 
 `protocol.py` is the wire as pure functions, `listener.py` the socket in the file system,
-`peer.py` who is asking, `connection.py` one client, `dispatch.py` from a line to its
-reply, `server.py` the whole. The methods themselves
-are control's. Part of the control process; the client side is ribcage.shared.management.
+`peer.py` who is asking, `connection.py` one client, `dispatch.py` from a line to its reply,
+`server.py` the whole. `methods/` has the methods, `router.py` what they see of the process;
+`listing.py`, `explain.py` and `proc.py` make their longer answers.
+
+Imports: routes, rib, workers, values, shared.
+
+It may serve a Unix socket and read everything; it changes routes only through routes/. Part of
+the control process; the client side is shared/management.py.
+Begin with server.py, then methods/method.py.
 """

@@ -33,7 +33,7 @@ HIGH_WATER = 256 << 10  # bytes of replies unread before the next request is loo
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ClientLimits:
     """Seconds and bytes; see the module's text."""
 
     max_line: int = 65536
@@ -52,7 +52,7 @@ class Connection:
         sock: socket.socket,
         peer: Peer,
         number: int,
-        limits: Limits,
+        limits: ClientLimits,
         answer: Callable[[bytes, "Connection"], Awaitable[tuple[bytes, bool]]],
         gone: Callable[["Connection", str], None],
     ) -> None:

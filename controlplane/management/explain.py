@@ -18,10 +18,10 @@ from typing import Any
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.controlplane.values.nexthop import Address
-from ribcage.controlplane.values.topology import Port, Topology
+from ribcage.controlplane.values.topology import Topology
+from ribcage.shared.addresses import Address, mac_text
 from ribcage.shared.memory.fib import FibReader
-from ribcage.shared.memory.fib_records import AdjacencyState, Answer, FibKind
+from ribcage.shared.memory.fib_records import AdjacencyState, Answer, FibKind, Port
 
 ETHERNET = 14
 HEADER = {4: 20, 6: 40}
@@ -176,7 +176,7 @@ def explain(view: View, question: Question) -> dict[str, Any]:
         text = "link scope (multicast, limited broadcast, link-local): left to the host stack"
         story.step("local?", "yes", text)
         return story.end("deliver")
-    answer = view.reader.lookup(question.dst.packed, packet.hash)
+    answer = view.reader.lookup(question.dst, packet.hash)
     return _decide(view, question, story, packet, answer)
 
 
@@ -185,9 +185,9 @@ def _decide(
 ) -> dict[str, Any]:
     """csrc/forward/decide.c, in words."""
     host = bool(packet.host_port)
-    match = view.reader.match(question.dst.packed)
-    prefix = match.prefix if match is not None else "nothing"
-    origin = view.origin(prefix) if view.origin is not None and match is not None else ""
+    match = view.reader.match(question.dst)
+    prefix = str(match.prefix) if match is not None else "nothing"
+    origin = view.origin(match.prefix) if view.origin is not None and match is not None else ""
     detail = f"{prefix}{origin}: {answer.kind.label}"
     local = answer.kind == FibKind.RECEIVE
     if packet.verdict == lib.PACKET_LOCAL:
@@ -210,7 +210,7 @@ def _decide(
     }.get(answer.kind)
     if refused is not None:
         return story.drop("lookup", refused[0], refused[1], question)
-    gateway = answer.nexthop or str(question.dst)
+    gateway = str(answer.nexthop or question.dst)
     dev = view.topology.name_of(answer.port)
     via = "on-link" if answer.kind == FibKind.GLEAN else f"via {gateway}"
     story.step("lookup", "ok", f"{prefix}{origin} {via} dev {dev}, next-hop group {answer.group}")
@@ -236,7 +236,7 @@ def _send(
         return story.end("hold", "no-neighbour")
     if answer.state != AdjacencyState.RESOLVED:
         return story.drop("neighbour", "unreachable", f"{gateway} has no adjacency", question)
-    story.step("neighbour", "ok", f"{gateway} is at {answer.target_mac}")
+    story.step("neighbour", "ok", f"{gateway} is at {mac_text(answer.target_mac)}")
     port = view.topology.ports.get(answer.port)
     if port is None:
         return story.drop("port", "port-down", f"{dev} is not there", question)
@@ -246,7 +246,8 @@ def _send(
             return story.drop("mtu", "too-big", text, question)
         return story.drop("mtu", "fragment-needed", text + ", and DF is not set", question)
     story.step("mtu", "ok", f"{packet.l3_length} of {answer.mtu} bytes")
-    story.step("send", "ok", f"out of {dev} from {answer.source_mac} to {answer.target_mac}")
+    source, target = mac_text(answer.source_mac), mac_text(answer.target_mac)
+    story.step("send", "ok", f"out of {dev} from {source} to {target}")
     return story.end("forward")
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ribcage.controlplane.management.peer import CREDENTIALS
 from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.refusals import refused
 
 BACKLOG = 128
 MAX_PATH = 107  # sizeof(sun_path) - 1
@@ -42,9 +43,7 @@ def make_listener(path: Path, mode: int = 0o600, group: str | None = None) -> so
         listener.bind(str(path))
     except OSError as error:
         listener.close()
-        raise RibcageError(
-            "E_SOCKET", f"cannot make {path}: {error.strerror}", None, Exit.PRIVILEGE
-        ) from error
+        raise refused("management_socket", error.errno, what="make", path=path) from error
     finally:
         os.umask(before)
     try:
@@ -98,9 +97,7 @@ def _clear(path: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise RibcageError(
-            "E_SOCKET", f"cannot use {path}: {error.strerror}", None, Exit.PRIVILEGE
-        ) from error
+        raise refused("management_socket", error.errno, what="use", path=path) from error
     raise RibcageError(
         "E_RUNNING",
         f"already running, pid {pid}: it serves {path}",
@@ -117,9 +114,4 @@ def _give(path: Path, group: str) -> None:
             "E_GROUP", f"management.group {group!r} does not exist here", None, Exit.CONFIG
         ) from None
     except OSError as error:
-        raise RibcageError(
-            "E_GROUP",
-            f"cannot give {path} to group {group!r}: {error.strerror}",
-            "the router's user has to be a member of that group",
-            Exit.PRIVILEGE,
-        ) from error
+        raise refused("management_group", error.errno, path=path, group=group) from error

@@ -7,7 +7,6 @@ rows, next hops rendered once a set. The rows of a page share those lists: they 
 not changed. 900,000 rows in pages of MAX_PAGE. Control only.
 """
 
-import socket
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -16,8 +15,9 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.rib.records import Filter
 from ribcage.controlplane.routes.core import Core
-from ribcage.controlplane.routes.sources import SOURCE_NAMES
-from ribcage.controlplane.values.nexthop import KIND_NAMES, NexthopSet
+from ribcage.controlplane.routes.sources.table import source_name
+from ribcage.controlplane.values.nexthop import NexthopSet
+from ribcage.shared.addresses import network_of, prefix_text
 
 MAX_PAGE = 4096  # rows: 40 ms of the loop, 1.5 MB of reply
 MAX_PATHS = 32_768  # of all rows: wide ECMP sets, or a reply would outgrow the backlog's limit
@@ -57,23 +57,21 @@ def page_rows(
     records = RECORD.iter_unpack(_bytes(routes, count))
     for group, record in zip(groups, records, strict=True):
         address, length, family, source, distance, metric, nexthop, flags, _, since = record
-        if family == 4:
-            prefix = f"{socket.inet_ntop(socket.AF_INET, address[:4])}/{length}"
-        else:
-            prefix = f"{socket.inet_ntop(socket.AF_INET6, address)}/{length}"
         kind, paths = shown.of(nexthop)
         selected = bool(flags & lib.ROW_SELECTED)
         rows.append(
             {
-                "dst": prefix,
-                "protocol": SOURCE_NAMES.get(source) or str(source),
+                "dst": prefix_text(address, family, length),
+                "protocol": source_name(source),
                 "distance": distance,
                 "metric": metric,
                 "type": kind,
                 "nexthops": paths,
                 "selected": selected,
                 "in_fib": selected and group == nexthop,
-                "aggregated": selected and group == 0 and core.reconciler.redundant(prefix),
+                "aggregated": selected
+                and group == 0
+                and core.entries.redundant(network_of(address, family, length)),
                 "stale": bool(flags & lib.ROW_STALE),
                 "dead": bool(flags & lib.ROW_DEAD),
                 "since": since,
@@ -114,4 +112,4 @@ class _Shown:
             }
             for path in nexthops.paths
         ]
-        return KIND_NAMES.get(nexthops.kind, "?"), paths
+        return nexthops.kind.label, paths

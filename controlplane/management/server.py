@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ribcage.controlplane.management.connection import Connection, Limits
+from ribcage.controlplane.management.connection import ClientLimits, Connection
 from ribcage.controlplane.management.dispatch import Call, Dispatcher, Handler, Method
 from ribcage.controlplane.management.listener import make_listener, remove_listener
 from ribcage.controlplane.management.peer import Peer, Role, peer_of
@@ -73,7 +73,7 @@ class ManagementServer:
     def limit(self, plan: ManagementPlan) -> None:
         """Other limits for the clients that come from now on. The socket's mode and group stay."""
         self.plan = plan
-        self._limits = Limits(
+        self._limits = ClientLimits(
             plan.max_line,
             plan.request_timeout,
             plan.idle_timeout,

@@ -1,6 +1,6 @@
 """SIGUSR1: control's view of everything, in a file for a person to read.
 
-    dumps = Dumps(names.control_dump, handlers.dumped(), core, log);  await dumps.write()
+    dumps = Dumps(names.control_dump, router, log);  await dumps.write()
 
 The same answers as the management socket gives, one after another, then routes in slices with a
 turn of the loop between them: updates and clients wait for one slice at most. Bounded: the first
@@ -15,23 +15,26 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from ribcage.controlplane.routes.core import Core
-from ribcage.controlplane.routes.sources import SOURCE_NAMES
-from ribcage.controlplane.values.nexthop import KIND_NAMES
+from ribcage.controlplane.management.methods import fib, ipc, neighbour, system, workers
+from ribcage.controlplane.management.methods.method import NamedMethod
+from ribcage.controlplane.management.peer import Peer, Role
+from ribcage.controlplane.management.router import RouterView
+from ribcage.controlplane.management.server import Call
+from ribcage.controlplane.routes.sources.table import source_name
 
 SLICE = 500
 MAX_ROUTES = 100_000  # 10 MB of a run directory that may be memory
 
-Answers = dict[str, Callable[[], Any]]
+NOBODY = Call(Peer(0, 0, 0, Role.VIEWER), 0, lambda hook: None)
 
 
 class Dumps:
-    """One dump at a time; a request meanwhile is the same dump. `answers`: name -> JSON value."""
+    """One dump at a time; a request meanwhile is the same dump."""
 
-    def __init__(self, path: Path, answers: Answers, core: Core, log: Callable[..., None]) -> None:
+    def __init__(self, path: Path, router: RouterView, log: Callable[..., None]) -> None:
         self.path = path
-        self.answers = answers
-        self.core = core
+        self.router = router
+        self.core = router.core
         self.log = log
         self._writing = False
 
@@ -58,7 +61,7 @@ class Dumps:
 
     async def _body(self, file: TextIO) -> int:
         file.write("{\n")
-        for name, answer in self.answers.items():
+        for name, answer in self._answers().items():
             file.write(f"{json.dumps(name)}: {json.dumps(answer(), default=str)},\n")
             await asyncio.sleep(0)
         file.write('"routes": [')
@@ -66,6 +69,23 @@ class Dumps:
         total = self.core.rib.counts().rows
         file.write(f'],\n"routes_left_off": {max(0, total - written)}\n}}\n')
         return written
+
+    def _answers(self) -> dict[str, Callable[[], Any]]:
+        """What stands beside the routes: the answers of methods that need no caller."""
+
+        def asked(method: NamedMethod, **params: Any) -> Callable[[], Any]:
+            return lambda: method.answer(self.router, NOBODY, params)
+
+        return {
+            "version": asked(system.version),
+            "rib": lambda: asdict(self.core.rib.counts()),
+            "fib": asked(fib.fib_show),
+            "neighbours": asked(neighbour.neighbour_list, limit=65536),
+            "stats": asked(workers.stats_show),
+            "drops": asked(workers.drops_show),
+            "ipc": asked(ipc.ipc_show),
+            "rejected": self.router.requests.rejected,
+        }
 
     async def _routes(self, file: TextIO) -> int:
         """One line a candidate, in the order of prefixes."""
@@ -77,8 +97,8 @@ class Dumps:
                 nexthops = self.core.forwarding.sets.get(route.nexthop)
                 row = {
                     **asdict(route),
-                    "source": SOURCE_NAMES.get(route.source, str(route.source)),
-                    "type": KIND_NAMES.get(nexthops.kind, "?") if nexthops else "?",
+                    "source": source_name(route.source),
+                    "type": nexthops.kind.label if nexthops else "?",
                     "via": [str(hop.gateway) for hop in nexthops.hops()] if nexthops else [],
                 }
                 file.write(f"{',' if written else ''}\n{json.dumps(row, default=str)}")

@@ -1,8 +1,7 @@
 """What control looks after by itself: gateways, hosts, unused next-hop sets, the tables' peace.
 
-    housekeeping = Housekeeping(core, log);  core.publisher.on_publish = housekeeping.published
-    housekeeping.manage_gateways = ...  # does nothing before the first sweep of links
-    housekeeping.probe_hosts = ...      # asks about some hosts; False when there are none
+    housekeeping = Housekeeping(core, links.manage_gateways, neighbours.probe_hosts, log)
+    housekeeping.published()            # after each publish
     await housekeeping.check()          # after a takeover
 
 A publish is what makes any of it necessary, so it alone starts the timers: a router that knows no
@@ -13,7 +12,6 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from ribcage.controlplane.fib.verify import verify
 from ribcage.controlplane.routes.core import Core
 
 GATEWAYS_AFTER = 0.25  # after a publish: which gateways should be kept resolved
@@ -23,13 +21,20 @@ VERIFY_LOOKUPS = 10_000  # of the check after a takeover
 
 
 class Housekeeping:
-    """See the module's text. `manage_gateways` and `probe_hosts` do nothing until they are set."""
+    """See the module's text. `manage_gateways` does nothing before the first sweep of the links;
+    `probe_hosts` asks about some hosts, and says False when there are none."""
 
-    def __init__(self, core: Core, log: Callable[..., None]) -> None:
+    def __init__(
+        self,
+        core: Core,
+        manage_gateways: Callable[[], None],
+        probe_hosts: Callable[[], bool],
+        log: Callable[..., None],
+    ) -> None:
         self.core = core
+        self.manage_gateways = manage_gateways
+        self.probe_hosts = probe_hosts
         self.log = log
-        self.manage_gateways: Callable[[], None] = lambda: None
-        self.probe_hosts: Callable[[], bool] = lambda: False
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     def published(self) -> None:
@@ -50,8 +55,9 @@ class Housekeeping:
 
     async def check(self) -> None:
         """After a takeover: RIB and FIB agree, or are made to, with an error in the log."""
-        self.core.clear_strays()
-        report = await verify(self.core, VERIFY_LOOKUPS)
+        core = self.core
+        core.clear_strays()
+        report = await core.verify(VERIFY_LOOKUPS)
         if report["count"] == 0:
             self.log("info", "verify.done", routes=report["rib"], seconds=report["seconds"])
             return

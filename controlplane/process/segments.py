@@ -14,13 +14,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ribcage.controlplane.fib.segment import FibParams
-from ribcage.controlplane.fib.tables import FibTables
-from ribcage.controlplane.fib.writer import FibWriter
-from ribcage.controlplane.fib.writer_guard import WriterGuard
+from ribcage.controlplane.fib.segment.attach import attach_fib
+from ribcage.controlplane.fib.segment.create import FibParams
+from ribcage.controlplane.fib.segment.guard import WriterGuard
+from ribcage.controlplane.fib.segment.tables import FibTables
 from ribcage.controlplane.rib.mapping import RibParams
 from ribcage.controlplane.rib.segment import Rib
-from ribcage.controlplane.routes.sources import SOURCE_NEIGHBOUR
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib import FibReader
 from ribcage.shared.memory.fib_engines import engine_id
@@ -77,7 +76,7 @@ async def open_segments(
                 sync=plan.fib.sync,
                 huge_pages=HugePages(plan.fib.huge_pages),
             )
-            writer = FibWriter.create_or_attach(
+            writer = attach_fib(
                 names,
                 limits,
                 instance_id=instance_id,
@@ -116,5 +115,4 @@ def _open_rib(names: Names, plan: Plan, instance_id: int, log: Callable[..., Non
         log("error", "rib.damaged", why=error.message, hint=error.hint)
         Rib.remove(names)
         rib = Rib.create_or_attach(names, params)
-    rib.limit(SOURCE_NEIGHBOUR, plan.neighbours.max)
     return rib

@@ -14,14 +14,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.process.channel import (
-    Channel,
-    ChannelClosed,
-    ChannelError,
-    Message,
-    Reconnector,
-)
+from ribcage.shared.process.channel import Channel
+from ribcage.shared.process.message import ChannelClosed, ChannelError, Message
 from ribcage.shared.process.names import Names
+from ribcage.shared.process.reconnect import Reconnector
 
 PER_TURN = 64
 ASK_TIMEOUT = 2.0

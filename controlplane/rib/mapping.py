@@ -16,7 +16,9 @@ from typing import Any, Protocol
 from ribcage.shared._core import ffi, lib
 
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.memory.segment import SegmentKind, create_segment, open_segment, remove_segment
+from ribcage.shared.memory.identity import SegmentKind
+from ribcage.shared.memory.segment import create_segment, open_segment, remove_segment
+from ribcage.shared.refusals import refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ def _create(name: str, params: RibParams) -> Memory:
 def _format(memory: Memory, packed: Any) -> None:
     error = lib.rib_create(memory.address, memory.size, packed)
     if error != 0:
-        raise RibcageError("E_INTERNAL", f"rib_create: {os.strerror(-error)}")
+        raise refused("rib_create", error)
 
 
 def _check_owner(name: str, info: os.stat_result) -> None:

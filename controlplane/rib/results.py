@@ -2,20 +2,10 @@
 
 from dataclasses import dataclass
 
+from ribcage.shared._core import lib
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """rows[0..applied) are in force; `changes` entries of the array were filled. `error`: 0, or
-    an errno about rows[applied] (see rib_apply in csrc/rib/rib.h)."""
-
-    applied: int
-    changes: int
-    error: int = 0
-    added: int = 0
-    replaced: int = 0
-    refreshed: int = 0
-    withdrawn: int = 0
-    unknown: int = 0
+from ribcage.shared.errors import RibcageError
+from ribcage.shared.refusals import refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +18,7 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class Recovery:
+class RibRecovery:
     """What taking the table over found and did; see struct rib_recovery. nanoseconds: of that."""
 
     created: bool
@@ -62,3 +52,8 @@ class Counts:
     published: int
     segment_bytes: int
     private_bytes: int
+
+
+def rib_refusal(error: int, prefix: object) -> RibcageError:
+    """What rib_apply's or rib_check's errno about the row of this prefix means."""
+    return refused("rib_apply", error, prefix=prefix, candidates=lib.RIB_MAX_CANDIDATES)

@@ -11,7 +11,6 @@ sources take a budget of row slots and say whether there is more.
 """
 
 import errno
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,22 +19,19 @@ from ribcage.shared._core import ffi, lib
 from ribcage.controlplane.rib.mapping import Memory, RibParams, anonymous_rib, map_rib
 from ribcage.controlplane.rib.records import (
     Filter,
-    NexthopSet,
     Route,
-    Row,
-    pack_address,
     pack_filter,
-    pack_key,
     pack_nexthops,
-    pack_rows,
     unpack_nexthops,
     unpack_route,
-    unpack_row,
 )
-from ribcage.controlplane.rib.results import Applied, Counts, Recovery, Slice
-from ribcage.shared.errors import Exit, RibcageError
+from ribcage.controlplane.rib.results import Counts, RibRecovery, Slice
+from ribcage.controlplane.values.nexthop import NexthopSet
+from ribcage.shared.addresses import Address, Network
+from ribcage.shared.memory.rows import Applied, Row, key_of, new_rows, row_at, rows_of
 from ribcage.shared.memory.segment import remove_segment
 from ribcage.shared.process.names import Names
+from ribcage.shared.refusals import refused
 
 SLICE_SLOTS = 65536  # row slots a sweep or reselect looks at per call, a few milliseconds
 MAX_LIST: int = lib.RIB_WALK_MAX
@@ -50,8 +46,8 @@ class Rib:
         self._rib = lib.rib_open(memory.address, memory.size, found, error)
         if self._rib == ffi.NULL:
             memory.close()
-            raise _refused(-error[0])
-        self.recovery = Recovery(
+            raise refused("rib_open", error[0])
+        self.recovery = RibRecovery(
             created=created,
             rows=found.rows,
             nexthops=found.nexthops,
@@ -116,10 +112,9 @@ class Rib:
 
     def apply_rows(self, rows: Sequence[Row]) -> tuple[Applied, list[Row]]:
         """The same for a few rows as values; the changes too."""
-        array, count = pack_rows(rows)
-        changes = ffi.new("struct route_row[]", max(1, count))
-        applied = self.apply(array, count, changes, max(1, count))
-        return applied, [unpack_row(changes[i]) for i in range(applied.changes)]
+        changes = new_rows(max(1, len(rows)))
+        applied = self.apply(rows_of(rows), len(rows), changes, len(changes))
+        return applied, [row_at(changes[i]) for i in range(applied.changes)]
 
     def check(self, rows: Any, count: int) -> tuple[int, int]:
         """(0, count) when all rows would be taken, else (errno, index of the first refused)."""
@@ -129,7 +124,7 @@ class Rib:
 
     def limit(self, source: int, rows: int) -> None:
         """At most `rows` candidates of `source` from now on; 0: no limit of its own."""
-        _checked(lib.rib_limit(self._rib, source, rows), "limit")
+        _checked("rib_limit", lib.rib_limit(self._rib, source, rows))
 
     # -- journal
 
@@ -138,19 +133,15 @@ class Rib:
         return int(lib.rib_changed(self._rib))
 
     def published(self, mark: int) -> None:
-        _checked(lib.rib_published(self._rib, mark), "published")
+        _checked("rib_published", lib.rib_published(self._rib, mark))
 
     def pending(self, rows: Any, room: int, cursor: int = 0) -> tuple[int, int]:
         """Fills rows[room] with (prefix, best next hop) of changes the FIB may lack: (how many,
         cursor for the next call); 0 at the end. E_JOURNAL: too many, compare RIB and FIB whole."""
         at = ffi.new("uint64_t *", cursor)
         filled = lib.rib_pending(self._rib, at, rows, room)
-        if filled == -errno.EOVERFLOW:
-            raise RibcageError(
-                "E_JOURNAL",
-                f"more than {lib.RIB_JOURNAL} changes are unpublished; compare the tables whole",
-            )
-        return int(filled), int(at[0])
+        filled = _checked("rib_pending", filled, most=lib.RIB_JOURNAL)
+        return filled, int(at[0])
 
     def republish_all(self) -> None:
         """The FIB may lack everything: `recovery.everything` for the next successor too."""
@@ -168,23 +159,22 @@ class Rib:
 
     # -- reading
 
-    def candidates(self, prefix: str) -> list[Route]:
-        """All candidates of exactly this prefix, best first; E_PREFIX when it is none."""
+    def candidates(self, prefix: Network) -> list[Route]:
+        """All candidates of exactly this prefix, best first."""
         found = ffi.new("struct rib_route[]", lib.RIB_MAX_CANDIDATES)
-        n = _checked(
-            lib.rib_get(self._rib, pack_key(prefix), found, lib.RIB_MAX_CANDIDATES), "candidates"
-        )
+        most = lib.RIB_MAX_CANDIDATES
+        n = _checked("rib_get", lib.rib_get(self._rib, key_of(prefix), found, most))
         return [unpack_route(found[i]) for i in range(n)]
 
-    def best(self, prefix: str) -> Route | None:
+    def best(self, prefix: Network) -> Route | None:
         """The route in force for exactly this prefix."""
-        found = lib.rib_best(self._rib, pack_key(prefix), self._one) == 0
+        found = lib.rib_best(self._rib, key_of(prefix), self._one) == 0
         return unpack_route(self._one) if found else None
 
-    def match(self, address: str) -> Route | None:
-        """Longest match among routes in force; ValueError: not an address. Not for packets."""
-        packed, family = pack_address(address)
-        found = lib.rib_match(self._rib, packed, family, self._one) == 0
+    def match(self, address: Address) -> Route | None:
+        """Longest match among routes in force. Not for packets."""
+        packed = address.packed.ljust(16, b"\0")
+        found = lib.rib_match(self._rib, packed, address.version, self._one) == 0
         return unpack_route(self._one) if found else None
 
     def walk(
@@ -204,9 +194,7 @@ class Rib:
         n = lib.rib_walk(
             self._rib, at, pack_filter(wanted or Filter()), found, min(limit, MAX_LIST)
         )
-        if n == -errno.EINVAL:
-            raise RibcageError("E_CURSOR", "cursor, limit or filter is out of range", None, 2)
-        _checked(n, "walk")
+        _checked("rib_walk", n)
         following = None if at.state == 2 else bytes(ffi.buffer(at)).hex()
         return found, n, following
 
@@ -227,7 +215,7 @@ class Rib:
 
     def mark_stale(self, source: int) -> int:
         """All routes of `source` are stale from now on (and in force); its new generation."""
-        return _checked(lib.rib_mark_stale(self._rib, source), "mark_stale")
+        return _checked("rib_mark_stale", lib.rib_mark_stale(self._rib, source))
 
     def sweep(
         self,
@@ -245,18 +233,17 @@ class Rib:
         more = lib.rib_sweep(
             self._rib, source, generation, number, budget, changes, room, number + 1
         )
-        if more == -errno.ESTALE:
-            raise RibcageError("E_STALE", f"source {source} is past generation {generation}")
-        return Slice(number[1], _checked(more, "sweep") == 1, number[0])
+        more = _checked("rib_sweep", more, source=source, old=generation)
+        return Slice(number[1], more == 1, number[0])
 
     def set_dead(self, nexthop: int, dead: bool) -> bool:
         """A next-hop set is (not) eligible; True when that is news. Then call reselect."""
-        return _checked(lib.rib_set_dead(self._rib, nexthop, dead), "set_dead") == 1
+        return _checked("rib_set_dead", lib.rib_set_dead(self._rib, nexthop, dead), id=nexthop) == 1
 
     def reselect(self, changes: Any, room: int, budget: int = SLICE_SLOTS) -> Slice:
         """Chooses again where liveness changed, `budget` slots a call, until not `more`."""
         more = lib.rib_reselect(self._rib, budget, changes, room, self._number + 1)
-        return Slice(self._number[1], _checked(more, "reselect") == 1)
+        return Slice(self._number[1], _checked("rib_reselect", more) == 1)
 
     # -- next-hop sets
 
@@ -265,18 +252,23 @@ class Rib:
 
         `popular`: many routes may name it, so a small id is wanted (csrc/rib/rib.h)."""
         packed = pack_nexthops(nexthops)
-        _checked(lib.rib_nexthop_intern(self._rib, packed, popular), "nexthop_intern")
+        _checked("rib_nexthop_intern", lib.rib_nexthop_intern(self._rib, packed, popular))
         return int(packed.id)
 
     def nexthop_put(self, identity: int, nexthops: NexthopSet) -> None:
         """Stores a set under an id, new or in place of another (its routes follow)."""
         packed = pack_nexthops(nexthops, identity)
-        _checked(lib.rib_nexthop_put(self._rib, packed), "nexthop_put")
+        _checked("rib_nexthop_put", lib.rib_nexthop_put(self._rib, packed))
 
     def nexthop(self, identity: int) -> NexthopSet | None:
         found = ffi.new("struct rib_nexthops *")
         missing = lib.rib_nexthop_get(self._rib, identity, found) != 0
         return None if missing else unpack_nexthops(found)
+
+    def nexthop_dead(self, identity: int) -> bool:
+        """What set_dead said last; it outlives this process."""
+        found = ffi.new("struct rib_nexthops *")
+        return lib.rib_nexthop_get(self._rib, identity, found) == 0 and bool(found.dead)
 
     def nexthop_delete(self, identity: int) -> bool:
         """Forgets a set; False while a row names it (or when there is none)."""
@@ -301,32 +293,13 @@ def _unpack_cursor(text: str | None) -> Any:
     except ValueError:
         raw = b""
     if len(raw) != ffi.sizeof("struct rib_cursor"):
-        raise RibcageError("E_CURSOR", "the cursor is not one that route.list gave", None, 2)
+        raise refused("rib_walk", errno.EINVAL)
     ffi.memmove(at, raw, len(raw))
     return at
 
 
-def _checked(result: int, what: str) -> int:
+def _checked(call: str, result: int, **facts: object) -> int:
     """The result, or the named error of -errno."""
-    if result >= 0:
-        return int(result)
-    if result == -errno.ENOSPC:
-        raise RibcageError(
-            "E_NEXTHOPS",
-            "the table of next-hop sets is full",
-            "use fewer different next hops",
-            Exit.NO,
-        )
-    if result == -errno.ENOENT:
-        raise RibcageError("E_NEXTHOP", f"{what}: no such next-hop set")
-    raise RibcageError("E_INTERNAL", f"{what}: {os.strerror(-result)}")
-
-
-def _refused(error: int) -> RibcageError:
-    if error == errno.EBADMSG:
-        return RibcageError(
-            "E_DAMAGED",
-            "the routing table in shared memory does not hold together",
-            "stop the router and start it again; routes added at run time are lost",
-        )
-    return RibcageError("E_INTERNAL", f"rib_open: {os.strerror(error)}")
+    if result < 0:
+        raise refused(call, result, **facts)
+    return int(result)

@@ -3,7 +3,7 @@
     core = Core(plan, rib, fib, reader, publisher options...)
     core.takeover()                 # what a dead predecessor left is in force again
     core.put_port(port)             # a link changed: FIB first, then who is eligible
-    await core.sync(SOURCE_STATIC)  # mark, announce, sweep; in slices, the loop goes on
+    await core.sync(STATIC)         # mark, announce, sweep; in slices, the loop goes on
 
 Everything that changes a route or a next hop goes through here or through `publisher`; edges
 (kernel, management, channel) call it and are called by nothing in here. One thread.
@@ -15,23 +15,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ribcage.controlplane.fib.entries import Entries
 from ribcage.controlplane.fib.forwarding import Forwarding
-from ribcage.controlplane.fib.publisher import CHANGES, Publisher
-from ribcage.controlplane.fib.reconcile import Reconciler
-from ribcage.controlplane.fib.tables import FibTables
+from ribcage.controlplane.fib.publisher import Publisher
+from ribcage.controlplane.fib.publishing import CHANGES
+from ribcage.controlplane.fib.reconcile import Reconcile
+from ribcage.controlplane.fib.segment.tables import FibTables
+from ribcage.controlplane.fib.verify import verify
 from ribcage.controlplane.rib.segment import Rib
 from ribcage.controlplane.routes.nexthops import Nexthops
-from ribcage.controlplane.routes.source_sync import Rejections, SourceSync
-from ribcage.controlplane.routes.sources import Wanted
-from ribcage.controlplane.routes.sources.neighbour import Neighbour
-from ribcage.controlplane.values.nexthop import Hop
-from ribcage.controlplane.values.rows import new_rows, pack
-from ribcage.controlplane.values.topology import Port, Topology
+from ribcage.controlplane.routes.source_sync import SourceSync
+from ribcage.controlplane.routes.sources.contract import Inputs, Source
+from ribcage.controlplane.routes.sources.neighbour import NEIGHBOUR
+from ribcage.controlplane.values.neighbour import Neighbour
+from ribcage.controlplane.values.wanted import Rejected, Wanted
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib import FibReader
+from ribcage.shared.memory.fib_records import Hop, Port
+from ribcage.shared.memory.rows import new_rows, rows_of
 from ribcage.shared.plan import Plan
-
-Log = Callable[..., None]
+from ribcage.shared.process.log import Log
 
 
 @dataclass(slots=True)
@@ -45,7 +48,8 @@ class Taken:
 
 
 class Core:
-    """See the module's text. `fib` is the adapter of the FIB's writer."""
+    """See the module's text. `fib` is the adapter of the FIB's writer; `bells` and `on_publish`
+    are the publisher's."""
 
     def __init__(
         self,
@@ -55,36 +59,52 @@ class Core:
         reader: FibReader,
         *,
         bells: Callable[[], int] = lambda: 0,
+        on_publish: Callable[[], None] = lambda: None,
         log: Log = lambda *_, **__: None,
     ) -> None:
-        self.plan = plan
         self.rib = rib
         self.fib = fib
         self.reader = reader
         self.log = log
-        self.topology = Topology()
-        self.neighbours: dict[Hop, Neighbour] = {}
-        self.hosts: set[Hop] = set()  # neighbours that have a host route
+        self.inputs = Inputs(plan)
+        self.topology = self.inputs.topology
+        self.neighbours = self.inputs.neighbours
+        self.hosts = self.inputs.hosts  # neighbours that have a host route
         self.forwarding = Forwarding(fib, self.topology, self.neighbours)
         self.nexthops = Nexthops(rib, self.forwarding, fib.guard)
+        self.entries = Entries(rib, fib)
         generation = reader.generation
         stamp = reader.stamp(generation)
         self.publisher = Publisher(
             rib,
-            fib,
+            self.entries,
             self.forwarding,
+            fib=fib,
+            open_changes=self.entries.open_changes,
             bells=bells,
+            on_publish=on_publish,
             max_delay=plan.fib.max_delay,
             max_batch=plan.fib.max_batch,
             update_id=stamp.update_id if stamp is not None else generation,
             generation=generation,
             unpublished=fib.writer.unpublished,
-            replay=lambda: self.reconciler.replay(time.monotonic_ns()),
+            log=log,
         )
-        self.reconciler = Reconciler(rib, fib, self.publisher, log)
+        self.reconcile = Reconcile(self.entries, self.publisher, log)
         self._changes = new_rows(CHANGES)
-        self.sources = SourceSync(self)
+        self._sources = SourceSync(self.inputs, rib, self.nexthops, self.publisher, log)
         self._reselecting: asyncio.Task[None] | None = None
+        rib.limit(NEIGHBOUR.number, plan.neighbours.max)
+
+    @property
+    def plan(self) -> Plan:
+        return self.inputs.plan
+
+    def replan(self, plan: Plan) -> None:
+        """Another plan, and its limits; its routes are in force after the next `sync`s."""
+        self.inputs.plan = plan
+        self.publisher.limit(plan.fib.max_delay, plan.fib.max_batch)
+        self.rib.limit(NEIGHBOUR.number, plan.neighbours.max)
 
     # -- takeover
 
@@ -102,13 +122,13 @@ class Core:
         recovery = self.rib.recovery
         if fib_is_new and recovery.rows:
             self.rib.republish_all()
-        switched = self.reconciler.begin(self.plan.fib.aggregate)
+        switched = self.reconcile.begin(self.plan.fib.aggregate)
         if (fib_is_new and recovery.rows) or recovery.everything or switched:
             taken.everything = True
-            taken.replayed = self.reconciler.compare(start)
+            taken.replayed = self.reconcile.compare(start)
         else:
-            taken.replayed = self.reconciler.replay(start)
-        self.reconciler.begun(self.plan.fib.aggregate)
+            taken.replayed = self.publisher.replay(start)
+        self.reconcile.begun(self.plan.fib.aggregate)
         if recovery.reselect or self.nexthops.update_liveness():
             self._reselect_now(start)
         self.publisher.flush()
@@ -129,12 +149,16 @@ class Core:
 
     def repair(self) -> int:
         """Makes the FIB agree with the RIB where it does not; how many routes were wrong."""
-        self.reconciler.reload()
-        wrong = self.reconciler.compare(time.monotonic_ns())
+        self.reconcile.reload()
+        wrong = self.reconcile.compare(time.monotonic_ns())
         with self.fib.guard():
             self.forwarding.rewrite()
         self.publisher.flush()
         return wrong
+
+    async def verify(self, samples: int = 100_000, seed: int = 7) -> dict[str, Any]:
+        """RIB, FIB and real lookups compared: fib/verify.py."""
+        return await verify(self.entries, self.forwarding, self.reader, samples, seed)
 
     # -- links and neighbours
 
@@ -204,21 +228,20 @@ class Core:
     # -- whole sources
 
     @property
-    def rejections(self) -> Rejections:
+    def rejected(self) -> list[Rejected]:
         """Routes a source asked for and cannot have now."""
-        return self.sources.rejections
+        return self._sources.rejections.all()
 
-    async def sync(self, source: int) -> int:
+    async def sync(self, source: Source) -> int:
         """Mark, announce, sweep: source_sync.py. Returns the routes refused."""
-        return await self.sources.sync(source)
+        return await self._sources.sync(source)
 
     # -- one neighbour's host route
 
     def announce_host(self, route: Wanted, t0: int) -> "asyncio.Future[Any]":
         """The host route of one resolved neighbour, published with the next batch."""
-        rows, count = pack([route], [self.nexthops.intern(route.nexthops, popular=False)])
-        return self.publisher.submit(rows, count, t0)
+        number = self.nexthops.intern(route.nexthops, popular=NEIGHBOUR.popular)
+        return self.publisher.submit(rows_of([route.row(number)]), 1, t0)
 
     def withdraw_host(self, route: Wanted, t0: int) -> "asyncio.Future[Any]":
-        rows, count = pack([route], [0])
-        return self.publisher.submit(rows, count, t0)
+        return self.publisher.submit(rows_of([route.row(0)]), 1, t0)

@@ -12,22 +12,16 @@ kernel's to say, through `hear`. Control only.
 
 import asyncio
 from collections.abc import Iterable
-from ipaddress import ip_address
 from typing import Any, Protocol
 
-from ribcage.controlplane.kernel.events import STALE, NeighbourEvent
+from ribcage.controlplane.kernel.events import STALE, HostPort, NeighbourEvent
 from ribcage.controlplane.routes.core import Core
-from ribcage.controlplane.routes.sources.neighbour import Neighbour, is_host, neighbour_route
-from ribcage.controlplane.values.nexthop import Hop
+from ribcage.controlplane.routes.sources.neighbour import is_host, neighbour_route
+from ribcage.controlplane.values.neighbour import Neighbour
+from ribcage.shared.addresses import Address
+from ribcage.shared.memory.fib_records import Hop
 
 PROBE_PASS = 30  # calls of probe_hosts() that ask about all hosts: the kernel's own REACHABLE time
-
-
-class HostPort(Protocol):
-    """What is needed of HostPort of kernel/."""
-
-    @property
-    def name(self) -> str: ...
 
 
 class KernelLike(Protocol):
@@ -36,9 +30,9 @@ class KernelLike(Protocol):
     @property
     def host_port(self) -> HostPort | None: ...
     def neighbours(self) -> list[NeighbourEvent]: ...
-    def resolve(self, ifindex: int, address: str) -> bool: ...
-    def manage(self, ifindex: int, address: str) -> bool: ...
-    def unmanage(self, ifindex: int, address: str) -> None: ...
+    def resolve(self, ifindex: int, address: Address) -> bool: ...
+    def manage(self, ifindex: int, address: Address) -> bool: ...
+    def unmanage(self, ifindex: int, address: Address) -> None: ...
     def sweep_managed(self) -> None: ...
 
 
@@ -67,7 +61,7 @@ class LinkNeighbours:
         port = core.topology.by_ifindex(event.ifindex)
         if port is None or port.host:
             return
-        hop = Hop(port.index, ip_address(event.address))
+        hop = Hop(port.index, event.address)
         before = core.neighbours.get(hop)
         if event.mac is None and event.state == "gone":
             known = None
@@ -96,30 +90,30 @@ class LinkNeighbours:
 
         future.add_done_callback(done)
 
-    def miss(self, index: int, address: bytes) -> None:
+    def miss(self, index: int, address: Address) -> None:
         """A worker holds a packet for this address: ask the kernel who it is."""
         self.counters["misses"] += 1
         port = self.core.topology.ports.get(index)
         if port is None or port.host:
             return
-        target = ip_address(address)
-        known = self.core.neighbours.get(Hop(index, target))
-        if known is not None and known.mac is not None and Hop(index, target) in self.core.hosts:
+        hop = Hop(index, address)
+        known = self.core.neighbours.get(hop)
+        if known is not None and known.mac is not None and hop in self.core.hosts:
             return  # answered meanwhile; the bell of that publish has rung or will
-        self.kernel.resolve(port.ifindex, str(target))
+        self.kernel.resolve(port.ifindex, address)
 
     def manage_gateways(self) -> None:
         """Keeps the gateways of routes resolved; lets go of those no route uses."""
         core = self.core
         gateways = core.gateways()
         for hop in gateways - self._managed:
-            port = core.topology.ports.get(hop.port)
-            if port is not None and self.kernel.manage(port.ifindex, str(hop.gateway)):
+            port, gateway = core.topology.ports.get(hop.port), hop.gateway
+            if port is not None and gateway and self.kernel.manage(port.ifindex, gateway):
                 self._managed.add(hop)
         for hop in self._managed - gateways:
             port = core.topology.ports.get(hop.port)
-            if port is not None:
-                self.kernel.unmanage(port.ifindex, str(hop.gateway))
+            if port is not None and hop.gateway is not None:
+                self.kernel.unmanage(port.ifindex, hop.gateway)
             self._managed.discard(hop)
 
     def probe_hosts(self) -> bool:
@@ -137,19 +131,17 @@ class LinkNeighbours:
             self._to_probe = list(core.hosts)
         due, self._to_probe = self._to_probe[:share], self._to_probe[share:]
         for hop in due:
-            known = core.neighbours.get(hop)
+            known, gateway = core.neighbours.get(hop), hop.gateway
             port = core.topology.ports.get(hop.port)
-            if port is not None and known is not None and known.state == STALE:
-                self.counters["probed"] += self.kernel.resolve(port.ifindex, str(hop.gateway))
+            if port is not None and gateway and known is not None and known.state == STALE:
+                self.counters["probed"] += self.kernel.resolve(port.ifindex, gateway)
         return bool(core.hosts)
 
     def forget_silent(self, told: Iterable[NeighbourEvent], t0: int) -> None:
         """What the FIB still knew of a predecessor's and the kernel did not tell: gone."""
         ports = {port.ifindex: port.index for port in self.core.topology.ports.values()}
         alive = {
-            Hop(ports[event.ifindex], ip_address(event.address))
-            for event in told
-            if event.ifindex in ports
+            Hop(ports[event.ifindex], event.address) for event in told if event.ifindex in ports
         }
         for hop in [hop for hop in self.core.neighbours if hop not in alive]:
             self.core.neighbour(hop, None, t0)

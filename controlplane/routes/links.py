@@ -18,18 +18,22 @@ from typing import Any
 
 from ribcage.controlplane.kernel.events import (
     AddressEvent,
-    Event,
     ForwardingEvent,
+    KernelEvent,
     LinkEvent,
     NeighbourEvent,
 )
-from ribcage.controlplane.routes.core import Core, Log
+from ribcage.controlplane.routes.core import Core
 from ribcage.controlplane.routes.link_neighbours import KernelLike, LinkNeighbours
-from ribcage.controlplane.routes.sources import SOURCE_CONNECTED, SOURCE_NEIGHBOUR, SOURCE_STATIC
-from ribcage.controlplane.values.topology import KIND_HOST, KIND_PORT, Interface, Port
+from ribcage.controlplane.routes.sources.connected import CONNECTED
+from ribcage.controlplane.routes.sources.contract import Source
+from ribcage.controlplane.routes.sources.table import OFFERING
+from ribcage.shared.addresses import NO_MAC, Interface
+from ribcage.shared.memory.fib_records import Port
+from ribcage.shared.process.log import Log
+from ribcage.shared.process.port_rings import PortRings
 
 EVENTS_A_TURN = 512  # neighbour events taken before others have their turn
-ORDER = (SOURCE_CONNECTED, SOURCE_STATIC, SOURCE_NEIGHBOUR)
 
 
 class Links:
@@ -48,18 +52,18 @@ class Links:
         self.log = log
         self.swept = False
         self.counters = {"events": 0, "failed": 0, "misses": 0, "refused": 0, "probed": 0}
-        self._queue: deque[tuple[int, Event]] = deque()
+        self._queue: deque[tuple[int, KernelEvent]] = deque()
         self._links: dict[int, LinkEvent] = {}
         self._addresses: dict[int, dict[Interface, None]] = {}
         self._opened: dict[int, tuple[int, str]] = {}  # index -> ifindex, kind told
         self.neighbours = LinkNeighbours(core, kernel, self.counters)
         self._woken = False
-        self._dirty: set[int] = set()  # sources to sync
+        self._dirty: list[Source] = []  # to sync, in the order of OFFERING
         self._syncing: asyncio.Task[None] | None = None
 
     # -- receiving
 
-    def hear(self, event: Event) -> None:
+    def hear(self, event: KernelEvent) -> None:
         """The kernel's on_event: noted now, worked on in the same turn's end."""
         self._queue.append((time.monotonic_ns(), event))
         if not self._woken:
@@ -102,7 +106,7 @@ class Links:
         self.counters["failed"] += 1
         self.log("error", "kernel.event", what=str(what)[:200], error=repr(error)[:300])
 
-    def _note(self, event: Event, t0: int, changed: dict[str, int]) -> None:
+    def _note(self, event: KernelEvent, t0: int, changed: dict[str, int]) -> None:
         if isinstance(event, LinkEvent):
             if event.gone:
                 self._links.pop(event.ifindex, None)
@@ -111,12 +115,11 @@ class Links:
                 self._links[event.ifindex] = event
             changed.setdefault(event.name, t0)
         elif isinstance(event, AddressEvent):
-            own = ip_interface(f"{event.address}/{event.prefixlen}")
             held = self._addresses.setdefault(event.ifindex, {})
             if event.added:
-                held[own] = None
+                held[event.own] = None
             else:
-                held.pop(own, None)
+                held.pop(event.own, None)
             changed.setdefault(event.ifname, t0)
         elif isinstance(event, ForwardingEvent):
             level = "warning" if event.restored else "error"
@@ -124,23 +127,21 @@ class Links:
 
     # -- ports
 
-    def _wanted(self, name: str) -> str | None:
-        """The kind of port this interface should be; None: not ours."""
+    def _is_host(self, name: str) -> bool:
         host = self.kernel.host_port
-        if host is not None and name == host.name:
-            return KIND_HOST
-        if any(interface.name == name for interface in self.core.plan.interfaces):
-            return KIND_PORT
-        return None
+        return host is not None and name == host.name
+
+    def _wanted(self, name: str) -> bool:
+        """Whether this interface should be a port of ours."""
+        return self._is_host(name) or any(one.name == name for one in self.core.plan.interfaces)
 
     def _refresh(self, name: str, t0: int) -> None:
         """Brings one interface's port and the routes that hang on it up to date."""
         core = self.core
         link = next((link for link in self._links.values() if link.name == name), None)
         before = core.topology.by_name(name)
-        kind = self._wanted(name)
         self._refresh_local()
-        if link is None or kind is None:
+        if link is None or not self._wanted(name):
             # Before `sweep` a predecessor's port stays, whatever is not known yet: the host
             # port's name is not, when its link is told.
             if before is not None and self.swept:
@@ -155,8 +156,9 @@ class Links:
             # A predecessor's word counts until the kernel's whole story is told.
             addresses = tuple(dict.fromkeys((*addresses, *before.addresses)))
         up = link.up and link.carrier
-        mac = link.mac if len(link.mac) == 6 else bytes(6)
-        port = Port(index, name, link.ifindex, kind, mac, link.mtu, up, addresses)
+        mac = link.mac or NO_MAC
+        host = self._is_host(name)
+        port = Port(index, name, link.ifindex, link.mtu, mac, up, host, addresses)
         if port != before:
             self._put(before, port, t0)
         self._open(port)
@@ -167,7 +169,7 @@ class Links:
             self.neighbours.lose_port(port.index, t0)
         self.core.put_port(port, t0)
         if before is None or another or before.addresses != port.addresses:
-            self.resync(*ORDER)
+            self.resync(*OFFERING)
         if before is None or before.up != port.up:
             self.log("info", "port.state", dev=port.name, index=port.index, up=port.up)
 
@@ -177,7 +179,7 @@ class Links:
         if self._opened.pop(port.index, None) is not None:
             self.tell({"type": "port-close", "index": port.index})
         self.log("info", "port.gone", dev=port.name, index=port.index)
-        self.resync(*ORDER)
+        self.resync(*OFFERING)
 
     def _open(self, port: Port) -> None:
         key = (port.ifindex, port.kind)
@@ -187,15 +189,10 @@ class Links:
 
     def _open_message(self, port: Port) -> dict[str, Any]:
         rings = self.core.plan.rings
-        return {
-            "type": "port-open",
-            "index": port.index,
-            "name": port.name,
-            "ifindex": port.ifindex,
-            "kind": port.kind,
-            "slots": rings.slots,
-            "slot_bytes": rings.slot_bytes,
-        }
+        asked = PortRings(
+            port.index, port.name, port.ifindex, port.kind, rings.slots, rings.slot_bytes
+        )
+        return {"type": "port-open", **asked.to_json()}
 
     def tell_ports(self) -> None:
         """Says every port again: the supervisor is new."""
@@ -209,29 +206,33 @@ class Links:
         local = {
             own.ip
             for ifindex, held in self._addresses.items()
-            if ifindex in self._links and self._wanted(self._links[ifindex].name) is None
+            if ifindex in self._links and not self._wanted(self._links[ifindex].name)
             for own in held
         }
         if self.swept and local != self.core.topology.local:
             self.core.topology.local = local
-            self.resync(SOURCE_CONNECTED)
+            self.resync(CONNECTED)
+
+    def manage_gateways(self) -> None:
+        """Keeps the gateways of routes resolved; before `sweep` they are a predecessor's."""
+        if self.swept:
+            self.neighbours.manage_gateways()
 
     # -- whole sources
 
-    def resync(self, *sources: int) -> None:
+    def resync(self, *sources: Source) -> None:
         """These sources' routes depend on what changed: announce them again, soon."""
-        self._dirty.update(sources)
+        self._dirty = [one for one in OFFERING if one in sources or one in self._dirty]
         if self.swept and (self._syncing is None or self._syncing.done()):
             self._syncing = asyncio.get_running_loop().create_task(self._sync())
 
     async def _sync(self) -> None:
         while self._dirty:
-            source = next(source for source in ORDER if source in self._dirty)
-            self._dirty.discard(source)
+            source = self._dirty.pop(0)
             try:
                 await self.core.sync(source)
             except Exception as error:
-                self._failed(f"sync of source {source}", error)
+                self._failed(f"sync of source {source.name}", error)
         self.neighbours.manage_gateways()
 
     async def sweep(self) -> None:
@@ -243,8 +244,7 @@ class Links:
         self._refresh_all(t0)
         self.neighbours.forget_silent(self.kernel.neighbours(), t0)
         self._refresh_local()
-        self._dirty.update(ORDER)
-        self.resync()
+        self.resync(*OFFERING)
         await self.synced()
         self.kernel.sweep_managed()
 
@@ -276,7 +276,7 @@ class Links:
     def replan(self) -> None:
         """The plan changed: interfaces came or left, routes too."""
         self._refresh_all(time.monotonic_ns())
-        self.resync(*ORDER)
+        self.resync(*OFFERING)
 
     def _refresh_all(self, t0: int) -> None:
         names = {link.name for link in self._links.values()}

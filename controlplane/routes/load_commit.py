@@ -14,22 +14,21 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any
 
 from ribcage.shared._core import ffi, lib
 
+from ribcage.controlplane.rib.results import rib_refusal
 from ribcage.controlplane.routes.core import Core
-from ribcage.controlplane.routes.refusals import rib_refusal
-from ribcage.controlplane.routes.sources import SOURCE_RUNTIME
-from ribcage.controlplane.values.nexthop import Address
+from ribcage.controlplane.routes.sources.runtime import RUNTIME
 from ribcage.controlplane.values.parse import resolve, usage
-from ribcage.controlplane.values.rows import prefix_of
+from ribcage.shared.addresses import BYTES, Address, address_of
 from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.memory.fields import prefix_of
+from ribcage.shared.memory.rows import ROW_BYTES
 from ribcage.shared.plan import NexthopPlan
 
 SLICE = 4096  # rows applied between two turns of the loop
-ROW_BYTES: int = ffi.sizeof("struct route_row")
 FAMILY_AT: int = ffi.offsetof("struct route_row", "family")
 
 
@@ -54,12 +53,10 @@ async def assign(core: Core, load: Load) -> list[int]:
     """Next hops become sets; every row gets its set, distance and metric."""
     pinned: list[int] = []
     texts = [load.gateways[i] for i in range(load.n_gateways[0])]
-    named = [
-        ip_address(bytes(ffi.buffer(text.address, 4 if text.family == 4 else 16))) for text in texts
-    ]
+    named = [address_of(bytes(text.address)[: BYTES[text.family]]) for text in texts]
     how = ffi.new("struct row_assignment *")
     how.n_gateways = len(named)
-    how.metric, how.source, how.distance = load.metric, SOURCE_RUNTIME, load.distance
+    how.metric, how.source, how.distance = load.metric, RUNTIME.number, load.distance
     vias = [[via for via in load.vias if via.version == version] for version in (4, 6)]
     how.n_ids = [len(vias[0]), len(vias[1])]
     by_use = await _by_use(load, how, vias, named)
@@ -125,12 +122,12 @@ async def check(core: Core, load: Load) -> None:
     """What would be refused, before anything is changed."""
     counts = core.rib.counts()
     if counts.rows + load.rows > counts.max_rows:
-        raise rib_refusal(errno.ENOSPC, load.blocks[0][0][0])
+        raise rib_refusal(errno.ENOSPC, f"{load.rows} more routes")
     families = {4: 0, 6: 0}
     for rows, count in load.blocks:
         error, bad = core.rib.check(rows, count)
         if error:
-            raise rib_refusal(error, rows[bad])
+            raise rib_refusal(error, prefix_of(rows[bad]))
         sixes = bytes(ffi.buffer(rows, count * ROW_BYTES))[FAMILY_AT::ROW_BYTES].count(6)
         families[6] += sixes
         families[4] += count - sixes

@@ -18,15 +18,16 @@ from ribcage.shared._core import ffi, lib
 from ribcage.controlplane.fib.publishing import Published
 from ribcage.controlplane.routes.core import Core
 from ribcage.controlplane.routes.load_commit import Load, apply, assign, check
-from ribcage.controlplane.routes.sources import DISTANCES, SOURCE_RUNTIME
+from ribcage.controlplane.routes.sources.runtime import RUNTIME
 from ribcage.controlplane.values.parse import (
     parse_address,
     parse_number,
     parse_word,
     usage,
 )
-from ribcage.controlplane.values.rows import prefix_of
 from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.memory.fields import prefix_of
+from ribcage.shared.memory.rows import new_rows
 
 MAX_OPEN = 4
 MAX_CHUNK = 60_000  # characters of one chunk
@@ -61,7 +62,7 @@ class Loads:
             [parse_address(via) for via in vias],
             bool(params.get("atomic")),
             parse_number(params, "metric", 0, 0, 0xFFFFFFFF),
-            parse_number(params, "distance", DISTANCES[SOURCE_RUNTIME], 1, 255),
+            parse_number(params, "distance", RUNTIME.distance, 1, 255),
         )
         load.gateways = ffi.new("struct gateway_text[]", MAX_VIAS)
         load.n_gateways = ffi.new("uint32_t *")
@@ -82,7 +83,7 @@ class Loads:
         buffer = ffi.from_buffer(raw)
         limit = sum(self.core.fib.limits())
         while done < len(raw):
-            rows = ffi.new("struct route_row[]", BLOCK)
+            rows = new_rows(BLOCK)
             failed = lib.rows_parse(
                 buffer + done,
                 len(raw) - done,

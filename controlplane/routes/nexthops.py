@@ -12,40 +12,12 @@ no route names it, its group is cleared, the RIB forgets it.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from ipaddress import ip_address
 
 from ribcage.shared._core import lib
 
 from ribcage.controlplane.fib.forwarding import REUSE_AFTER, Forwarding
-from ribcage.controlplane.rib.records import NexthopSet as StoredSet
-from ribcage.controlplane.rib.records import Path as StoredPath
 from ribcage.controlplane.rib.segment import Rib
-from ribcage.controlplane.values.nexthop import Hop, NexthopSet, Path, eligible
-
-
-def to_stored(nexthops: NexthopSet) -> StoredSet:
-    """The set as the RIB keeps it."""
-    paths = tuple(
-        StoredPath(
-            str(path.hop.gateway) if path.hop.gateway is not None else None,
-            path.hop.port,
-            path.weight,
-        )
-        for path in nexthops.paths
-    )
-    return StoredSet(nexthops.kind, paths)
-
-
-def from_stored(stored: StoredSet) -> NexthopSet:
-    """The set the RIB kept; its own order of paths is the canonical one again."""
-    paths = [
-        Path(
-            Hop(path.port or 0, ip_address(path.address) if path.address is not None else None),
-            path.weight,
-        )
-        for path in stored.paths
-    ]
-    return NexthopSet(stored.kind, tuple(sorted(paths, key=Path.order)))
+from ribcage.controlplane.values.nexthop import NexthopSet, eligible
 
 
 class Nexthops:
@@ -69,12 +41,11 @@ class Nexthops:
         """Takeover: defines every set the RIB holds; what the FIB has right is not written."""
         with self.guard():
             for number in self.rib.nexthops():
-                stored = self.rib.nexthop(number)
-                if stored is None:
+                nexthops = self.rib.nexthop(number)
+                if nexthops is None:
                     continue
-                nexthops = from_stored(stored)
                 self._numbers.setdefault(nexthops, number)  # the lower one of two that are equal
-                if stored.dead:
+                if self.rib.nexthop_dead(number):
                     self.forwarding.dead.add(number)
                 self.forwarding.define(number, nexthops)
 
@@ -90,13 +61,13 @@ class Nexthops:
         if known is not None and known not in self._leaving:
             number = known
             if popular and known >= lib.RIB_POPULAR:
-                number = self.rib.nexthop_intern(to_stored(nexthops))
+                number = self.rib.nexthop_intern(nexthops)
             if number == known:
                 self._idle.pop(number, None)
                 return number
             like = known
         else:
-            number = self.rib.nexthop_intern(to_stored(nexthops), popular)
+            number = self.rib.nexthop_intern(nexthops, popular)
         self._leaving.pop(number, None)
         self._idle.pop(number, None)
         with self.guard():

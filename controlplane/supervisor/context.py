@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ribcage.controlplane.supervisor.children.table import Child, Table
+from ribcage.controlplane.supervisor.children.table import Child, ProcessTable
 from ribcage.controlplane.supervisor.loop import Loop
 from ribcage.controlplane.supervisor.resources.objects import CreateStats, Objects
-from ribcage.controlplane.supervisor.resources.ports import OpenPort, Ports
+from ribcage.controlplane.supervisor.resources.ports import OpenPort, PortSockets
 from ribcage.shared.plan import Plan
 from ribcage.shared.plan_changes import keep_running_values
 from ribcage.shared.process.log import log
@@ -42,7 +42,7 @@ class Roles:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Deadlines:
     """Deadlines in seconds. Generous ones guard against hangs, not against slow machines."""
 
     adoption: float = 3.0  # how long a successor waits for the living to say hello
@@ -143,11 +143,11 @@ class Context:
     names: Names
     settings: Settings
     roles: Roles
-    limits: Limits
+    limits: Deadlines
     loop: Loop
     objects: Objects
-    table: Table
-    ports: Ports
+    table: ProcessTable
+    ports: PortSockets
     bells: Bells = field(default_factory=Bells)
     fib: Fib | None = None
     phase: str = "running"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.refusals import refused
 
 
 class Status:
@@ -47,9 +48,7 @@ def daemonize(log_file: Path | None = None) -> Status:
         try:
             log_fd = os.open(log_file, flags, 0o600)
         except OSError as error:
-            raise RibcageError(
-                "E_LOG_FILE", f"{log_file}: {error.strerror}", exit_code=Exit.USAGE
-            ) from error
+            raise refused("log_file", error.errno, path=log_file) from error
     read_end, write_end = os.pipe()
     if os.fork() != 0:
         os.close(write_end)

@@ -10,9 +10,9 @@ from typing import Any
 from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.loop import READ, WRITE
-from ribcage.controlplane.supervisor.resources.ports import Port
-from ribcage.shared.process.channel import ChannelClosed, ChannelError
 from ribcage.shared.process.log import log
+from ribcage.shared.process.message import ChannelClosed, ChannelError
+from ribcage.shared.process.port_rings import PortRings
 
 
 class Handover:
@@ -90,7 +90,7 @@ class Handover:
             child.has_fib = True
             self.post(child, {"type": "fib", **fib.to_json()}, fib.fds())
 
-    def send_port(self, child: Child, port: Port) -> None:
+    def send_port(self, child: Child, port: PortRings) -> None:
         """port-add, unless the worker has it."""
         ring = self.context.ports.ring(port.index, child.index)
         if ring is None or port.index in child.has_ports or child.channel is None:

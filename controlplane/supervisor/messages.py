@@ -15,27 +15,36 @@ from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context, Fib
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.resources.objects import open_shm
-from ribcage.controlplane.supervisor.resources.ports import Port
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib_sync import WITH_SEGMENT
-from ribcage.shared.process.channel import ChannelClosed, ChannelError, Message
 from ribcage.shared.process.log import log
+from ribcage.shared.process.message import ChannelClosed, ChannelError, Message
+from ribcage.shared.process.port_rings import PortRings
 
 PER_TURN = 64  # messages of one child before the others have their turn
 
 
 class Messages:
-    """Dispatch. `on_stop` and `on_reload(plan text-or-object, id)` are set by run.py;
-    `on_progress` is called when readiness may have changed."""
+    """Dispatch. `on_stop` and `on_reload(plan)` are control's requests; `on_progress` is called
+    when readiness may have changed."""
 
-    def __init__(self, context: Context, handover: Handover, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self,
+        context: Context,
+        handover: Handover,
+        lifecycle: Lifecycle,
+        *,
+        on_stop: Callable[[], None],
+        on_reload: Callable[[object], None],
+        on_progress: Callable[[], None],
+    ) -> None:
         self.context = context
         self.handover = handover
         self.lifecycle = lifecycle
         self.refused = 0
-        self.on_stop: Callable[[], None] = lambda: None
-        self.on_reload: Callable[[object], None] = lambda plan: None
-        self.on_progress: Callable[[], None] = lambda: None
+        self.on_stop = on_stop
+        self.on_reload = on_reload
+        self.on_progress = on_progress
         self.waiting: dict[int, Callable[[str | None], None]] = {}  # ids we await a `done` for
         self._next_id = 0
         self._handlers: dict[str, tuple[str, Callable[[Child, Message], None]]] = {
@@ -163,7 +172,7 @@ class Messages:
         context = self.context
         index = message.body.get("index")
         try:
-            port = Port.from_json(message.body)
+            port = PortRings.from_json(message.body)
             known = context.ports.known.get(port.index)
             if known is not None and known != port:
                 self.close_port(port.index)  # another interface, or other rings
@@ -182,7 +191,7 @@ class Messages:
         self.handover.post(child, {"type": "port-opened", "index": port.index, "ok": True})
         self.on_progress()
 
-    def complete_port(self, port: Port) -> None:
+    def complete_port(self, port: PortRings) -> None:
         """Opens what is missing of a known port, for the present number of workers."""
         try:
             self.context.ports.open(port, len(self.context.workers))

@@ -10,9 +10,9 @@ import socket
 from pathlib import Path
 
 from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.refusals import RIGHTS, refused
 
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}  # linux/capability.h
-HINT = "run as root, or in a namespace of your own: `unshare -rn`; `ribcage doctor` says more"
 
 
 def effective_capabilities() -> int:
@@ -31,10 +31,9 @@ def require_rights() -> None:
     missing = [name for name, bit in CAPABILITIES.items() if not mask >> bit & 1]
     if missing:
         text = f"a router needs {' and '.join(CAPABILITIES)}; this process has no "
-        raise RibcageError("E_PRIVILEGE", text + " and no ".join(missing), HINT, Exit.PRIVILEGE)
+        raise RibcageError("E_PRIVILEGE", text + " and no ".join(missing), RIGHTS, Exit.PRIVILEGE)
     try:
         # A user namespace gives the capabilities, but not over a network namespace outside of it.
         socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0).close()
     except OSError as error:
-        text = f"no packet socket in this network namespace: {error.strerror}"
-        raise RibcageError("E_PRIVILEGE", text, HINT, Exit.PRIVILEGE) from error
+        raise refused("packet_socket_here", error.errno) from error

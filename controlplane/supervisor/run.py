@@ -19,8 +19,8 @@ from ribcage.controlplane.supervisor.children.adoption import Adoption
 from ribcage.controlplane.supervisor.children.health import Health
 from ribcage.controlplane.supervisor.children.helper import Helpers
 from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle, log_level
-from ribcage.controlplane.supervisor.children.table import Table
-from ribcage.controlplane.supervisor.context import Context, Limits, Roles, Settings
+from ribcage.controlplane.supervisor.children.table import Child, ProcessTable
+from ribcage.controlplane.supervisor.context import Context, Deadlines, Roles, Settings
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.lock import SupervisorLock
 from ribcage.controlplane.supervisor.loop import Loop
@@ -28,7 +28,7 @@ from ribcage.controlplane.supervisor.messages import Messages
 from ribcage.controlplane.supervisor.reloading import Reloading
 from ribcage.controlplane.supervisor.resources.descriptors import raise_descriptor_limit
 from ribcage.controlplane.supervisor.resources.objects import Objects, remove_recorded
-from ribcage.controlplane.supervisor.resources.ports import Ports
+from ribcage.controlplane.supervisor.resources.ports import PortSockets
 from ribcage.controlplane.supervisor.signals import Signals
 from ribcage.controlplane.supervisor.statefile import ChildRecord, State
 from ribcage.controlplane.supervisor.stopping import Stopping
@@ -44,7 +44,7 @@ def run_supervisor(
     settings: Settings,
     names: Names,
     roles: Roles,
-    limits: Limits | None = None,
+    limits: Deadlines | None = None,
     on_ready: Callable[[], None] = lambda: None,
 ) -> int:
     """Runs until stopped; the exit status. `on_ready` is called once, when all are ready."""
@@ -59,7 +59,7 @@ def run_supervisor(
     names.make_run_dir()
     lock = SupervisorLock.take(names)
     try:
-        return Supervisor(settings, names, roles, limits or Limits(), on_ready).run()
+        return Supervisor(settings, names, roles, limits or Deadlines(), on_ready).run()
     finally:
         lock.release()
         if not any(names.run_dir.iterdir()):
@@ -74,7 +74,7 @@ class Supervisor:
         settings: Settings,
         names: Names,
         roles: Roles,
-        limits: Limits,
+        limits: Deadlines,
         on_ready: Callable[[], None],
     ) -> None:
         plan = settings.plan
@@ -105,27 +105,27 @@ class Supervisor:
             limits,
             loop,
             objects,
-            Table(plan.workers.count, plan.workers.restart_max, plan.workers.restart_window),
-            Ports(roles.open_port, plan.rings.max_memory),
+            ProcessTable(plan.workers.count, plan.workers.restart_max, plan.workers.restart_window),
+            PortSockets(roles.open_port, plan.rings.max_memory),
         )
         self.plan_changed = objects.state.plan_digest != settings.digest
         self.handover = Handover(self.context)
-        self.lifecycle = Lifecycle(self.context, self.handover)
-        self.messages = Messages(self.context, self.handover, self.lifecycle)
         self.helpers = Helpers(loop)
+        self.stopping = Stopping(self.context, self.handover, self.helpers, on_done=loop.stop)
+        self.lifecycle = Lifecycle(self.context, self.handover, self.serve, self.stopping.step)
+        self.messages = Messages(
+            self.context,
+            self.handover,
+            self.lifecycle,
+            on_stop=self.stop,
+            on_reload=self.reload,
+            on_progress=self.check_ready,
+        )
         self.reloading = Reloading(
             self.context, self.handover, self.lifecycle, self.messages, self.helpers
         )
-        self.adoption = Adoption(self.context, self.handover, self.lifecycle)
-        self.stopping = Stopping(self.context, self.handover, self.helpers)
+        self.adoption = Adoption(self.context, self.handover, self.lifecycle, self.begin)
         self.health = Health(self.context)
-        self.lifecycle.on_readable = self.messages.serve
-        self.lifecycle.on_gone = self.stopping.step
-        self.messages.on_stop = self.stop
-        self.messages.on_reload = self.reloading.from_object
-        self.messages.on_progress = self.check_ready
-        self.adoption.on_finished = self.begin
-        self.stopping.on_done = loop.stop
 
     def run(self) -> int:
         context = self.context
@@ -174,6 +174,13 @@ class Supervisor:
             self.lifecycle.standby_later()
         self.lifecycle.share_frames()
         self.check_ready()
+
+    def serve(self, child: Child) -> None:
+        """A child has said something, which may lead to births and deaths, and so back here."""
+        self.messages.serve(child)
+
+    def reload(self, plan: object) -> None:
+        self.reloading.from_object(plan)
 
     def reap(self) -> None:
         for pid, end in exits.reap():

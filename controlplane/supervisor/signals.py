@@ -11,8 +11,8 @@ from collections.abc import Callable
 from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.supervisor.loop import Loop
-from ribcage.shared.errors import RibcageError
 from ribcage.shared.process.log import log
+from ribcage.shared.refusals import refused
 
 HANDLED = (
     signal.SIGTERM,
@@ -33,7 +33,7 @@ class Signals:
         self._info = ffi.new("struct sys_signal *")
         self.fd: int = lib.sys_signalfd(ffi.new("int32_t[]", HANDLED), len(HANDLED))
         if self.fd < 0:
-            raise RibcageError("E_SIGNALFD", f"signalfd: {os.strerror(-self.fd)}")
+            raise refused("signalfd", self.fd)
         loop.watch(self.fd, self._read)
 
     def _read(self) -> None:

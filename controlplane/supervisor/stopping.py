@@ -19,11 +19,17 @@ from ribcage.shared.process.log import log
 class Stopping:
     """`begin()` starts it, `step()` is called after each death, `on_done` runs at the end."""
 
-    def __init__(self, context: Context, handover: Handover, helpers: Helpers) -> None:
+    def __init__(
+        self,
+        context: Context,
+        handover: Handover,
+        helpers: Helpers,
+        on_done: Callable[[], None],
+    ) -> None:
         self.context = context
         self.handover = handover
         self.helpers = helpers
-        self.on_done: Callable[[], None] = lambda: None
+        self.on_done = on_done
         self.stage = "none"
         self._timer: Timer | None = None
 

@@ -18,46 +18,20 @@ Nothing here reads a clock, a segment or a socket; any process may import it.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heapreplace
-from ipaddress import IPv4Address, IPv6Address
 
 from ribcage.shared._core import lib
 
-Address = IPv4Address | IPv6Address
-
-KIND_NONE: int = lib.FIB_KIND_NONE
-KIND_FORWARD: int = lib.FIB_KIND_FORWARD
-KIND_RECEIVE: int = lib.FIB_KIND_RECEIVE
-KIND_GLEAN: int = lib.FIB_KIND_GLEAN
-KIND_BLACKHOLE: int = lib.FIB_KIND_BLACKHOLE
-KIND_UNREACHABLE: int = lib.FIB_KIND_UNREACHABLE
-KIND_PROHIBIT: int = lib.FIB_KIND_PROHIBIT
-KIND_BROADCAST: int = lib.FIB_KIND_BROADCAST
+from ribcage.shared.addresses import Address
+from ribcage.shared.memory.fib_records import FibKind, Group, Hop
 
 # The words users see (`type` of a route) and the kinds they name.
-KINDS: Mapping[str, int] = {
-    "forward": KIND_FORWARD,
-    "receive": KIND_RECEIVE,
-    "glean": KIND_GLEAN,
-    "blackhole": KIND_BLACKHOLE,
-    "unreachable": KIND_UNREACHABLE,
-    "prohibit": KIND_PROHIBIT,
-    "broadcast": KIND_BROADCAST,
-}
-KIND_NAMES: Mapping[int, str] = {number: name for name, number in KINDS.items()}
-PATH_KINDS = frozenset((KIND_FORWARD, KIND_GLEAN))
+KINDS: Mapping[str, FibKind] = {kind.label: kind for kind in FibKind if kind is not FibKind.NONE}
+PATH_KINDS = frozenset((FibKind.FORWARD, FibKind.GLEAN))
 
 MAX_PATHS = 32
 MAX_WEIGHT = 255
 MIN_BUCKETS = 64
 MAX_BUCKETS: int = lib.FIB_MAX_BUCKETS
-
-
-@dataclass(frozen=True, slots=True)
-class Hop:
-    """What an adjacency is for: a port, and the neighbour on it (None: glean)."""
-
-    port: int
-    gateway: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,28 +53,28 @@ class Path:
 class NexthopSet:
     """A kind and its paths in canonical order; make one with `nexthop_set`."""
 
-    kind: int
+    kind: FibKind
     paths: tuple[Path, ...] = ()
 
     def hops(self) -> tuple[Hop, ...]:
         return tuple(path.hop for path in self.paths)
 
 
-RECEIVE = NexthopSet(KIND_RECEIVE)
-BROADCAST = NexthopSet(KIND_BROADCAST)
-BLACKHOLE = NexthopSet(KIND_BLACKHOLE)
-UNREACHABLE = NexthopSet(KIND_UNREACHABLE)
-PROHIBIT = NexthopSet(KIND_PROHIBIT)
+RECEIVE = NexthopSet(FibKind.RECEIVE)
+BROADCAST = NexthopSet(FibKind.BROADCAST)
+BLACKHOLE = NexthopSet(FibKind.BLACKHOLE)
+UNREACHABLE = NexthopSet(FibKind.UNREACHABLE)
+PROHIBIT = NexthopSet(FibKind.PROHIBIT)
 
 
 def glean(port: int) -> NexthopSet:
     """The set of a connected network: on this port, the destination is the next hop."""
-    return NexthopSet(KIND_GLEAN, (Path(Hop(port)),))
+    return NexthopSet(FibKind.GLEAN, (Path(Hop(port)),))
 
 
 def host(port: int, address: Address) -> NexthopSet:
     """The set of one resolved on-link host."""
-    return NexthopSet(KIND_FORWARD, (Path(Hop(port, address)),))
+    return NexthopSet(FibKind.FORWARD, (Path(Hop(port, address)),))
 
 
 def nexthop_set(paths: Collection[Path]) -> NexthopSet:
@@ -114,7 +88,7 @@ def nexthop_set(paths: Collection[Path]) -> NexthopSet:
         raise ValueError(f"a weight is outside 1..{MAX_WEIGHT}")
     if len({path.hop for path in paths}) != len(paths):
         raise ValueError("a next hop is listed twice; give it a weight instead")
-    return NexthopSet(KIND_FORWARD, tuple(sorted(paths, key=Path.order)))
+    return NexthopSet(FibKind.FORWARD, tuple(sorted(paths, key=Path.order)))
 
 
 def bucket_count(nexthops: NexthopSet) -> int:
@@ -177,17 +151,7 @@ def fill(order: Sequence[int], previous: Sequence[int]) -> tuple[int, ...]:
     return tuple(arrivals.pop() if entry is None else entry for entry in kept)
 
 
-@dataclass(frozen=True, slots=True)
-class GroupPlan:
-    """What a FIB group should hold: `buckets` are adjacency ids, a power of two of them, or
-    none for the kinds without a path."""
-
-    kind: int
-    buckets: tuple[int, ...]
-    paths: int  # living ones
-
-
-NOWHERE = GroupPlan(KIND_UNREACHABLE, (), 0)
+NOWHERE = Group(FibKind.UNREACHABLE)
 
 
 def living(nexthops: NexthopSet, alive: Callable[[Hop], bool]) -> list[Path]:
@@ -205,17 +169,17 @@ def group_plan(
     alive: Callable[[Hop], bool],
     adjacency: Callable[[Hop], int],
     previous: Sequence[int] = (),
-) -> GroupPlan:
+) -> Group:
     """The group of a set: its kind, and the living paths' adjacencies spread over buckets.
 
     With every path dead the answer is NOWHERE: one word store stops all routes behind the
     group with an ICMP error, before the runner-ups are looked for.
     """
     if nexthops.kind not in PATH_KINDS:
-        return GroupPlan(nexthops.kind, (), 0)
+        return Group(nexthops.kind)
     paths = living(nexthops, alive)
     if not paths:
         return NOWHERE
     ids = [adjacency(path.hop) for path in paths]
     turns = seat_order([path.weight for path in paths], bucket_count(nexthops))
-    return GroupPlan(nexthops.kind, fill([ids[i] for i in turns], previous), len(paths))
+    return Group(nexthops.kind, fill([ids[i] for i in turns], previous))

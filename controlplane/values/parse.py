@@ -9,23 +9,23 @@ E_RANGE (exit 2: type it again).
 """
 
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
-from ribcage.controlplane.config.addresses import network_or_broadcast
+from ribcage.controlplane.values.addresses import network_or_broadcast
 from ribcage.controlplane.values.nexthop import (
     KINDS,
     MAX_PATHS,
     MAX_WEIGHT,
-    Address,
-    Hop,
     NexthopSet,
     Path,
     glean,
     nexthop_set,
 )
-from ribcage.controlplane.values.topology import Network, Port, Topology, networks_text
+from ribcage.controlplane.values.topology import Topology, networks_text
+from ribcage.shared.addresses import Address, Network
 from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.memory.fib_records import Hop, Port
 from ribcage.shared.plan import NexthopPlan
 
 TYPES = ("forward", "blackhole", "unreachable", "prohibit")
@@ -180,7 +180,7 @@ def _port(topology: Topology, name: str) -> Port:
     raise usage("E_INTERFACE", f'no port "{name[:32]}"', f"ports: {names}")
 
 
-def _check_unicast(gateway: IPv4Address | IPv6Address) -> None:
+def _check_unicast(gateway: Address) -> None:
     if gateway.is_multicast or gateway.is_unspecified or gateway.is_loopback:
         raise usage("E_NEXTHOP", f"{gateway} cannot be a next hop: it is not one neighbour")
 

@@ -13,48 +13,14 @@ that was heard.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
 from ribcage.shared._core import lib
 
-from ribcage.controlplane.values.nexthop import Address, Hop
-
-Interface = IPv4Interface | IPv6Interface
-Network = IPv4Network | IPv6Network
+from ribcage.controlplane.values.nexthop import NexthopSet
+from ribcage.shared.addresses import Address, Network
+from ribcage.shared.memory.fib_records import Hop, Port
 
 MAX_PORTS: int = lib.FIB_MAX_PORTS
-KIND_PORT = "port"
-KIND_HOST = "host"
-
-
-@dataclass(frozen=True, slots=True)
-class Port:
-    """One interface the router forwards on. `up`: administratively up with carrier."""
-
-    index: int
-    name: str
-    ifindex: int = 0
-    kind: str = KIND_PORT
-    mac: bytes = bytes(6)
-    mtu: int = 1500
-    up: bool = False
-    addresses: tuple[Interface, ...] = ()
-
-    @property
-    def host(self) -> bool:
-        return self.kind == KIND_HOST
-
-    def covers(self, address: Address) -> Interface | None:
-        """The own address whose network holds `address`, the longest first."""
-        best: Interface | None = None
-        for own in self.addresses:
-            if (
-                own.version == address.version
-                and address in own.network
-                and (best is None or own.network.prefixlen > best.network.prefixlen)
-            ):
-                best = own
-        return best
 
 
 @dataclass(slots=True)
@@ -105,6 +71,15 @@ class Topology:
         if port is not None:
             return port.name
         return next((name for name, i in self.indices.items() if i == index), f"port{index}")
+
+    def describe(self, nexthops: NexthopSet) -> str:
+        """A next-hop set for people: `via 10.0.2.9 dev eth2 | via ...`, or its kind."""
+        paths = []
+        for path in nexthops.paths:
+            name = self.name_of(path.hop.port)
+            text = f"via {path.hop.gateway} dev {name}" if path.hop.gateway else f"dev {name}"
+            paths.append(f"{text} weight {path.weight}" if len(nexthops.paths) > 1 else text)
+        return " | ".join(paths) or nexthops.kind.label
 
     def connected(self) -> Iterator[tuple[Network, Port]]:
         """Networks of the ports, each with its port; point-to-point hosts included."""

@@ -1,0 +1,11 @@
+"""The workers as control sees them: it reads what they say and waits for none of them.
+
+`workers.py` has their slots: stats objects, bells, states. `visible.py` says who uses a change,
+`stats.py` makes reports of their counters, `events.py` takes what they send (with
+`event_sequence.py`, which finds what is missing).
+
+Imports: values, shared.
+
+It may read stats objects and the queue, and ring bells. Control only.
+Begin with workers.py.
+"""

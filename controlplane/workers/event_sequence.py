@@ -17,7 +17,7 @@ REMEMBERED = 1024  # events a worker, between two times that the queue was seen 
 
 
 @dataclass(slots=True)
-class _Worker:
+class _Sender:
     accounted: int = -1  # all numbers up to this one are accounted for; -1: nothing was heard yet
     highest: int = 0
     seen: dict[int, int] = field(default_factory=dict)  # number -> mono_ns, those above `accounted`
@@ -30,11 +30,11 @@ class EventOrder:
     def __init__(self) -> None:
         self.duplicates = 0
         self.gaps = 0
-        self._workers: dict[int, _Worker] = {}
+        self._workers: dict[int, _Sender] = {}
 
     def take(self, event: Event) -> bool:
         """Whether the event is new."""
-        worker = self._workers.setdefault(event.worker, _Worker())
+        worker = self._workers.setdefault(event.worker, _Sender())
         identity = (event.sequence, event.mono_ns)
         if worker.seen.get(event.sequence) == event.mono_ns or worker.last == identity:
             self.duplicates += 1

@@ -1,7 +1,7 @@
 """What workers tell control: the event queue, its bell, and who acts on an event.
 
-    events = WorkerEvents(bell, counters, log);  events.on_miss = links.neighbours.miss
-    events.listen(queue_key);  events.close()
+    events = WorkerEvents(bell, queue_key, neighbours.miss, counters, log)
+    events.listen();  events.close()
 
 The bell is an eventfd; a worker that was killed between queueing and ringing leaves an event
 without a bell, hence a look every SLOW_BELL. An event never raises into the loop. Not promised:
@@ -21,6 +21,7 @@ from collections.abc import Callable
 from ribcage.shared._core import lib
 
 from ribcage.controlplane.workers.event_sequence import EventOrder
+from ribcage.shared.addresses import Address
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.process.events import Event, EventQueue
 
@@ -31,27 +32,31 @@ SLOW_BELL = 0.1  # seconds: the most a lost bell may cost (design)
 
 
 class WorkerEvents:
-    """See the module's text. `bell` is -1 when there is none."""
+    """See the module's text. `bell` is -1 when there is none; `on_miss(port, address)` is told of
+    a packet that waits for a neighbour."""
 
     def __init__(
         self,
         bell: int,
+        queue_key: object,
+        on_miss: Callable[[int, Address], None],
         counters: dict[str, int],
         log: Callable[..., None],
     ) -> None:
         self.queue: EventQueue | None = None
         self.bell = bell
-        self.on_miss: Callable[[int, bytes], None] = lambda port, address: None
+        self.on_miss = on_miss
         self.counters = counters
         self.log = log
+        self._queue_key = queue_key
         self._order = EventOrder()
         self._alarmed = False
         self.counters |= dict.fromkeys(("events_repeated", "events_gap", "queue_alarms"), 0)
         self._timer: asyncio.TimerHandle | None = None
 
-    def listen(self, key: object) -> None:
-        """Opens the queue of this key and hears the bell from now on."""
-        loop = asyncio.get_running_loop()
+    def listen(self) -> None:
+        """Opens the queue and hears the bell from now on."""
+        loop, key = asyncio.get_running_loop(), self._queue_key
         if isinstance(key, int):
             try:
                 self.queue = EventQueue.open(key)
@@ -123,7 +128,8 @@ class WorkerEvents:
     def _one(self, event: Event) -> None:
         match event.type:
             case "neighbour-miss":
-                self.on_miss(event.port, event.address)
+                if event.address is not None:
+                    self.on_miss(event.port, event.address)
             case "worker-fault":
                 self.log("error", "worker.fault", worker=event.worker, code=event.code,
                          what=FAULTS.get(event.code) or os.strerror(event.code))  # fmt: skip

@@ -1,17 +1,16 @@
 """The workers' counters as reports: `stats show` and `drops show`. Reads stats objects only."""
 
-from ipaddress import ip_address
 from typing import Any
 
 from ribcage.controlplane.values.topology import Topology
-from ribcage.controlplane.workers.workers import Worker, Workers
+from ribcage.controlplane.workers.workers import Workers, WorkerSlot
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.stats import REASONS, TOTALS, Snapshot
 
 PORT = ("rx", "rx_bytes", "tx", "tx_bytes", "ring_drops")
 
 
-def snapshots(workers: Workers) -> list[tuple[Worker, Snapshot]]:
+def snapshots(workers: Workers) -> list[tuple[WorkerSlot, Snapshot]]:
     """One committed state a worker, those that a reload gave up last; who cannot be read is left
     out. A total is the sum of all, so that it never goes backwards."""
     found = []
@@ -63,7 +62,7 @@ def stats_report(workers: Workers, topology: Topology) -> dict[str, Any]:
     }
 
 
-def _ports(taken: list[tuple[Worker, Snapshot]], topology: Topology) -> list[dict[str, Any]]:
+def _ports(taken: list[tuple[WorkerSlot, Snapshot]], topology: Topology) -> list[dict[str, Any]]:
     indices = set(topology.ports)
     for _, snapshot in taken:
         indices |= set(snapshot.ports)
@@ -112,7 +111,7 @@ def drops_report(workers: Workers, topology: Topology) -> dict[str, Any]:
 
 
 def _example(
-    taken: list[tuple[Worker, Snapshot]], reason: str, topology: Topology
+    taken: list[tuple[WorkerSlot, Snapshot]], reason: str, topology: Topology
 ) -> dict[str, Any] | None:
     """The newest of the workers' last packets dropped for this reason."""
     newest = None
@@ -120,11 +119,11 @@ def _example(
         example = worker.stats.example(reason) if worker.stats is not None else None
         if example is not None and (newest is None or example.mono_ns > newest.mono_ns):
             newest = example
-    if newest is None or newest.family not in (4, 6):
+    if newest is None:
         return None
     return {
-        "source": str(ip_address(newest.source)),
-        "target": str(ip_address(newest.target)),
+        "source": str(newest.source),
+        "target": str(newest.target),
         "protocol": newest.protocol,
         "port": topology.name_of(newest.port),
         "mono_ns": newest.mono_ns,

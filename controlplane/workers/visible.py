@@ -41,7 +41,7 @@ class Watch(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Visibility:
     """Who uses a generation: `t4` of the slowest that had to begin a batch, 0 when all slept."""
 
     seen: int
@@ -50,14 +50,14 @@ class Seen:
     lagging: tuple[int, ...] = ()
 
 
-def count_seen(looks: Iterable[Look], generation: int) -> Seen:
+def count_seen(looks: Iterable[Look], generation: int) -> Visibility:
     """Who of the living workers uses `generation` or a later one."""
     living = [look for look in looks if look.alive]
     lagging = tuple(
         look.worker for look in living if look.generation < generation and not look.asleep
     )
     t4 = max((look.t4 for look in living if look.generation >= generation), default=0)
-    return Seen(len(living) - len(lagging), len(living), t4, lagging)
+    return Visibility(len(living) - len(lagging), len(living), t4, lagging)
 
 
 async def wait_visible(
@@ -65,7 +65,7 @@ async def wait_visible(
     generation: int,
     deadline: float = DEADLINE,
     clock: Callable[[], float] = time.monotonic,
-) -> Seen:
+) -> Visibility:
     """Waits until every living worker uses `generation`.
 
     E_TIMEOUT (exit 6) names the workers that do not; the change itself stays in force.
@@ -84,7 +84,7 @@ async def wait_visible(
 
 
 def timed_out(
-    watches: Iterable[Watch], generation: int, deadline: float, seen: Seen
+    watches: Iterable[Watch], generation: int, deadline: float, seen: Visibility
 ) -> RibcageError:
     """The error that says which worker is at which generation."""
     looks = {look.worker: look for look in (watch.look() for watch in watches)}

@@ -17,7 +17,7 @@ from typing import Any
 from ribcage.controlplane.workers.visible import Look
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.stats import StatsReader
-from ribcage.shared.process.channel import Message
+from ribcage.shared.process.message import Message
 
 ONE = (1).to_bytes(8, "little")
 ASLEEP = ("polling", "quiesced")
@@ -25,7 +25,7 @@ ALIVE = ("ready", "running", "quiesced")
 
 
 @dataclass(slots=True)
-class Worker:
+class WorkerSlot:
     """One slot. `state` is the supervisor's word ("ready"); `stats` outlives the process."""
 
     index: int
@@ -66,8 +66,8 @@ class Workers:
     """All slots, by index."""
 
     def __init__(self) -> None:
-        self.slots: dict[int, Worker] = {}
-        self.resting: dict[int, Worker] = {}  # given up by a reload; their counters still count
+        self.slots: dict[int, WorkerSlot] = {}
+        self.resting: dict[int, WorkerSlot] = {}  # given up by a reload; their counters still count
         self.lost_bells = 0
         self.table = 0
 
@@ -77,9 +77,9 @@ class Workers:
         for slot in self.slots.values():
             slot.table = table
 
-    def _slot(self, index: int, resting: bool = False) -> Worker:
+    def _slot(self, index: int, resting: bool = False) -> WorkerSlot:
         slots = self.resting if resting else self.slots
-        return slots.setdefault(index, Worker(index, table=self.table))
+        return slots.setdefault(index, WorkerSlot(index, table=self.table))
 
     def attach(self, message: Message) -> None:
         """Takes the descriptors bell:N, stats:N and resting:N of a message. A stats object that
@@ -130,10 +130,10 @@ class Workers:
             self._forget_resting(index)  # the same object is counted as the slot's again
         return not before <= {slot.pid for slot in self.slots.values()}
 
-    def watches(self) -> list[Worker]:
+    def watches(self) -> list[WorkerSlot]:
         return [self.slots[index] for index in sorted(self.slots)]
 
-    def counted(self) -> list[Worker]:
+    def counted(self) -> list[WorkerSlot]:
         """All whose counters belong to the totals: `watches`, then those a reload gave up."""
         return [*self.watches(), *(self.resting[index] for index in sorted(self.resting))]
 

@@ -13,15 +13,10 @@
 #define RC_ROW_LAYOUT_H
 #include "base/base.h"
 
-/* Route sources. The numbers are stored in the RIB segment: never reuse one. */
+/* Route sources have numbers from 1 on; which has which is said in controlplane/routes/sources/.
+ * They are stored in the RIB segment: never reuse one. */
 enum route_source {
     SOURCE_NONE = 0,
-    SOURCE_CONNECTED = 1, /* networks and own addresses of the ports */
-    SOURCE_STATIC = 2,    /* the config file */
-    SOURCE_RUNTIME = 3,   /* `route add` / `route load` through management */
-    SOURCE_NEIGHBOUR = 4, /* resolved on-link hosts */
-    SOURCE_KERNEL = 5,
-    SOURCE_FPM = 6,
     SOURCE_COUNT = 16,
 };
 
@@ -41,7 +36,7 @@ struct route_row {
     uint8_t prefix[16];
     uint8_t length;   /* 0..32 or 0..128 */
     uint8_t family;   /* 4 or 6 */
-    uint8_t source;   /* enum route_source */
+    uint8_t source;   /* 1..SOURCE_COUNT-1 */
     uint8_t distance; /* administrative distance, lower wins */
     uint32_t metric;  /* lower wins among equal distances */
     uint32_t nexthop; /* next-hop group id, 1..FIB_MAX_GROUPS-1; 0 = withdraw */

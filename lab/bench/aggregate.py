@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +28,24 @@ import posix_ipc
 from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.fib.aggregation import Aggregation
-from ribcage.controlplane.fib.publishing import Applied, RouteWriter
-from ribcage.controlplane.fib.segment import FibParams
-from ribcage.controlplane.fib.tables import FibTables
-from ribcage.controlplane.fib.writer import FibWriter
+from ribcage.controlplane.fib.publishing import RouteWriter
+from ribcage.controlplane.fib.segment.attach import attach_fib
+from ribcage.controlplane.fib.segment.create import FibParams
+from ribcage.controlplane.fib.segment.tables import FibTables
 from ribcage.controlplane.rib.mapping import RibParams
-from ribcage.controlplane.rib.records import NexthopSet, Row, pack_rows
-from ribcage.controlplane.rib.records import Path as Hop
 from ribcage.controlplane.rib.segment import Rib
-from ribcage.controlplane.values.rows import new_rows
+from ribcage.controlplane.values.nexthop import host
 from ribcage.lab.bench.tcp import machine
-from ribcage.lab.tables import Table, find_table
+from ribcage.lab.tables import SampleTable, find_table
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib import FibReader
 from ribcage.shared.memory.fib_records import FibKind, Group
+from ribcage.shared.memory.rows import Applied, Row, new_rows, rows_of
 from ribcage.shared.memory.segment import remove_segment
 from ribcage.shared.process.names import Names
 
 SLICE = 8192
-SOURCE: int = lib.SOURCE_RUNTIME
+SOURCE = 3  # any but 0
 
 
 @dataclass(slots=True)
@@ -110,12 +110,12 @@ def half(rib: Rib, name: str, folder: Path, groups: int, routes: int) -> Iterato
     """A FIB in a segment of its own, which is gone afterwards."""
     names = Names(name, folder)
     names.make_run_dir()
-    writer = FibWriter.create_or_attach(names, FibParams(routes + 1000, routes + 1000))
+    writer = attach_fib(names, FibParams(routes + 1000, routes + 1000))
     reader = FibReader(writer.mapped.fd)
     try:
         with writer.batch():
             for group in range(1, groups + 1):
-                writer.set_group(Group(group, FibKind.BLACKHOLE))
+                writer.set_group(group, Group(FibKind.BLACKHOLE))
         tables = FibTables(writer, reader)
         yield Half(rib, tables, tables)
     finally:
@@ -125,7 +125,7 @@ def half(rib: Rib, name: str, folder: Path, groups: int, routes: int) -> Iterato
         posix_ipc.unlink_semaphore(names.writer_semaphore)
 
 
-def rows_of(table: Table, nexthops: int) -> tuple[Any, int, int]:
+def table_rows(table: SampleTable, nexthops: int) -> tuple[Any, int, int]:
     """The table as rows, how many, and the number of groups they name."""
     text = ("\n".join(table.lines) + "\n").encode()
     rows, result = new_rows(len(table.lines)), ffi.new("struct row_parse *")
@@ -146,8 +146,8 @@ def rows_of(table: Table, nexthops: int) -> tuple[Any, int, int]:
 def rib_of(groups: int, routes: int) -> Rib:
     rib = Rib.private(RibParams(max_rows=routes + 10))
     for group in range(1, groups + 1):
-        hop = Hop(f"192.0.{2 + (group >> 8)}.{group & 255}", 0)
-        assert rib.nexthop_intern(NexthopSet(FibKind.FORWARD, (hop,))) == group
+        gateway = IPv4Address(f"192.0.{2 + (group >> 8)}.{group & 255}")
+        assert rib.nexthop_intern(host(0, gateway)) == group
     return rib
 
 
@@ -177,13 +177,13 @@ def agree(one: Half, other: Half, family: int, rows: Any, count: int, lookups: i
     return wrong
 
 
-def measure(table: Table, nexthops: int, default: bool, lookups: int) -> dict[str, Any]:
+def measure(table: SampleTable, nexthops: int, default: bool, lookups: int) -> dict[str, Any]:
     """One document: {table, routes, plain, aggregated, successor_seconds, lookups, differences}."""
-    rows, count, groups = rows_of(table, nexthops)
+    rows, count, groups = table_rows(table, nexthops)
     groups = max(groups, 2)
-    everywhere = "0.0.0.0/0" if table.family == 4 else "::/0"
+    everywhere = ip_network("0.0.0.0/0" if table.family == 4 else "::/0")
     results: dict[str, dict[str, Any]] = {}
-    turns = [pack_rows([Row(everywhere, group, SOURCE, 1)]) for group in (1, 2)]
+    turns = [rows_of([Row(everywhere, group, SOURCE, 1)]) for group in (1, 2, 0)]
     successor = 0.0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -194,13 +194,12 @@ def measure(table: Table, nexthops: int, default: bool, lookups: int) -> dict[st
         ):
             on.entry = on.stage = Aggregation(on.rib, on.tables)
             for label, one in (("plain", plain), ("aggregated", on)):
-                loaded = one.put(*turns[0]) if default else 0.0
+                loaded = one.put(turns[0], 1) if default else 0.0
                 loaded += one.put(rows, count)
-                one.put(*turns[0])
-                swing = max(one.put(*turns[1]), one.put(*turns[0]))
+                one.put(turns[0], 1)
+                swing = max(one.put(turns[1], 1), one.put(turns[0], 1))
                 if not default:
-                    gone = pack_rows([Row(everywhere, 0, SOURCE, 1)])
-                    one.put(*gone)
+                    one.put(turns[2], 1)
                 results[label] = report(one, loaded, swing)
             start = time.perf_counter()
             Aggregation(on.rib, on.tables).close()
@@ -264,14 +263,14 @@ def main() -> int:
     return 1 if result["differences"] else 0
 
 
-def read_table(args: argparse.Namespace) -> Table:
+def read_table(args: argparse.Namespace) -> SampleTable:
     """A plain or .xz file."""
     import lzma
 
     opener = lzma.open if args.table.suffix == ".xz" else open
     with opener(args.table, "rt", encoding="ascii") as file:
         lines = file.read().splitlines()
-    return Table(6 if ":" in lines[0] else 4, lines, str(args.table))
+    return SampleTable(6 if ":" in lines[0] else 4, lines, str(args.table))
 
 
 if __name__ == "__main__":

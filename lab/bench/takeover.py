@@ -25,7 +25,7 @@ from typing import Any
 
 from ribcage.lab.bench.tcp import machine
 from ribcage.lab.demo.demo import CONFIG
-from ribcage.lab.tables import Table, find_table
+from ribcage.lab.tables import SampleTable, find_table
 from ribcage.lab.topology.namespaces import Lab
 from ribcage.lab.topology.router import Router, running, wait_for
 from ribcage.lab.topology.topologies import demo as demo_topology
@@ -36,7 +36,7 @@ WARM = 3.0  # seconds: the standby is forked a second after control is ready, th
 CHUNK = 2000  # lines
 
 
-def load(router: Router, table: Table) -> None:
+def load(router: Router, table: SampleTable) -> None:
     """The whole table as run-time routes with one next hop."""
     with ManagementClient(router.names.control_socket, 60.0) as client:
         number = client.call("route.load.begin", {"source": "runtime", "vias": ["10.0.2.2"]})["id"]
@@ -84,7 +84,7 @@ def _until_acknowledged(router: Router, route: dict[str, Any], seconds: float = 
         time.sleep(0.001)
 
 
-def measure(runs: int, table: Table) -> dict[str, Any]:
+def measure(runs: int, table: SampleTable) -> dict[str, Any]:
     """`runs` deaths in one router that holds `table`."""
     facts = machine()
     with tempfile.TemporaryDirectory() as name, Lab() as lab:

@@ -33,14 +33,15 @@ from ribcage.lab.demo.keep import (
     take_down,
 )
 from ribcage.lab.demo.steps import STEPS, Demo, Step, leftovers, stop
-from ribcage.lab.tables import Table, find_table
+from ribcage.lab.tables import SampleTable, find_table
 from ribcage.lab.topology.namespaces import Lab, available
 from ribcage.lab.topology.router import Router
+from ribcage.lab.topology.topologies import R1_INTERFACES
 from ribcage.lab.topology.topologies import demo as demo_topology
 from ribcage.shared.process.names import Names
 
 INSTANCE = "demo"
-CONFIG = """\
+CONFIG = f"""\
 schema = 1
 
 [router]
@@ -50,15 +51,7 @@ teach = true
 
 [workers]
 count = 2
-
-[[interface]]
-name = "eth1"
-address = ["10.0.1.1/24", "2001:db8:1::1/64"]
-
-[[interface]]
-name = "eth2"
-address = ["10.0.2.1/24", "2001:db8:2::1/64"]
-
+{R1_INTERFACES}
 [[route]]
 dst = "10.0.3.0/24"
 via = "10.0.2.2"
@@ -85,7 +78,7 @@ Everything was removed. Try:
 """
 
 
-class Report:
+class StepReport:
     """Prints a line a step, or collects them for one JSON document."""
 
     def __init__(self, as_json: bool, out: TextIO) -> None:
@@ -107,7 +100,7 @@ class Report:
             f"{number:3}. {name} {'.' * max(2, 28 - len(name))} {mark}{text}  ({seconds:.1f} s)"
         )
 
-    def finish(self, table: Table | None) -> bool:
+    def finish(self, table: SampleTable | None) -> bool:
         """The verdict; in JSON mode the whole document."""
         ok = bool(self.steps) and all(step["ok"] for step in self.steps)
         if self._json:
@@ -117,7 +110,7 @@ class Report:
         return ok
 
 
-def _run_steps(demo: Demo, steps: Sequence[tuple[str, Step]], report: Report) -> None:
+def _run_steps(demo: Demo, steps: Sequence[tuple[str, Step]], report: StepReport) -> None:
     """All `steps`; the first failure ends them, since the later ones build on it."""
     for name, step in steps:
         started = time.monotonic()
@@ -130,7 +123,7 @@ def _run_steps(demo: Demo, steps: Sequence[tuple[str, Step]], report: Report) ->
         report.step(name, True, time.monotonic() - started, text, facts)
 
 
-def run(keep: bool, report: Report) -> bool:
+def run(keep: bool, report: StepReport) -> bool:
     """Build the lab, run the steps, remove the lab; True when every step held.
 
     With `keep` the calling process ends here, and a child of it goes on: see demo_keep.py.
@@ -202,7 +195,7 @@ def main() -> int:
     if not possible:
         print(f"error: the demo needs namespaces: {reason}", file=sys.stderr)
         return 5
-    report = Report(args.json, sys.stdout)
+    report = StepReport(args.json, sys.stdout)
     ok = run(args.keep, report)
     if ok and not args.keep:
         report.line(TRY_AGAIN)

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from ribcage.lab.probe.traffic import Stream, StreamResult, probe, transfer
-from ribcage.lab.tables import Table
+from ribcage.lab.tables import SampleTable
 from ribcage.lab.topology.namespaces import Lab
 from ribcage.lab.topology.router import Router, wait_for
 
-Outcome = tuple[str, dict[str, Any]]
-Step = Callable[["Demo"], Outcome]
+StepOutcome = tuple[str, dict[str, Any]]
+Step = Callable[["Demo"], StepOutcome]
 
 FLOWS = 16  # of a paced stream: enough that each worker gets some
 # Packets a second. The rings have the default 256 slots of 68 KiB (71 MB in all); at this rate
@@ -46,7 +46,7 @@ class Demo:
 
     lab: Lab
     router: Router
-    table: Table
+    table: SampleTable
     table_file: Path
     before: str  # leftovers() before the router was started
 
@@ -57,7 +57,7 @@ def check(condition: bool, text: str) -> None:
         raise StepFailed(text)
 
 
-def load_table(demo: Demo) -> Outcome:
+def load_table(demo: Demo) -> StepOutcome:
     """The routing table goes in through the same command a user would type."""
     command = [sys.executable, "-m", "ribcage", "-i", demo.router.instance, "-q", "-j"]
     command += ["route", "load", str(demo.table_file), "--via", "10.0.2.2"]
@@ -70,7 +70,7 @@ def load_table(demo: Demo) -> Outcome:
     return f"{routes:,} routes ({demo.table.source}) at {routes / seconds:,.0f}/s", facts
 
 
-def echo_across(demo: Demo) -> Outcome:
+def echo_across(demo: Demo) -> StepOutcome:
     """Echo v4 and v6 from h1 to h2: one hop less, and not even the first packet lost."""
     facts, words = {}, []
     for name, target in (("v4", "10.0.2.2"), ("v6", "2001:db8:2::2")):
@@ -83,7 +83,7 @@ def echo_across(demo: Demo) -> Outcome:
     return "; ".join(words), facts
 
 
-def echo_router(demo: Demo) -> Outcome:
+def echo_router(demo: Demo) -> StepOutcome:
     """The router's own address answers a host that is not on its links."""
     facts = {}
     for name, target in (("v4", "10.0.2.1"), ("v6", "2001:db8:2::1")):
@@ -93,7 +93,7 @@ def echo_router(demo: Demo) -> Outcome:
     return "r1 answers 3/3 v4 and 3/3 v6 to a host behind h2", facts
 
 
-def traceroute(demo: Demo) -> Outcome:
+def traceroute(demo: Demo) -> StepOutcome:
     """r1 shows itself as the first hop, in both families."""
     facts = {}
     for name, target, first in (
@@ -108,7 +108,7 @@ def traceroute(demo: Demo) -> Outcome:
     return " > ".join(facts["v4"]) + " and the same in v6", facts
 
 
-def tcp(demo: Demo) -> Outcome:
+def tcp(demo: Demo) -> StepOutcome:
     """64 MiB over TCP each way, default offloads, digests equal."""
     seen = transfer(demo.lab.nodes["h1"], demo.lab.nodes["h2"], "10.0.2.2", "--mib", "64")
     ours, theirs = seen["client"], seen["server"]
@@ -146,7 +146,7 @@ def _received(demo: Demo) -> list[int]:
     return [worker["rx"] for worker in demo.router.call("stats.show")["workers"]]
 
 
-def route_add(demo: Demo) -> Outcome:
+def route_add(demo: Demo) -> StepOutcome:
     """A route added at the control plane is used by both workers, and by the next packet."""
     target = "203.0.113.1"
     demo.lab.nodes["h2"].ip(f"addr add {target}/32 dev lo")
@@ -166,7 +166,7 @@ def route_add(demo: Demo) -> Outcome:
     return text, added
 
 
-def kill_control(demo: Demo) -> Outcome:
+def kill_control(demo: Demo) -> StepOutcome:
     """kill -9 of control under a paced stream: nothing lost, no acknowledged route forgotten."""
     with both_carrying(demo) as stream:
         old = demo.router.kill("control")
@@ -191,7 +191,7 @@ def _successor(demo: Demo, role: str, index: int, old: int) -> int | None:
     return pid if pid != old else None
 
 
-def worker_writes(demo: Demo) -> Outcome:
+def worker_writes(demo: Demo) -> StepOutcome:
     """A worker that writes to the FIB dies of SIGSEGV alone, and is replaced."""
     before = {p["pid"] for p in demo.router.processes()}
     digest = demo.router.call("fib.show")["published"]["digest"]
@@ -214,7 +214,7 @@ def worker_writes(demo: Demo) -> Outcome:
     return text, {"pid": old, "sent": result.sent, "lost": result.lost}
 
 
-def kill_supervisor(demo: Demo) -> Outcome:
+def kill_supervisor(demo: Demo) -> StepOutcome:
     """kill -9 of the supervisor: nothing lost, and the next one adopts its children."""
     before = {p["role"] + str(p.get("index", 0)): p["pid"] for p in demo.router.processes()}
     with both_carrying(demo) as stream:
@@ -233,7 +233,7 @@ def kill_supervisor(demo: Demo) -> Outcome:
     return text, {"sent": result.sent, "lost": result.lost, "adopted_seconds": took}
 
 
-def balance(demo: Demo) -> Outcome:
+def balance(demo: Demo) -> StepOutcome:
     """Every packet has an outcome, and RIB, FIB and real lookups agree."""
     stats = demo.router.call("stats.show")
     totals = stats["totals"]
@@ -288,7 +288,7 @@ def ipc_objects() -> str:
     return "\n".join(found) + "\n"
 
 
-def stop(demo: Demo) -> Outcome:
+def stop(demo: Demo) -> StepOutcome:
     """The orderly stop removes every object, rule, link and setting the router made."""
     status = demo.router.stop()
     check(status == 0, f"exit status {status}")

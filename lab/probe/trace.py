@@ -22,7 +22,7 @@ UNREACHABLE = {4: 3, 6: 1}
 
 
 @dataclass(slots=True)
-class Hop:
+class TraceHop:
     """One answer; `type` and `code` are those of the ICMP error."""
 
     hop: int
@@ -33,12 +33,12 @@ class Hop:
 
 
 @dataclass(slots=True)
-class Path:
+class Trace:
     """The routers on the way; `reached` when the target itself answered."""
 
     target: str
     reached: bool = False
-    hops: list[Hop] = field(default_factory=list)
+    hops: list[TraceHop] = field(default_factory=list)
 
 
 def _offender(family: int, value: bytes) -> tuple[str, int, int]:
@@ -50,9 +50,9 @@ def _offender(family: int, value: bytes) -> tuple[str, int, int]:
     return socket.inet_ntop(socket.AF_INET6, rest[8:24]), kind, code
 
 
-def _ask(family: int, target: str, hop: int, timeout: float) -> Hop:
+def _ask(family: int, target: str, hop: int, timeout: float) -> TraceHop:
     """One datagram with hop limit `hop`, and who complained about it."""
-    answer = Hop(hop)
+    answer = TraceHop(hop)
     with socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET, socket.SOCK_DGRAM) as s:
         if family == 6:
             s.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
@@ -74,10 +74,10 @@ def _ask(family: int, target: str, hop: int, timeout: float) -> Hop:
     return answer
 
 
-def trace(target: str, max_hops: int = 8, timeout: float = 1.0) -> Path:
+def trace(target: str, max_hops: int = 8, timeout: float = 1.0) -> Trace:
     """Hop by hop towards `target`, until it answers or `max_hops` have been asked."""
     family = 6 if ":" in target else 4
-    path = Path(target)
+    path = Trace(target)
     for hop in range(1, max_hops + 1):
         answer = _ask(family, target, hop, timeout)
         path.hops.append(answer)

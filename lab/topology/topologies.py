@@ -17,6 +17,17 @@ R1_ADDRESSES = {
     "eth2": ("10.0.2.1/24", "2001:db8:2::1/64"),
 }
 
+# The same as a router's configuration brings them.
+R1_INTERFACES = """
+[[interface]]
+name = "eth1"
+address = ["10.0.1.1/24", "2001:db8:1::1/64"]
+
+[[interface]]
+name = "eth2"
+address = ["10.0.2.1/24", "2001:db8:2::1/64"]
+"""
+
 
 def _addresses(interface: str, *addresses: str) -> list[str]:
     return [f"addr add {address} dev {interface}" for address in addresses]

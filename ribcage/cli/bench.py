@@ -59,9 +59,9 @@ def fib(
     if csv and session.output.json:
         raise usage("--csv and --json are two forms of one answer", "leave one of them out")
     from ribcage.lab.bench.fib import report
-    from ribcage.lab.bench.fib.run import Request, run
+    from ribcage.lab.bench.fib.run import BenchRequest, run
 
-    request = Request(
+    request = BenchRequest(
         family=family,
         table=table,
         updates=updates,

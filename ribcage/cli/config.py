@@ -12,11 +12,11 @@ from ribcage.cli.session import Session, session_of, usage
 from ribcage.shared.errors import Exit, RibcageError
 
 if TYPE_CHECKING:
-    from ribcage.controlplane.config.toml.problems import Report
+    from ribcage.controlplane.config.toml.problems import ConfigReport
     from ribcage.shared.plan import Plan
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-File = Annotated[Path | None, typer.Argument(help="the file, - for standard input")]
+FileArgument = Annotated[Path | None, typer.Argument(help="the file, - for standard input")]
 
 
 @app.command(
@@ -29,7 +29,7 @@ Examples:
 \b
 Exit 3 when there is an error; warnings are told and do not count.""",
 )
-def check(context: typer.Context, file: File = None) -> None:
+def check(context: typer.Context, file: FileArgument = None) -> None:
     session = session_of(context)
     _plan, report = read(session, file)
     document = {"file": report.file, "errors": report.errors, "problems": report.to_json()}
@@ -49,7 +49,7 @@ The plan is what the processes run on. --plan prints it alone, as one line of JS
 )
 def compile_(
     context: typer.Context,
-    file: File = None,
+    file: FileArgument = None,
     plan: Annotated[bool, typer.Option("--plan", help="the bare plan, for programs")] = False,
 ) -> None:
     session = session_of(context)
@@ -61,7 +61,7 @@ def compile_(
     session.output.answer(document, session.output.dumps(compiled.to_json()))
 
 
-def read(session: Session, file: Path | None) -> "tuple[Plan, Report]":
+def read(session: Session, file: Path | None) -> "tuple[Plan, ConfigReport]":
     """The plan of a file; its problems go to stderr. E_CONFIG (exit 3) for a bad one."""
     from ribcage.controlplane.config.load import load
 
@@ -92,7 +92,7 @@ def default_file(session: Session) -> Path:
 class ConfigError(RibcageError):
     """The file was refused; `details` is what -j adds to the error."""
 
-    def __init__(self, report: "Report") -> None:
+    def __init__(self, report: "ConfigReport") -> None:
         hint = "ribcage config check says the same without starting anything"
         super().__init__("E_CONFIG", report.summary(), hint, Exit.CONFIG)
         self.summary = report.summary()

@@ -49,8 +49,8 @@ def _drop(words: Sequence[str]) -> tuple[str, str]:
 
 
 def _error(words: Sequence[str]) -> tuple[str, str]:
-    from ribcage.cli.codes import CODES
     from ribcage.controlplane.config.toml.suggest import closest
+    from ribcage.shared.codes import CODES
 
     if len(words) != 1:
         raise usage("which error code?", "such as E107 or E_NO_DAEMON; docs/errors.md has them all")

@@ -13,8 +13,8 @@ from ribcage.shared.errors import Exit, RibcageError
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 PAGE = 4096  # the most the router gives at once
-ORIGIN = {"static": "S", "connected": "C", "kernel": "K", "bgp": "B", "zebra": "B",
-          "runtime": "A", "neighbour": "N", "receive": "L", "local": "L"}  # fmt: skip
+# The letter before a route: the first of its source's name, but for these.
+ORIGIN = {"runtime": "A", "zebra": "B", "receive": "L"}
 WAITS = ("visible", "published", "none")
 
 Wait = Annotated[
@@ -40,7 +40,7 @@ def show(
     prefix: Annotated[str | None, typer.Argument(help="only routes inside this prefix")] = None,
     family: Annotated[int | None, typer.Option(help="4 or 6")] = None,
     source: Annotated[
-        str | None, typer.Option(help="only connected, static, runtime or neighbour routes")
+        str | None, typer.Option(help="only routes of one source, like connected or static")
     ] = None,
     limit: Annotated[int, typer.Option(help="stop after so many (0: all)", min=0)] = 0,
 ) -> None:
@@ -107,7 +107,8 @@ def _lines(session: Session, page: Sequence[Mapping[str, Any]], widths: list[int
 
 def flags(row: Mapping[str, Any]) -> str:
     """ "S>*" """
-    origin = ORIGIN.get(str(row.get("protocol")), "?")
+    protocol = str(row.get("protocol") or "?")
+    origin = ORIGIN.get(protocol, protocol[0].upper())
     workers = row.get("workers") or {}
     if row.get("rejected"):
         return f"{origin} r"

@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from ribcage.cli.session import usage
-from ribcage.controlplane.config.addresses import (
+from ribcage.controlplane.config.toml.suggest import closest
+from ribcage.controlplane.values.addresses import (
     AddressError,
     read_host,
     read_nexthop,
     read_prefix,
 )
-from ribcage.controlplane.config.toml.suggest import closest
 from ribcage.shared.errors import RibcageError
 
 TYPES = ("blackhole", "unreachable", "prohibit")

@@ -10,13 +10,15 @@ outran a thousand times, or that did not get the lock of another strategy, gets 
 FibReader belongs to one thread.
 """
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.addresses import Address, Network, packed_address
+from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib_records import (
     Adjacency,
     Answer,
@@ -25,17 +27,19 @@ from ribcage.shared.memory.fib_records import (
     Stamp,
 )
 from ribcage.shared.memory.fib_sync import Locks, strategy_name
-from ribcage.shared.memory.rows import address_bytes, family_of, row_prefix
-from ribcage.shared.memory.segment import Mapped, SegmentKind, map_segment
+from ribcage.shared.memory.fields import prefix_of
+from ribcage.shared.memory.identity import SegmentKind
+from ribcage.shared.memory.segment import Mapped, map_segment
+from ribcage.shared.refusals import refused
 
-ENOENT, EAGAIN, ENOLCK = -2, -11, -37
+LookupKey = Address | bytes | str  # bytes are packed; text is for tests and tools
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
     """The longest matching prefix and its group."""
 
-    prefix: str
+    prefix: Network
     group: int
 
 
@@ -80,11 +84,11 @@ class FibReader:
 
     # ---- lookups ----
 
-    def lookup(self, address: str | bytes, hash: int = 0) -> Answer:
+    def lookup(self, address: LookupKey, hash: int = 0) -> Answer:
         """Everything a packet to `address` with this flow hash would get."""
         return self.lookup_batch([(address, hash)])[0]
 
-    def lookup_batch(self, keys: Sequence[tuple[str | bytes, int]]) -> list[Answer]:
+    def lookup_batch(self, keys: Sequence[tuple[LookupKey, int]]) -> list[Answer]:
         """Answers to (address, hash) pairs; of one generation where the strategy promises that."""
         n = len(keys)
         answers = ffi.new("struct fib_answer[]", n)
@@ -92,7 +96,7 @@ class FibReader:
         _ready(lib.fib_lookup(self.handle, _keys(keys), answers, n, generation))
         return [Answer.from_c(answers[i]) for i in range(n)]
 
-    def lookup_groups(self, addresses: Sequence[str | bytes]) -> list[int]:
+    def lookup_groups(self, addresses: Sequence[LookupKey]) -> list[int]:
         """Group ids alone: what verify and the tests compare."""
         n = len(addresses)
         groups = ffi.new("uint32_t[]", n)
@@ -100,11 +104,11 @@ class FibReader:
         _ready(lib.fib_lookup_groups(self.handle, keys, groups, n))
         return list(ffi.unpack(groups, n)) if n else []
 
-    def match(self, address: str | bytes) -> Match | None:
+    def match(self, address: LookupKey) -> Match | None:
         """The longest matching prefix, None when there is none."""
         row = ffi.new("struct route_row *")
         _ready(lib.fib_lookup_match(self.handle, _keys([(address, 0)]), row))
-        return Match(row_prefix(row), row.nexthop) if row.nexthop else None
+        return Match(prefix_of(row), row.nexthop) if row.nexthop else None
 
     # ---- records: None when the id is not set ----
 
@@ -161,34 +165,21 @@ class FibReader:
 
     def _there(self, read: Any, id: int, out: Any) -> bool:
         result = read(self.handle, id, out)
-        if result == ENOENT:
+        if result == -errno.ENOENT:
             return False
         _ready(result)
         return True
 
 
-def _keys(keys: Sequence[tuple[str | bytes, int]]) -> Any:
+def _keys(keys: Sequence[tuple[LookupKey, int]]) -> Any:
     array = ffi.new("struct fib_key[]", len(keys))
     for key, (address, flow) in zip(array, keys, strict=True):
-        raw = address_bytes(address)
-        ffi.memmove(key.address, raw, len(raw))
-        key.family, key.hash = family_of(raw), flow & 0xFFFFFFFF
+        packed = packed_address(address)
+        ffi.memmove(key.address, packed, len(packed))
+        key.family, key.hash = 4 if len(packed) == 4 else 6, flow & 0xFFFFFFFF
     return array
 
 
 def _ready(result: int) -> None:
-    if result == EAGAIN:
-        raise RibcageError(
-            "E_FIB_BUSY",
-            f"the FIB changed under a lookup {lib.FIB_RETRIES} times, or its lock was not free",
-            hint="try again: a publish without pause, or a large one, keeps readers out that long",
-            exit_code=Exit.TIMEOUT,
-        )
-    if result == ENOLCK:
-        raise RibcageError(
-            "E_SYNC",
-            "this FIB is read under a lock, and this reader was given none",
-            hint="only control and its workers have it; ask control",
-        )
     if result != 0:
-        raise RibcageError("E_RANGE", f"no such index in the FIB (error {-result})")
+        raise refused("fib_lookup", result, retries=lib.FIB_RETRIES)

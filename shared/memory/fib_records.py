@@ -1,19 +1,20 @@
 """What the FIB holds, as Python values: groups, adjacencies, ports, answers, stamps.
 
-Use: `Group(3, FibKind.FORWARD, (1, 1, 2, 2))`, `Adjacency(1, AdjacencyState.RESOLVED, port=0,
-...)`; the reader (fib.py) returns these, the writer (controlplane/fib/writer.py) takes
-them. `to_c`/`from_c` are the only places that know the C structs. Plain values, any process.
+Use: `Group(FibKind.FORWARD, (1, 1, 2, 2))`, `Adjacency(Hop(0, gateway), AdjacencyState.RESOLVED,
+1500, ...)`; the reader (fib.py) returns these, the writer (fib/segment/writer.py) takes them
+under an id. `to_c`/`from_c` are the only places that know the C structs. Plain values, any
+process.
 """
 
-import ipaddress
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
 from ribcage.shared._core import ffi, lib
 
+from ribcage.shared.addresses import NO_MAC, Address, Interface
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.memory.rows import address_bytes, address_text, family_of, mac_bytes, mac_text
+from ribcage.shared.memory.fields import read_address, read_interface, read_mac, set_address
 
 
 class FibKind(IntEnum):
@@ -40,28 +41,34 @@ class AdjacencyState(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Hop:
+    """What an adjacency is for: a port, and the neighbour on it (None: the destination itself)."""
+
+    port: int
+    gateway: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """`buckets`: adjacency ids, a power of two of them (weights are repetitions); none is
     allowed for the kinds that do not forward."""
 
-    id: int
     kind: FibKind
     buckets: tuple[int, ...] = ()
     flags: int = 0
 
-    def to_c(self) -> Any:
+    def to_c(self, id: int) -> Any:
         """Memory that holds a `struct fib_group` and its buckets: cast it. E_GROUP when they
         are too many."""
         if len(self.buckets) > lib.FIB_MAX_BUCKETS:
             raise RibcageError(
                 "E_GROUP",
-                f"group {self.id} has {len(self.buckets)} buckets, the limit is "
-                f"{lib.FIB_MAX_BUCKETS}",
+                f"group {id} has {len(self.buckets)} buckets, the limit is {lib.FIB_MAX_BUCKETS}",
                 exit_code=Exit.CONFIG,
             )
         room = ffi.new("uint64_t[]", lib.fib_group_room() // 8)
         group = ffi.cast("struct fib_group *", room)
-        group.kind, group.id, group.flags = self.kind, self.id, self.flags
+        group.kind, group.id, group.flags = self.kind, id, self.flags
         group.paths = len(set(self.buckets))
         group.buckets = len(self.buckets)
         buckets = ffi.cast("uint32_t *", ffi.addressof(group, "bucket"))
@@ -73,58 +80,70 @@ class Group:
     def from_c(cls, group: Any) -> "Group":
         buckets = ffi.cast("uint32_t *", ffi.addressof(group, "bucket"))
         ids = tuple(ffi.unpack(buckets, group.buckets)) if group.buckets else ()
-        return cls(group.id, FibKind(group.kind), ids, group.flags)
+        return cls(FibKind(group.kind), ids, group.flags)
 
 
 @dataclass(frozen=True, slots=True)
 class Adjacency:
-    """MACs as `02:00:00:00:00:01`; `nexthop` None: the destination itself (glean)."""
+    """How a packet leaves over a hop: MTU of the port, and both MACs once they are known."""
 
-    id: int
+    hop: Hop
     state: AdjacencyState
-    port: int
     mtu: int
-    source_mac: str = "00:00:00:00:00:00"
-    target_mac: str = "00:00:00:00:00:00"
-    nexthop: str | None = None
+    source_mac: bytes = NO_MAC
+    target_mac: bytes = NO_MAC
 
-    def to_c(self) -> Any:
+    def to_c(self, id: int) -> Any:
         record = ffi.new("struct fib_adjacency *")
-        record.id, record.state = self.id, self.state
-        record.port, record.mtu = self.port, self.mtu
-        ffi.memmove(record.source_mac, mac_bytes(self.source_mac), 6)
-        ffi.memmove(record.target_mac, mac_bytes(self.target_mac), 6)
-        if self.nexthop is not None:
-            raw = address_bytes(self.nexthop)
-            record.family = family_of(raw)
-            ffi.memmove(record.nexthop, raw, len(raw))
+        record.id, record.state = id, self.state
+        record.port, record.mtu = self.hop.port, self.mtu
+        ffi.memmove(record.source_mac, self.source_mac, 6)
+        ffi.memmove(record.target_mac, self.target_mac, 6)
+        if self.hop.gateway is not None:
+            record.family = set_address(record.nexthop, self.hop.gateway)
         return record
 
     @classmethod
     def from_c(cls, record: Any) -> "Adjacency":
         return cls(
-            record.id,
+            Hop(record.port, read_address(record.nexthop, record.family)),
             AdjacencyState(record.state),
-            record.port,
             record.mtu,
-            mac_text(record.source_mac),
-            mac_text(record.target_mac),
-            address_text(record.nexthop, record.family),
+            read_mac(record.source_mac),
+            read_mac(record.target_mac),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """`addresses`: own ones as "192.0.2.1/24"; the first of a family is the ICMP source."""
+    """One interface the router forwards on. `up`: administratively up with carrier; `host`: the
+    host stack is behind it. `addresses`: own ones; the first of a family is the ICMP source."""
 
     index: int
     name: str
-    ifindex: int
-    mtu: int
-    mac: str = "00:00:00:00:00:00"
-    up: bool = True
+    ifindex: int = 0
+    mtu: int = 1500
+    mac: bytes = NO_MAC
+    up: bool = False
     host: bool = False
-    addresses: tuple[str, ...] = ()
+    addresses: tuple[Interface, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """The word of the channel and of listings."""
+        return "host" if self.host else "port"
+
+    def covers(self, address: Address) -> Interface | None:
+        """The own address whose network holds `address`, the longest first."""
+        best: Interface | None = None
+        for own in self.addresses:
+            if (
+                own.version == address.version
+                and address in own.network
+                and (best is None or own.network.prefixlen > best.network.prefixlen)
+            ):
+                best = own
+        return best
 
     def to_c(self) -> Any:
         if len(self.addresses) > lib.FIB_PORT_ADDRESSES:
@@ -137,15 +156,12 @@ class Port:
         record = ffi.new("struct fib_port *")
         record.index, record.ifindex, record.mtu = self.index, self.ifindex, self.mtu
         record.flags = (lib.PORT_UP if self.up else 0) | (lib.PORT_HOST if self.host else 0)
-        ffi.memmove(record.mac, mac_bytes(self.mac), 6)
+        ffi.memmove(record.mac, self.mac, 6)
         record.name = self.name.encode()[:15]
         record.addresses = len(self.addresses)
-        for i, text in enumerate(self.addresses):
-            interface = ipaddress.ip_interface(text)
-            entry = record.address[i]
-            entry.family = interface.version
-            entry.length = interface.network.prefixlen
-            ffi.memmove(entry.address, interface.ip.packed, len(interface.ip.packed))
+        for entry, own in zip(record.address, self.addresses, strict=False):
+            entry.family = set_address(entry.address, own.ip)
+            entry.length = own.network.prefixlen
         return record
 
     @classmethod
@@ -156,10 +172,10 @@ class Port:
             ffi.string(record.name).decode(errors="replace"),
             record.ifindex,
             record.mtu,
-            mac_text(record.mac),
+            read_mac(record.mac),
             bool(record.flags & lib.PORT_UP),
             bool(record.flags & lib.PORT_HOST),
-            tuple(f"{address_text(a.address, a.family)}/{a.length}" for a in own),
+            tuple(read_interface(a.address, a.family, a.length) for a in own),
         )
 
 
@@ -173,9 +189,9 @@ class Answer:
     state: AdjacencyState
     port: int
     mtu: int
-    source_mac: str
-    target_mac: str
-    nexthop: str | None
+    source_mac: bytes
+    target_mac: bytes
+    nexthop: Address | None
 
     @classmethod
     def from_c(cls, answer: Any) -> "Answer":
@@ -186,9 +202,9 @@ class Answer:
             AdjacencyState(answer.state),
             answer.port,
             answer.mtu,
-            mac_text(answer.source_mac),
-            mac_text(answer.target_mac),
-            address_text(answer.nexthop, answer.family),
+            read_mac(answer.source_mac),
+            read_mac(answer.target_mac),
+            read_address(answer.nexthop, answer.family),
         )
 
 

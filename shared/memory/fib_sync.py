@@ -17,13 +17,8 @@ from typing import Any
 from ribcage.shared._core import ffi, lib
 
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.memory.segment import (
-    Mapped,
-    SegmentKind,
-    SegmentState,
-    create_segment,
-    map_segment,
-)
+from ribcage.shared.memory.identity import SegmentKind, SegmentState
+from ribcage.shared.memory.segment import Mapped, create_segment, map_segment
 
 STRATEGIES: dict[str, int] = {
     "epoch": lib.FIB_STRATEGY_EPOCH,

@@ -1,99 +1,83 @@
-"""Addresses, prefixes and route rows between text and C.
+"""Route rows between values and C: `struct route_row`, in which all bulk work is done.
 
-Use: `rows_of([Route("198.51.100.0/24", 3)])` for the bulk functions of csrc/, `row_prefix(row)` for
-what people read. An address is 4 or 16 bytes in network order, a prefix `address/length` without
-bits set below its length. For single routes and tests; files of a million lines are parsed in C
-(rows_parse). Plain values, any process.
+    rows = rows_of([Row(network, 3), ...]); apply(rows, len(rows))
+    rows_of(row_of(text, 1) for text in ("10.0.0.0/8", "2001:db8::/32"))     # tests and tools
+    row_at(rows[0])
+
+For single routes and tests: bulk sources fill rows in C and never make an object per route (files
+of a million lines: rows_parse). Plain values, any process.
 """
 
-import ipaddress
-import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Any
 
 from ribcage.shared._core import ffi
 
-from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.addresses import Network
+from ribcage.shared.memory.fields import prefix_of, set_prefix
+
+ROW_BYTES: int = ffi.sizeof("struct route_row")
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """A prefix in canonical text ("198.51.100.0/24") and its group; 0 withdraws."""
+class Row:
+    """A route to put in force, or a change that a table reports. `nexthop`: the number of its
+    next-hop set, which is its group in the FIB; 0 withdraws, or says that nothing is left."""
 
-    prefix: str
-    group: int
-
-
-def family_of(raw: bytes) -> int:
-    return 4 if len(raw) == 4 else 6
-
-
-def address_bytes(address: str | bytes) -> bytes:
-    """4 or 16 bytes in network order; E_ADDRESS for anything else."""
-    if isinstance(address, bytes):
-        if len(address) in (4, 16):
-            return address
-    else:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        try:
-            return socket.inet_pton(family, address)
-        except (OSError, ValueError):
-            pass
-    raise RibcageError(
-        "E_ADDRESS", f"{address!r} is not an IPv4 or IPv6 address", exit_code=Exit.USAGE
-    )
+    prefix: Network
+    nexthop: int = 0
+    source: int = 1
+    distance: int = 0
+    metric: int = 0
+    flags: int = 0
 
 
-def address_text(raw: Any, family: int) -> str | None:
-    if family not in (4, 6):
-        return None
-    data = bytes(ffi.buffer(raw, 4 if family == 4 else 16))
-    return socket.inet_ntop(socket.AF_INET if family == 4 else socket.AF_INET6, data)
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What came of handing rows to a table: rows[0..applied) are in force, and `changes` says how
+    many of them changed something: in the RIB best paths, in the FIB words. `error`: 0, or an
+    errno about rows[applied] (refusals.py). The RIB also says what the rows were to it."""
+
+    applied: int
+    changes: int
+    error: int = 0
+    added: int = 0
+    replaced: int = 0
+    refreshed: int = 0
+    withdrawn: int = 0
+    unknown: int = 0
 
 
-def mac_bytes(text: str) -> bytes:
-    raw = bytes.fromhex(text.replace(":", ""))
-    if len(raw) != 6:
-        raise RibcageError("E_MAC", f"{text!r} is not a MAC address", exit_code=Exit.USAGE)
-    return raw
+def row_of(prefix: str, nexthop: int = 0, source: int = 1) -> Row:
+    """A row from text, for tests and tools. ValueError for what is no prefix."""
+    return Row(ip_network(prefix), nexthop, source)
 
 
-def mac_text(raw: Any) -> str:
-    return bytes(ffi.buffer(raw, 6)).hex(":")
+def new_rows(count: int) -> Any:
+    """A zeroed `struct route_row[count]`."""
+    return ffi.new("struct route_row[]", count)
 
 
-def fill_row(row: Any, prefix: str, group: int = 0) -> None:
-    """Writes a prefix into a `struct route_row`; E_PREFIX with the corrected text for host bits."""
-    address, slash, length = prefix.partition("/")
-    try:
-        raw = address_bytes(address)
-        bits = int(length)
-        network = ipaddress.ip_network((raw, bits), strict=False)
-    except (ValueError, RibcageError):
-        raise RibcageError(
-            "E_PREFIX", f"{prefix!r} is not an address/length", exit_code=Exit.USAGE
-        ) from None
-    if not slash or network.network_address.packed != raw:
-        raise RibcageError(
-            "E_PREFIX",
-            f"{prefix!r} has bits set below /{bits}",
-            hint=f"write {network}",
-            exit_code=Exit.USAGE,
-        )
-    ffi.buffer(row.prefix)[:] = raw.ljust(16, b"\0")
-    row.length, row.family, row.nexthop = bits, family_of(raw), group
+def rows_of(rows: Iterable[Row]) -> Any:
+    """A `struct route_row[]` of these."""
+    listed = list(rows)
+    array = new_rows(len(listed))
+    for target, row in zip(array, listed, strict=True):
+        set_prefix(target, row.prefix)
+        target.source, target.distance, target.metric = row.source, row.distance, row.metric
+        target.nexthop, target.flags = row.nexthop, row.flags
+    return array
 
 
-def row_prefix(row: Any) -> str:
-    """The canonical text of a row's prefix."""
-    return f"{address_text(row.prefix, row.family)}/{row.length}"
+def row_at(row: Any) -> Row:
+    """The value of a C row."""
+    return Row(prefix_of(row), row.nexthop, row.source, row.distance, row.metric, row.flags)
 
 
-def rows_of(routes: Iterable[Route]) -> Any:
-    """A `struct route_row[]` of these routes."""
-    listed = list(routes)
-    rows = ffi.new("struct route_row[]", len(listed))
-    for row, route in zip(rows, listed, strict=True):
-        fill_row(row, route.prefix, route.group)
-    return rows
+def key_of(prefix: Network) -> Any:
+    """A `struct route_row *` that names a prefix."""
+    key = ffi.new("struct route_row *")
+    set_prefix(key, prefix)
+    return key

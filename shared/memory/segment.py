@@ -5,11 +5,6 @@ SegmentKind.FIB)` maps one that another process made, or says in a RibcageError 
 instead; `map_segment(fd, kind)` does the same for a descriptor that was handed over. What the
 first 64 bytes say is in csrc/layout/segment_layout.h and checked there, by segment_check().
 
-    absent        no such object
-    initialising  its maker has not stored the magic yet (or died before)
-    foreign       made by another build, version, or for another purpose: both sides are shown
-    ready         mapped and usable
-
 Any process. A mapping without write=True is read-only in the page tables: a store through it
 faults this process and nobody else. Nothing here promises that the content is consistent.
 """
@@ -17,7 +12,7 @@ faults this process and nobody else. Nothing here promises that the content is c
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +20,8 @@ import posix_ipc
 from ribcage.shared._core import ffi, lib
 
 from ribcage.shared.errors import Exit, RibcageError
-
-SHM = "/dev/shm"
-
-
-class SegmentKind(IntEnum):
-    FIB = lib.SEGMENT_FIB
-    RIB = lib.SEGMENT_RIB
-    STATS = lib.SEGMENT_STATS
-    SYNC = lib.SEGMENT_SYNC
-
-
-class SegmentState(IntEnum):
-    ABSENT = lib.SEGMENT_ABSENT
-    INITIALISING = lib.SEGMENT_INITIALISING
-    FOREIGN = lib.SEGMENT_FOREIGN
-    READY = lib.SEGMENT_READY
+from ribcage.shared.memory.identity import SHM, SegmentKind, SegmentState, check, unready
+from ribcage.shared.refusals import refused
 
 
 class HugePages(StrEnum):
@@ -80,89 +61,6 @@ class Mapped:
         self.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
-    """What an identity line says, or what this build expects of one."""
-
-    magic: int
-    kind: int
-    major: int
-    layout: int
-    header_size: int
-    incompat: int
-
-    def differences(self, expected: "Side") -> str:
-        """`layout 0x91c2, this build 0x77ab; ...`: only what differs, both sides."""
-        words = {"magic": "#x", "layout": "#x", "incompat": "#x"}
-        found = []
-        for field in ("magic", "kind", "major", "layout", "header_size"):
-            mine, theirs = getattr(expected, field), getattr(self, field)
-            if mine != theirs:
-                form = words.get(field, "d")
-                found.append(f"{field} {theirs:{form}}, this build {mine:{form}}")
-        if self.incompat & ~expected.incompat:
-            found.append(f"features {self.incompat:#x}, this build {expected.incompat:#x}")
-        return "; ".join(found)
-
-
-def expected_side(kind: SegmentKind) -> Side:
-    """What this build writes into, and asks of, a segment of this kind."""
-    expect = ffi.new("struct segment_expect *")
-    if lib.segment_expected(kind, expect) != 0:
-        raise RibcageError("E_KIND", f"this build knows no segments of kind {kind.name}")
-    return Side(
-        expect.magic,
-        expect.kind,
-        expect.major,
-        expect.layout_id,
-        expect.header_size,
-        expect.incompat_known,
-    )
-
-
-def _side(address: Any) -> Side:
-    line = ffi.cast("struct segment_identity *", address)
-    return Side(line.magic, line.kind, line.major, line.layout_id, line.header_size, line.incompat)
-
-
-def _unready(name: str, kind: SegmentKind, state: SegmentState, why: str) -> RibcageError:
-    if state is SegmentState.ABSENT:
-        return RibcageError(
-            "E_ABSENT",
-            f"there is no segment {name}",
-            hint="is the router of this name running? `ribcage ps` tells",
-            exit_code=Exit.NO_DAEMON,
-        )
-    if state is SegmentState.INITIALISING:
-        return RibcageError(
-            "E_INITIALISING",
-            f"segment {name} is not ready: {why}",
-            hint="its maker is still at work, or died at it; a new start removes it",
-            exit_code=Exit.TIMEOUT,
-        )
-    return RibcageError(
-        "E_LAYOUT",
-        f"segment {name} is not a {kind.name} segment of this build: {why}",
-        hint="stop the router with the build that made it"
-        + (f", or remove {SHM}{name}" if name.startswith("/") else ""),
-        exit_code=Exit.INTERNAL,
-    )
-
-
-def _check(address: Any, size: int, kind: SegmentKind) -> tuple[SegmentState, str]:
-    """The state, and in words why it is not ready."""
-    state = SegmentState(lib.segment_check(address, size, kind))
-    if state is SegmentState.READY:
-        return state, ""
-    if state is SegmentState.INITIALISING:
-        return state, f"it has {size} bytes and no magic yet"
-    why = _side(address).differences(expected_side(kind))
-    line = ffi.cast("struct segment_identity *", address)
-    if not why and line.segment_size > size:
-        why = f"its line says {line.segment_size} bytes, the object has {size}"
-    return state, why or "its identity line is damaged (the checksum does not fit)"
-
-
 def map_segment(
     fd: int, kind: SegmentKind, *, write: bool = False, name: str = "", owns_fd: bool = False
 ) -> Mapped:
@@ -173,15 +71,15 @@ def map_segment(
         size = os.fstat(fd).st_size
         if size < ffi.sizeof("struct segment_identity"):
             state = SegmentState.INITIALISING
-            raise _unready(label, kind, state, f"it has {size} bytes")
+            raise unready(label, kind, state, f"it has {size} bytes")
         mapped = _map(fd, size, label, write=write, owns_fd=owns_fd)
     except BaseException:
         if owns_fd:
             os.close(fd)
         raise
-    mapped.state, why = _check(mapped.address, size, kind)
+    mapped.state, why = check(mapped.address, size, kind)
     if mapped.state is not SegmentState.READY:
-        error = _unready(label, kind, mapped.state, why)
+        error = unready(label, kind, mapped.state, why)
         mapped.close()
         raise error
     return mapped
@@ -191,7 +89,7 @@ def _map(fd: int, size: int, name: str, *, write: bool, owns_fd: bool) -> Mapped
     error = ffi.new("int32_t *")
     address = ffi.cast("char *", lib.segment_map(fd, size, write, error))
     if address == ffi.NULL:
-        raise OSError(-error[0], f"cannot map {name}: {os.strerror(-error[0])}")
+        raise refused("segment_map", error[0], name=name, size=size >> 20)
     return Mapped(name, fd, size, SegmentState.INITIALISING, address, write, owns_fd)
 
 
@@ -200,7 +98,7 @@ def open_segment(name: str, kind: SegmentKind, *, write: bool = False) -> Mapped
     try:
         shm = posix_ipc.SharedMemory(name, read_only=not write)
     except posix_ipc.ExistentialError:
-        raise _unready(name, kind, SegmentState.ABSENT, "") from None
+        raise unready(name, kind, SegmentState.ABSENT, "") from None
     except posix_ipc.PermissionsError:
         raise RibcageError(
             "E_PERMISSION",
@@ -250,21 +148,18 @@ def create_segment(
             raise
         mapped.owns_fd = True
         return mapped
-    except RibcageError:
+    except BaseException as error:
         os.close(shm.fd)
         remove_segment(name)
+        if isinstance(error, OSError):
+            raise _no_room(name, size, error.errno) from error
         raise
-    except OSError as error:
-        os.close(shm.fd)
-        remove_segment(name)
-        room = os.statvfs(SHM)
-        raise RibcageError(
-            "E_SHM_FULL",
-            f"segment {name} needs {size >> 20} MiB, {SHM} has "
-            f"{room.f_bavail * room.f_frsize >> 20} MiB left: {error.strerror}",
-            hint="lower max-routes, or enlarge /dev/shm (docker: --shm-size)",
-            exit_code=Exit.INTERNAL,
-        ) from error
+
+
+def _no_room(name: str, size: int, error: int | None) -> RibcageError:
+    left = os.statvfs(SHM)
+    room = left.f_bavail * left.f_frsize >> 20
+    return refused("segment_create", error, name=name, size=size >> 20, where=SHM, room=room)
 
 
 def _back(mapped: Mapped, huge: HugePages) -> None:
@@ -272,7 +167,7 @@ def _back(mapped: Mapped, huge: HugePages) -> None:
     units = ffi.new("uint32_t *")
     error = lib.segment_back(mapped.fd, mapped.address, mapped.size, most, units)
     if error != 0:
-        raise OSError(-error, os.strerror(-error))
+        raise _no_room(mapped.name, mapped.size, error)
     wanted = min(most, mapped.size) // lib.SEGMENT_UNIT
     if huge is HugePages.REQUIRE and units[0] < wanted:
         raise RibcageError(

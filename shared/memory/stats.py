@@ -10,15 +10,18 @@ as the object: a worker's successor goes on counting.
 
 import fcntl
 import mmap
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
 from ribcage.shared._core import ffi, lib
 
+from ribcage.shared.addresses import Address
 from ribcage.shared.errors import RibcageError
-from ribcage.shared.memory.segment import SegmentKind, create_segment, map_segment, remove_segment
+from ribcage.shared.memory.fields import read_address
+from ribcage.shared.memory.identity import SegmentKind
+from ribcage.shared.memory.segment import create_segment, map_segment, remove_segment
 from ribcage.shared.process.names import Names
+from ribcage.shared.refusals import refused
 
 STATES = ("starting", "busy", "polling", "quiesced", "stopped")
 SIZE = ffi.sizeof("struct stats_object")
@@ -117,10 +120,9 @@ class Seen:
 class Example:
     """The last packet dropped for a reason, one a batch; a hint, may be torn."""
 
-    source: bytes
-    target: bytes
+    source: Address
+    target: Address
     mono_ns: int
-    family: int
     protocol: int
     port: int
 
@@ -179,11 +181,10 @@ class StatsReader:
         row = self._object.example[number]
         if row.mono_ns == 0:
             return None
-        length = 16 if row.family == 6 else 4
-        return Example(
-            bytes(row.source)[:length], bytes(row.target)[:length], row.mono_ns, row.family,
-            row.protocol, row.port,
-        )  # fmt: skip
+        source, target = (read_address(one, row.family) for one in (row.source, row.target))
+        if source is None or target is None:
+            return None  # torn, or of no IP packet
+        return Example(source, target, row.mono_ns, row.protocol, row.port)
 
 
 def create_stats(names: Names, index: int, instance_id: int) -> int:
@@ -225,7 +226,7 @@ def keep_rings(old: int, new: int) -> None:
 def _format(base: Any, index: int, instance_id: int) -> None:
     error = lib.stats_create(base, SIZE, index, instance_id)
     if error != 0:
-        raise RibcageError("E_STATS", f"stats object of worker {index}: {os.strerror(-error)}")
+        raise refused("stats_create", error, index=index)
 
 
 def total(snapshots: list[Snapshot]) -> Snapshot:

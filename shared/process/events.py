@@ -17,7 +17,9 @@ from pathlib import Path
 import sysv_ipc
 from ribcage.shared._core import ffi, lib
 
+from ribcage.shared.addresses import Address
 from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.memory.fields import read_address, set_address
 
 LEAST_URGENT = lib.URGENCY_INFO
 TYPES = {
@@ -32,7 +34,7 @@ TYPES = {
 @dataclass(frozen=True, slots=True)
 class Event:
     """One event. Fields beyond `mono_ns` mean something for some types only (event_layout.h);
-    `address` is 4 or 16 bytes of network order, or empty."""
+    `address` is None where there is none."""
 
     type: str
     urgency: int
@@ -42,13 +44,12 @@ class Event:
     count: int = 0
     generation: int = 0
     port: int = 0
-    family: int = 0
-    address: bytes = b""
+    address: Address | None = None
     code: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class QueueLimits:
     """Bytes: what the kernel grants one message and this queue; and what lies in it now."""
 
     message_max: int
@@ -58,7 +59,7 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Counters:
+class QueueCounters:
     """Of one receiver. `lost` sums what workers said they lost, `refused` what was not ours."""
 
     received: int = 0
@@ -72,7 +73,7 @@ class EventQueue:
 
     def __init__(self, queue: sysv_ipc.MessageQueue) -> None:
         self._queue = queue
-        self.counters = Counters()
+        self.counters = QueueCounters()
 
     @classmethod
     def create(cls, mode: int = 0o600, queue_bytes: int = 0) -> "EventQueue":
@@ -152,9 +153,9 @@ class EventQueue:
         self.counters.high_water = max(self.counters.high_water, queued)
         return queued, int(self._queue.max_size) // lib.EVENT_SIZE
 
-    def limits(self) -> Limits:
+    def limits(self) -> QueueLimits:
         queued, _ = self.fill()
-        return Limits(
+        return QueueLimits(
             int(Path("/proc/sys/kernel/msgmax").read_text()),
             int(self._queue.max_size),
             queued,
@@ -172,10 +173,9 @@ def decode(raw: bytes, urgency: int) -> Event | None:
     payload = record.payload
     if record.version != lib.EVENT_VERSION or name is None or payload.family not in (0, 4, 6):
         return None
-    length = {0: 0, 4: 4, 6: 16}[payload.family]
     return Event(
         name, urgency, record.worker, record.sequence, record.mono_ns, payload.count,
-        payload.generation, payload.port, payload.family, bytes(payload.address)[:length],
+        payload.generation, payload.port, read_address(payload.address, payload.family),
         payload.code,
     )  # fmt: skip
 
@@ -188,6 +188,7 @@ def encode(event: Event) -> bytes:
     record.sequence, record.mono_ns = event.sequence, event.mono_ns
     payload = record.payload
     payload.count, payload.generation, payload.port = event.count, event.generation, event.port
-    payload.family, payload.code = event.family, event.code
-    ffi.memmove(payload.address, event.address, len(event.address))
+    payload.code = event.code
+    if event.address is not None:
+        payload.family = set_address(payload.address, event.address)
     return bytes(ffi.buffer(record))

@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 
+Log = Callable[..., None]  # log(level, event, **fields): what is lent to the parts of a process
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 REPEATS = 100  # lines of one event and window; above any honest burst (64 workers at start)
 WINDOW = 1.0  # seconds

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.refusals import refused
 
 INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 DEFAULT_INSTANCE = "r1"
@@ -145,12 +146,7 @@ class Names:
             except FileExistsError:
                 pass
             except OSError as error:
-                raise RibcageError(
-                    "E_RUN_DIR",
-                    f"cannot make {path}: {error.strerror}",
-                    hint="set RIBCAGE_RUN_DIR to a directory you own",
-                    exit_code=Exit.PRIVILEGE,
-                ) from error
+                raise refused("run_dir", error.errno, path=path) from error
             self._check_owned(path)
 
     @staticmethod

@@ -13,22 +13,23 @@ from typing import Any
 
 import posix_ipc
 import pytest
-from ribcage.shared._core import ffi
 
 from ribcage.controlplane.fib.forwarding import Forwarding
 from ribcage.controlplane.fib.publisher import Publisher
-from ribcage.controlplane.fib.publishing import Applied
-from ribcage.controlplane.fib.records import AdjacencyRecord, PortRecord
-from ribcage.controlplane.fib.segment import FibParams
-from ribcage.controlplane.fib.tables import FibTables
-from ribcage.controlplane.fib.writer import FibWriter
-from ribcage.controlplane.fib.writer_guard import WriterGuard
+from ribcage.controlplane.fib.segment.attach import attach_fib
+from ribcage.controlplane.fib.segment.create import FibParams
+from ribcage.controlplane.fib.segment.guard import WriterGuard
+from ribcage.controlplane.fib.segment.tables import FibTables
 from ribcage.controlplane.rib.mapping import RibParams
 from ribcage.controlplane.rib.segment import Rib
 from ribcage.controlplane.routes.core import Core
-from ribcage.controlplane.values.nexthop import GroupPlan, NexthopSet
-from ribcage.controlplane.values.topology import Network, Port, Topology
+from ribcage.controlplane.routes.sources.static import STATIC
+from ribcage.controlplane.values.nexthop import NexthopSet
+from ribcage.controlplane.values.topology import Topology
+from ribcage.shared.addresses import network_of
 from ribcage.shared.memory.fib import FibReader
+from ribcage.shared.memory.fib_records import Adjacency, Group, Port
+from ribcage.shared.memory.rows import Applied, Row, rows_of
 from ribcage.shared.memory.segment import remove_segment
 from ribcage.shared.plan import FibPlan, Plan
 from ribcage.shared.process.names import Names
@@ -158,12 +159,12 @@ class FakeTables:
     """The small tables, refusing what the real ones refuse."""
 
     def __init__(self) -> None:
-        self.groups: dict[int, GroupPlan] = {}
-        self.adjacencies: dict[int, AdjacencyRecord] = {}
-        self.ports: dict[int, PortRecord] = {}
+        self.groups: dict[int, Group] = {}
+        self.adjacencies: dict[int, Adjacency] = {}
+        self.ports: dict[int, Port] = {}
         self.writes: list[str] = []
 
-    def write_group(self, group: int, plan: GroupPlan) -> None:
+    def write_group(self, group: int, plan: Group) -> None:
         assert all(entry == 0 or entry in self.adjacencies for entry in plan.buckets)
         self.groups[group] = plan
         self.writes.append(f"group {group}")
@@ -172,7 +173,7 @@ class FakeTables:
         del self.groups[group]
         self.writes.append(f"clear group {group}")
 
-    def write_adjacency(self, adjacency: int, record: AdjacencyRecord) -> None:
+    def write_adjacency(self, adjacency: int, record: Adjacency) -> None:
         self.adjacencies[adjacency] = record
         self.writes.append(f"adjacency {adjacency}")
 
@@ -182,7 +183,7 @@ class FakeTables:
         del self.adjacencies[adjacency]
         self.writes.append(f"clear adjacency {adjacency}")
 
-    def write_port(self, record: PortRecord) -> None:
+    def write_port(self, record: Port) -> None:
         self.ports[record.index] = record
         self.writes.append(f"port {record.index}")
 
@@ -190,14 +191,29 @@ class FakeTables:
         del self.ports[index]
         self.writes.append(f"clear port {index}")
 
-    def read_groups(self) -> Iterable[tuple[int, GroupPlan]]:
+    def read_groups(self) -> Iterable[tuple[int, Group]]:
         return list(self.groups.items())
 
-    def read_adjacencies(self) -> Iterable[tuple[int, AdjacencyRecord]]:
+    def read_adjacencies(self) -> Iterable[tuple[int, Adjacency]]:
         return list(self.adjacencies.items())
 
-    def read_ports(self) -> Iterable[PortRecord]:
+    def read_ports(self) -> Iterable[Port]:
         return list(self.ports.values())
+
+
+def two_ports(*addresses: str) -> list[Port]:
+    """eth1 and eth2, both up; `{}` in an address stands for the number."""
+    return [
+        Port(
+            index,
+            f"eth{index}",
+            ifindex=10 + index,
+            mac=bytes([2, 0, 0, 0, 0, index]),
+            up=True,
+            addresses=tuple(ip_interface(text.format(index)) for text in addresses),
+        )
+        for index in (1, 2)
+    ]
 
 
 class Bench:
@@ -208,17 +224,8 @@ class Bench:
         self.writer = FakeWriter(max_routes)
         self.tables = FakeTables()
         self.topology = Topology()
-        for index, address in ((1, "10.0.1.1/24"), (2, "10.0.2.1/24")):
-            self.topology.put(
-                Port(
-                    index,
-                    f"eth{index}",
-                    ifindex=10 + index,
-                    mac=bytes([2, 0, 0, 0, 0, index]),
-                    up=True,
-                    addresses=(ip_interface(address),),
-                )
-            )
+        for port in two_ports("10.0.{}.1/24"):
+            self.topology.put(port)
         self.forwarding = Forwarding(self.tables, self.topology, {})
         self.now = 1_000_000_000
         self.rung = 0
@@ -236,25 +243,19 @@ class Bench:
 
     def rows(self, *routes: tuple[str, int] | tuple[str, int, int]) -> tuple[Any, int]:
         """`(prefix, nexthop)` or `(prefix, nexthop, metric)` as rows of source static."""
-        rows = ffi.new("struct route_row[]", max(len(routes), 1))
-        for i, (prefix, nexthop, *metric) in enumerate(routes):
-            fill_row(rows[i], ip_network(prefix), nexthop, metric[0] if metric else 0)
-        return rows, len(routes)
+        rows = (
+            Row(ip_network(prefix), nexthop, STATIC.number, 1, *metric)
+            for prefix, nexthop, *metric in routes
+        )
+        return rows_of(rows), len(routes)
 
     def fib(self) -> dict[str, int]:
         return {text_of(key): group for key, group in self.writer.routes.items()}
 
 
-def fill_row(row: Any, prefix: Network, nexthop: int, metric: int = 0) -> None:
-    packed = prefix.network_address.packed
-    ffi.memmove(row.prefix, packed, len(packed))
-    row.length, row.family = prefix.prefixlen, prefix.version
-    row.source, row.distance, row.metric, row.nexthop = 2, 1, metric, nexthop
-
-
 def text_of(key: Key) -> str:
     family, prefix, length = key
-    return str(ip_network((prefix[: 4 if family == 4 else 16], length)))
+    return str(network_of(prefix, family, length))
 
 
 @pytest.fixture
@@ -301,9 +302,7 @@ class Router:
         )
         self.rib = Rib.create_or_attach(self.names, params)
         limits = FibParams(max_routes4=fib_plan.max_routes4, max_routes6=fib_plan.max_routes6)
-        self.writer = FibWriter.create_or_attach(
-            self.names, limits, instance_id=7, guard=self.guard
-        )
+        self.writer = attach_fib(self.names, limits, instance_id=7, guard=self.guard)
         self.reader = FibReader(self.writer.mapped.fd)
         tables = FibTables(self.writer, self.reader)
         self.core = Core(self.plan, self.rib, tables, self.reader)
@@ -322,17 +321,8 @@ class Router:
         return self.start()
 
     def ports(self) -> None:
-        for index, address in ((1, "10.0.1.1/24"), (2, "10.0.2.1/24")):
-            self.core.put_port(
-                Port(
-                    index,
-                    f"eth{index}",
-                    ifindex=10 + index,
-                    mac=bytes([2, 0, 0, 0, 0, index]),
-                    up=True,
-                    addresses=(ip_interface(address), ip_interface(f"2001:db8:{index}::1/64")),
-                )
-            )
+        for port in two_ports("10.0.{}.1/24", "2001:db8:{}::1/64"):
+            self.core.put_port(port)
 
 
 @pytest.fixture

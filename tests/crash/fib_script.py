@@ -1,6 +1,6 @@
 """Scripts of FIB changes for the crash tests: written for C, played on the golden model.
 
-Use: `Script([Step([...]), ...])`; operations are tuples as script.h reads them, ("rows", [Route,
+Use: `Script([Step([...]), ...])`; operations are tuples as script.h reads them, ("rows", [Row,
 ...]), ("group", id, kind, buckets), ("adjacency", id, port, mtu), ("port", index, mtu), and
 ("nogroup", id) and so on. `write()` gives the file, `states()` what the table may be between.
 """
@@ -9,13 +9,14 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.controlplane.fib.segment import FibParams
+from ribcage.controlplane.fib.segment.create import FibParams
 from ribcage.shared.memory.fib_sync import (
     STRATEGIES,
     WITH_SEGMENT,
@@ -24,7 +25,7 @@ from ribcage.shared.memory.fib_sync import (
     create_semaphore,
     remove_semaphore,
 )
-from ribcage.shared.memory.rows import Route, address_bytes, family_of
+from ribcage.shared.memory.rows import row_of
 from tests.csrc.build import FIB, build_c_test
 from tests.model.fib_memory import ENGINES, on
 from tests.model.golden import Golden
@@ -119,9 +120,9 @@ def line(operation: Operation) -> str:
 
 
 def row_line(route: Any) -> str:
-    address, _, length = route.prefix.partition("/")
-    raw = address_bytes(address)
-    return f"r {family_of(raw)} {raw.ljust(16, bytes(1)).hex()} {length} {route.group}"
+    prefix = route.prefix
+    packed = prefix.network_address.packed.ljust(16, bytes(1))
+    return f"r {prefix.version} {packed.hex()} {prefix.prefixlen} {route.nexthop}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +165,8 @@ class Script:
         """The table witness.c reads: right answers of generations 0..generations-1 (of a
         script that is repeated: of its second round)."""
         keys = b"".join(
-            address_bytes(a).ljust(16, b"\0") + bytes([family_of(address_bytes(a)), 0, 0, 0])
-            for a in addresses
+            a.packed.ljust(16, b"\0") + bytes([a.version, 0, 0, 0])
+            for a in map(ip_address, addresses)
         )
         golden, rows = Golden(), [b""] * generations
         for generation in range(2 * len(self.steps) + 1):
@@ -190,27 +191,27 @@ def cycle(forward: int) -> Script:
     for turn in range(1, 9):
         group = 1 + turn % 4
         steps += [
-            [("rows", [Route("10.0.0.0/8", group)])],
-            [("rows", [Route("10.1.0.0/16", 1 + group % 4)])],
-            [("rows", [Route("10.1.2.0/24", group)])],
-            [("rows", [Route("10.1.2.3/32", 1 + group % 4)])],
-            [("rows", [Route("2001:db8::/32", group)])],
-            [("rows", [Route("2001:db8::7/128", 1 + group % 4)])],
-            [("group", 9, forward, (group,)), ("rows", [Route("192.0.2.0/24", 9)])],
+            [("rows", [row_of("10.0.0.0/8", group)])],
+            [("rows", [row_of("10.1.0.0/16", 1 + group % 4)])],
+            [("rows", [row_of("10.1.2.0/24", group)])],
+            [("rows", [row_of("10.1.2.3/32", 1 + group % 4)])],
+            [("rows", [row_of("2001:db8::/32", group)])],
+            [("rows", [row_of("2001:db8::7/128", 1 + group % 4)])],
+            [("group", 9, forward, (group,)), ("rows", [row_of("192.0.2.0/24", 9)])],
             [("adjacency", group, 0, 1500 + turn)],
-            [("rows", [Route("10.1.2.3/32", 0)])],
-            [("rows", [Route("2001:db8::7/128", 0)])],
-            [("rows", [Route("192.0.2.0/24", 0)]), ("nogroup", 9)],
-            [("rows", [Route("10.1.0.0/16", 0)])],
-            [("rows", [Route("10.1.2.0/24", 0)])],
-            [("rows", [Route("10.0.0.0/8", 0)])],
+            [("rows", [row_of("10.1.2.3/32", 0)])],
+            [("rows", [row_of("2001:db8::7/128", 0)])],
+            [("rows", [row_of("192.0.2.0/24", 0)]), ("nogroup", 9)],
+            [("rows", [row_of("10.1.0.0/16", 0)])],
+            [("rows", [row_of("10.1.2.0/24", 0)])],
+            [("rows", [row_of("10.0.0.0/8", 0)])],
             # /0 changes right behind a longer prefix that comes, and right before it goes.
-            [("rows", [Route("203.0.113.0/24", group)])],
-            [("rows", [Route("0.0.0.0/0", 1 + group % 4)])],
-            [("rows", [Route("203.0.113.0/24", 0)])],
-            [("rows", [Route("0.0.0.0/0", 0)])],
+            [("rows", [row_of("203.0.113.0/24", group)])],
+            [("rows", [row_of("0.0.0.0/0", 1 + group % 4)])],
+            [("rows", [row_of("203.0.113.0/24", 0)])],
+            [("rows", [row_of("0.0.0.0/0", 0)])],
         ]
     # A step between the last route and the first adjacency of the next round: a batch spans at
     # most one epoch, so it may take the route of one generation and, while the words of the
     # next but one are being stored, the adjacency of that.
-    return Script([*steps, [("rows", [Route("2001:db8::/32", 0)])], [("port", 0, 1500)]])
+    return Script([*steps, [("rows", [row_of("2001:db8::/32", 0)])], [("port", 0, 1500)]])

@@ -22,8 +22,9 @@ from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib import FibReader
 from ribcage.shared.memory.fib_records import FibKind
 from ribcage.shared.memory.fib_sync import STRATEGIES, WITH_LOCK
-from ribcage.shared.memory.rows import Route
-from ribcage.shared.memory.segment import SegmentKind, map_segment
+from ribcage.shared.memory.identity import SegmentKind
+from ribcage.shared.memory.rows import row_of
+from ribcage.shared.memory.segment import map_segment
 from tests.crash.fib_script import Script, Stage
 from tests.model.golden import Golden
 from tests.suite.tally import DONE
@@ -51,24 +52,24 @@ SCRIPT = Script(
             ("group", 3, BLACKHOLE, ()),
         ],
         [("port", 0, 1500)],
-        [("rows", [Route("10.0.0.0/8", 1)])],  # the root
-        [("rows", [Route("10.1.2.0/24", 2)])],  # a chain of nodes below it
-        [("rows", [Route("10.1.2.128/25", 3), Route("10.1.2.7/32", 1)])],  # a run of one node
-        [("rows", [Route("10.1.2.0/24", 3)])],  # another group
-        [("rows", [Route("0.0.0.0/0", 2), Route("2001:db8::/32", 2)])],
-        [("rows", [Route("2001:db8::1/128", 1)])],  # a chain of twelve
+        [("rows", [row_of("10.0.0.0/8", 1)])],  # the root
+        [("rows", [row_of("10.1.2.0/24", 2)])],  # a chain of nodes below it
+        [("rows", [row_of("10.1.2.128/25", 3), row_of("10.1.2.7/32", 1)])],  # a run of one node
+        [("rows", [row_of("10.1.2.0/24", 3)])],  # another group
+        [("rows", [row_of("0.0.0.0/0", 2), row_of("2001:db8::/32", 2)])],
+        [("rows", [row_of("2001:db8::1/128", 1)])],  # a chain of twelve
         [  # a bulk load over many nodes
-            ("rows", [Route(f"172.{16 + i // 8}.{i % 8 * 32}.0/24", 1 + i % 3) for i in range(40)])
+            ("rows", [row_of(f"172.{16 + i // 8}.{i % 8 * 32}.0/24", 1 + i % 3) for i in range(40)])
         ],
-        [("rows", [Route("::/0", 3)] + [Route(prefix, 1) for prefix in CROWD])],  # directories
+        [("rows", [row_of("::/0", 3)] + [row_of(prefix, 1) for prefix in CROWD])],  # directories
         [("group", 2, FORWARD, (2,))],  # 32 buckets give way to one
         [("adjacency", 1, 1, 1600)],
-        [("rows", [Route("10.1.2.128/25", 0)]), ("rows", [Route("10.1.2.7/32", 0)])],
-        [("rows", [Route("2001:db8::1/128", 0)])],  # the chain goes
-        [("rows", [Route(prefix, 0) for prefix in CROWD])],  # and back to one chunk
-        [("rows", [Route("10.0.0.0/8", 0), Route("10.1.2.0/24", 0)])],
-        [("group", 9, FORWARD, (1,)), ("rows", [Route("192.0.2.0/24", 9)])],
-        [("rows", [Route("192.0.2.0/24", 0)]), ("nogroup", 9)],  # the id waits two epochs
+        [("rows", [row_of("10.1.2.128/25", 0)]), ("rows", [row_of("10.1.2.7/32", 0)])],
+        [("rows", [row_of("2001:db8::1/128", 0)])],  # the chain goes
+        [("rows", [row_of(prefix, 0) for prefix in CROWD])],  # and back to one chunk
+        [("rows", [row_of("10.0.0.0/8", 0), row_of("10.1.2.0/24", 0)])],
+        [("group", 9, FORWARD, (1,)), ("rows", [row_of("192.0.2.0/24", 9)])],
+        [("rows", [row_of("192.0.2.0/24", 0)]), ("nogroup", 9)],  # the id waits two epochs
         [("group", 1, FORWARD, (2,)), ("noadjacency", 1), ("noport", 0)],
     ]
 )

@@ -12,7 +12,6 @@ from uuid import uuid4
 import posix_ipc
 import pytest
 
-from ribcage.controlplane.fib.verify import verify
 from ribcage.controlplane.process.segments import Segments, open_segments
 from ribcage.controlplane.routes.core import Core
 from ribcage.controlplane.values.nexthop import BLACKHOLE
@@ -31,9 +30,10 @@ VICTIM = textwrap.dedent(
     from pathlib import Path
     from ribcage.controlplane.routes.core import Core
     from ribcage.controlplane.values.nexthop import BLACKHOLE
-    from ribcage.controlplane.values.rows import pack
+    from ribcage.shared.memory.rows import rows_of
     from ribcage.controlplane.process.segments import open_segments
-    from ribcage.controlplane.routes.sources import SOURCE_RUNTIME, Wanted
+    from ribcage.controlplane.routes.sources.runtime import RUNTIME
+    from ribcage.controlplane.values.wanted import Wanted
     from ribcage.shared.process.names import Names
     from ribcage.shared.plan import FibPlan, Plan
 
@@ -48,8 +48,8 @@ VICTIM = textwrap.dedent(
         core.takeover(segments.fib_is_new)
         number = core.nexthops.intern(BLACKHOLE)
         def add(prefix):
-            row = Wanted(ip_network(prefix), SOURCE_RUNTIME, BLACKHOLE)
-            core.publisher.commit(*pack([row], [number]), 1)
+            wanted = Wanted(ip_network(prefix), RUNTIME.number, BLACKHOLE)
+            core.publisher.commit(rows_of([wanted.row(number)]), 1, 1)
         add("198.51.100.0/24")
         if where == "before the FIB":
             core.fib.apply = die
@@ -100,7 +100,7 @@ def test_the_successor_has_the_route_that_was_acknowledged(names: Names, where: 
             for address in ("198.51.100.1", "203.0.113.1"):
                 assert segments.reader.lookup(address).kind == FibKind.BLACKHOLE
             assert segments.rib.changed() == segments.rib.counts().published
-            report: dict[str, Any] = await verify(core, 500)
+            report: dict[str, Any] = await core.verify(500)
             assert report["differences"] == []
             assert core.forwarding.sets[core.nexthops.intern(BLACKHOLE)] == BLACKHOLE
         finally:

@@ -165,7 +165,9 @@ class Scene:
 def rows_of(rib: Rib) -> dict[Key, Value]:
     listed, cursor = rib.walk(None, 500)
     assert cursor is None
-    return {(r.prefix, r.source, r.metric): (r.nexthop, r.distance, r.generation) for r in listed}
+    return {
+        (str(r.prefix), r.source, r.metric): (r.nexthop, r.distance, r.generation) for r in listed
+    }
 
 
 def check_successor(scene: Scene, rib: Rib, acked: int) -> None:
@@ -196,7 +198,7 @@ def check_successor(scene: Scene, rib: Rib, acked: int) -> None:
         assert not step.more
         changes += [(room[i].nexthop, rib_prefix(room[i])) for i in range(step.changes)]
         assert fib_after(fib, changes) == best_of(rows, dead)
-    selected = {r.prefix: r.nexthop for r in rib.walk(None, 500)[0] if r.selected}
+    selected = {str(r.prefix): r.nexthop for r in rib.walk(None, 500)[0] if r.selected}
     assert fib_after(fib, changes) == selected
     if not rib.recovery.reselect:
         assert selected in (before.selected, after.selected, best_of(rows, dead))
@@ -211,9 +213,9 @@ def fib_after(fib: dict[str, int], changes: list[tuple[int, str]]) -> dict[str, 
 
 
 def rib_prefix(row: object) -> str:
-    from ribcage.controlplane.rib.records import unpack_prefix
+    from ribcage.shared.memory.fields import prefix_of
 
-    return unpack_prefix(row)
+    return str(prefix_of(row))
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ import pytest
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib import FibReader
 from ribcage.shared.memory.fib_sync import STRATEGIES, WITH_LOCK
-from ribcage.shared.memory.segment import SegmentKind, SegmentState, map_segment
+from ribcage.shared.memory.identity import SegmentKind, SegmentState
+from ribcage.shared.memory.segment import map_segment
 from tests.crash.fib_script import TORTURE, Stage
 from tests.crash.killing import (
     ENGINES,

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from ribcage.shared._core import ffi, lib
 
-from ribcage.controlplane.fib.segment import FibParams
+from ribcage.controlplane.fib.segment.create import FibParams
 from ribcage.controlplane.management.methods.system import FAULTS as OFFERED
 from ribcage.dataplane.forwarder import FAULTS, Descriptors, Forwarder
 from ribcage.dataplane.sockets import open_port, ring_bytes

@@ -16,9 +16,9 @@ from ribcage.cli.main import main
 from ribcage.lab.bench.fib import report
 from ribcage.lab.bench.fib.build import build, dpdk_missing
 from ribcage.lab.bench.fib.contestants import choose, params_file, strategies
-from ribcage.lab.bench.fib.measure import Measurement, Plan
+from ribcage.lab.bench.fib.measure import BenchPlan, Measurement
 from ribcage.lab.bench.fib.program import Program
-from ribcage.lab.bench.fib.run import Request, run
+from ribcage.lab.bench.fib.run import BenchRequest, run
 from ribcage.lab.bench.fib.streams import STREAMS, make_pairs, make_streams
 from ribcage.lab.bench.fib.table import Rows, load_table
 from ribcage.lab.bench.fib.updates import synthetic_updates
@@ -30,7 +30,7 @@ from ribcage.shared.memory.fib_sync import WITH_LOCK
 
 ADDRESSES = 1 << 14
 PLAN = replace(
-    Plan.of(True, 1, 1),
+    BenchPlan.of(True, 1, 1),
     turns=2,
     pairs=500,
     loads=1,
@@ -51,8 +51,8 @@ def table_file(folder: Path, family: int, routes: int = 2000) -> Path:
     return path
 
 
-def request(path: Path, family: int, **more: Any) -> Request:
-    return Request(family=family, table=path, addresses=ADDRESSES, plan=PLAN, **more)
+def request(path: Path, family: int, **more: Any) -> BenchRequest:
+    return BenchRequest(family=family, table=path, addresses=ADDRESSES, plan=PLAN, **more)
 
 
 def cli(capfd: pytest.CaptureFixture[str], *words: object) -> tuple[int, Any]:

@@ -14,7 +14,7 @@ from ribcage.lab.bench.fib.table import find_updates, load_table, load_updates
 from ribcage.lab.bench.fib.updates import synthetic_updates
 from ribcage.lab.tables import synthetic
 from ribcage.shared.errors import RibcageError
-from ribcage.shared.memory.rows import row_prefix
+from ribcage.shared.memory.fields import prefix_of
 
 SMALL = "203.0.113.0/24 3\n198.51.100.0/24 7\n\n# a comment\n192.0.2.0/25 1\n192.0.2.0/24 2\n"
 
@@ -34,7 +34,7 @@ def test_a_table_is_sorted_whatever_its_packing(
     path = tmp_path / "table"
     path.write_bytes(pack(SMALL.encode()))
     table = load_table(4, path)
-    found = [(row_prefix(table.rows[i]), table.rows[i].nexthop) for i in range(table.count)]
+    found = [(str(prefix_of(table.rows[i])), table.rows[i].nexthop) for i in range(table.count)]
     assert found == [
         ("192.0.2.0/24", 2),
         ("192.0.2.0/25", 1),
@@ -80,7 +80,9 @@ def test_updates_keep_their_order_and_withdraw(tmp_path: Path) -> None:
     path = tmp_path / "updates"
     path.write_text("A 192.0.2.0/24 5\nW 192.0.2.0/24 0\n\nA 10.0.0.0/8 9\nW 10.0.0.0/8\n")
     updates = load_updates(4, path)
-    found = [(row_prefix(updates.rows[i]), updates.rows[i].nexthop) for i in range(updates.count)]
+    found = [
+        (str(prefix_of(updates.rows[i])), updates.rows[i].nexthop) for i in range(updates.count)
+    ]
     assert found == [
         ("192.0.2.0/24", 5),
         ("192.0.2.0/24", 0),
@@ -111,7 +113,7 @@ def test_streams_are_seeded_and_routed(tmp_path: Path, family: int) -> None:
     streams = make_streams(table, seed=4, count=2048)
     assert streams == make_streams(table, seed=4, count=2048)
     assert streams != make_streams(table, seed=5, count=2048)
-    networks = [ipaddress.ip_network(row_prefix(table.rows[i])) for i in range(table.count)]
+    networks = [prefix_of(table.rows[i]) for i in range(table.count)]
     for name in STREAMS:
         raw, width = streams[name], 4 if family == 4 else 16
         assert len(raw) == 2048 * width
@@ -142,7 +144,7 @@ def test_a_synthetic_stream_leaves_a_table_about_as_large(tmp_path: Path) -> Non
     path.write_text("\n".join(synthetic(4, 2000).lines) + "\n")
     table = load_table(4, path)
     updates = synthetic_updates(table, seed=1, count=2000)
-    known = {row_prefix(table.rows[i]) for i in range(table.count)}
+    known = {prefix_of(table.rows[i]) for i in range(table.count)}
     rows = [updates.rows[i] for i in range(updates.count)]
-    assert {row_prefix(row) for row in rows} <= known
+    assert {prefix_of(row) for row in rows} <= known
     assert 0.1 < sum(row.nexthop == 0 for row in rows) / 2000 < 0.3

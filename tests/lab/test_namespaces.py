@@ -90,6 +90,22 @@ def test_processes_in_a_node_end_with_the_lab() -> None:
     assert child.wait(timeout=5) == -signal.SIGKILL
 
 
+def three_die_with_their_creator(script: str) -> None:
+    """Runs `script`, which prints three pids and waits; they end after kill -9 of it."""
+    creator = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert creator.stdout is not None
+    watched = [os.pidfd_open(int(word)) for word in creator.stdout.readline().split()]
+    assert len(watched) == 3
+    creator.kill()
+    creator.wait()
+    creator.stdout.close()
+    deadline = time.monotonic() + 5
+    for descriptor in watched:
+        # A pidfd becomes readable when its process has ended.
+        assert select.select([descriptor], [], [], max(0, deadline - time.monotonic()))[0]
+        os.close(descriptor)
+
+
 def test_a_killed_creator_leaves_nothing() -> None:
     """kill -9 of the creating process: holders and members go without it."""
     script = (
@@ -102,19 +118,7 @@ def test_a_killed_creator_leaves_nothing() -> None:
         "print(lab._base.pid, node.pid, child.pid, flush=True)\n"
         "time.sleep(600)\n"
     )
-    creator = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert creator.stdout is not None
-    pids = [int(word) for word in creator.stdout.readline().split()]
-    assert len(pids) == 3
-    watched = [os.pidfd_open(pid) for pid in pids]
-    creator.kill()
-    creator.wait()
-    creator.stdout.close()
-    deadline = time.monotonic() + 5
-    for descriptor in watched:
-        # A pidfd becomes readable when its process has ended.
-        assert select.select([descriptor], [], [], max(0, deadline - time.monotonic()))[0]
-        os.close(descriptor)
+    three_die_with_their_creator(script)
 
 
 @pytest.mark.parametrize("user", [None, True])
@@ -131,17 +135,7 @@ def test_a_call_dies_with_its_caller(user: bool | None) -> None:
         "    time.sleep(600)\n"
         "node.call(wait)\n"
     )
-    creator = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert creator.stdout is not None
-    watched = [os.pidfd_open(int(word)) for word in creator.stdout.readline().split()]
-    assert len(watched) == 3
-    creator.kill()
-    creator.wait()
-    creator.stdout.close()
-    deadline = time.monotonic() + 5
-    for descriptor in watched:
-        assert select.select([descriptor], [], [], max(0, deadline - time.monotonic()))[0]
-        os.close(descriptor)
+    three_die_with_their_creator(script)
 
 
 def test_the_holder_keeps_every_nodes_namespace() -> None:

@@ -3,19 +3,22 @@
 import mmap
 from collections.abc import Iterable
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.controlplane.fib.segment import FibParams
-from ribcage.shared.memory.fib_records import Adjacency, AdjacencyState, FibKind, Group
+from ribcage.controlplane.fib.segment.create import FibParams
+from ribcage.shared.addresses import Network
+from ribcage.shared.memory.fib_records import Adjacency, AdjacencyState, FibKind, Group, Hop
 from ribcage.shared.memory.fib_sync import (
     WITH_SEGMENT,
     WITH_SEMAPHORE,
     create_semaphore,
     remove_semaphore,
 )
-from ribcage.shared.memory.rows import Route, address_bytes, family_of, row_prefix, rows_of
+from ribcage.shared.memory.fields import prefix_of, set_address
+from ribcage.shared.memory.rows import Row, key_of, rows_of
 
 SMALL = FibParams(max_routes4=64, max_routes6=64, max_groups=64, max_adjacencies=64)
 # (IPv4, IPv6); the interval engine takes both families.
@@ -89,12 +92,12 @@ class FibMemory:
         self.close()
 
     def adjacency(self, id: int, port: int = 0, mtu: int = 1500) -> int:
-        record = Adjacency(id, AdjacencyState.RESOLVED, port, mtu).to_c()
+        record = Adjacency(Hop(port), AdjacencyState.RESOLVED, mtu).to_c(id)
         return int(lib.fib_set_adjacency(self.writer, record))
 
     def group(self, id: int, buckets: tuple[int, ...] = ()) -> int:
         kind = FibKind.FORWARD if buckets else FibKind.BLACKHOLE
-        memory = Group(id, kind, buckets).to_c()
+        memory = Group(kind, buckets).to_c(id)
         return int(lib.fib_set_group(self.writer, ffi.cast("struct fib_group *", memory)))
 
     def groups(self, ids: Iterable[int]) -> None:
@@ -108,7 +111,7 @@ class FibMemory:
         result = lib.fib_apply(self.writer, rows, count, done, done + 1)
         return int(result), int(done[0]), int(done[1])
 
-    def apply(self, *routes: Route) -> tuple[int, int, int]:
+    def apply(self, *routes: Row) -> tuple[int, int, int]:
         return self.apply_rows(rows_of(routes))
 
     def publish(self) -> int:
@@ -117,9 +120,7 @@ class FibMemory:
     def keys(self, addresses: list[str]) -> Any:
         keys = ffi.new("struct fib_key[]", len(addresses))
         for key, text in zip(keys, addresses, strict=True):
-            raw = address_bytes(text)
-            ffi.memmove(key.address, raw, len(raw))
-            key.family = family_of(raw)
+            key.family = set_address(key.address, ip_address(text))
         return keys
 
     def lookup(self, addresses: list[str]) -> list[int]:
@@ -128,17 +129,17 @@ class FibMemory:
         assert lib.fib_lookup_groups(self.reader, keys, groups, len(addresses)) == 0
         return list(groups)
 
-    def match(self, address: str) -> Route | None:
+    def match(self, address: str) -> Row | None:
         row = ffi.new("struct route_row *")
         assert lib.fib_lookup_match(self.reader, self.keys([address]), row) == 0
-        return Route(row_prefix(row), row.nexthop) if row.nexthop else None
+        return Row(prefix_of(row), row.nexthop) if row.nexthop else None
 
-    def walk(self, at_once: int = 7) -> list[Route]:
+    def walk(self, at_once: int = 7) -> list[Row]:
         cursor, rows = ffi.new("struct route_row *"), ffi.new("struct route_row[]", at_once)
-        found: list[Route] = []
+        found: list[Row] = []
         while n := lib.fib_walk(self.writer, cursor, rows, at_once):
-            found += [Route(row_prefix(rows[i]), rows[i].nexthop) for i in range(n)]
+            found += [Row(prefix_of(rows[i]), rows[i].nexthop) for i in range(n)]
         return found
 
-    def exact(self, prefix: str) -> int:
-        return int(lib.fib_exact(self.writer, rows_of([Route(prefix, 0)])))
+    def exact(self, prefix: Network) -> int:
+        return int(lib.fib_exact(self.writer, key_of(prefix)))

@@ -1,15 +1,14 @@
 """The FIB as anyone would write it first: dictionaries and a loop. Slow, and plainly right.
 
-Use: `Golden().apply(Route(...))`, then `lookup(address)`; tests compare the fast table with it.
+Use: `Golden().apply(row_of(...))`, then `lookup(address)`; tests compare the fast table with it.
 """
 
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ribcage.shared.memory.rows import Route
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from ribcage.shared.addresses import Address, Network
+from ribcage.shared.memory.rows import Row
 
 
 @dataclass(slots=True)
@@ -26,18 +25,17 @@ class Golden:
             dict(self.routes), dict(self.groups), dict(self.adjacencies), dict(self.ports)
         )
 
-    def apply(self, route: Route) -> None:
-        network = ipaddress.ip_network(route.prefix)
-        if route.group:
-            self.routes[network] = route.group
+    def apply(self, route: Row) -> None:
+        if route.nexthop:
+            self.routes[route.prefix] = route.nexthop
         else:
-            self.routes.pop(network, None)
+            self.routes.pop(route.prefix, None)
 
-    def apply_all(self, routes: Iterable[Route]) -> None:
+    def apply_all(self, routes: Iterable[Row]) -> None:
         for route in routes:
             self.apply(route)
 
-    def match(self, address: str) -> Route | None:
+    def match(self, address: str) -> Row | None:
         """The longest prefix that holds the address, found by looking at every one."""
         ip = ipaddress.ip_address(address)
         best: Network | None = None
@@ -45,11 +43,11 @@ class Golden:
             longer = best is None or network.prefixlen > best.prefixlen
             if network.version == ip.version and longer and ip in network:
                 best = network
-        return None if best is None else Route(str(best), self.routes[best])
+        return None if best is None else Row(best, self.routes[best])
 
     def lookup(self, address: str) -> int:
         found = self.match(address)
-        return found.group if found else 0
+        return found.nexthop if found else 0
 
     def answer(self, address: str, flow: int = 0) -> tuple[int, int, int]:
         """(group, adjacency, mtu) as a packet of this flow would get them."""
@@ -58,17 +56,17 @@ class Golden:
         adjacency = buckets[flow & (len(buckets) - 1)] if buckets else 0
         return group, adjacency, self.adjacencies.get(adjacency, (0, 0))[1]
 
-    def listed(self) -> list[Route]:
+    def listed(self) -> list[Row]:
         """Every route in order of family, address, length."""
         order = sorted(
             self.routes, key=lambda n: (n.version, n.network_address.packed, n.prefixlen)
         )
-        return [Route(str(network), self.routes[network]) for network in order]
+        return [Row(network, self.routes[network]) for network in order]
 
     def borders(self) -> list[str]:
         """The addresses where answers can change: first and last of each prefix, and those
         just outside."""
-        found: set[ipaddress.IPv4Address | ipaddress.IPv6Address] = set()
+        found: set[Address] = set()
         for network in self.routes:
             first, last = int(network.network_address), int(network.broadcast_address)
             top = 2**network.max_prefixlen - 1

@@ -7,7 +7,7 @@ after each at every address that could tell a difference, refuses rows, or dies 
 import contextlib
 import errno
 from collections.abc import Callable
-from ipaddress import ip_network
+from ipaddress import IPv4Address, ip_network
 from typing import Any
 
 import hypothesis.strategies as st
@@ -16,11 +16,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.fib.aggregation import Aggregation
-from ribcage.controlplane.fib.publishing import Applied
 from ribcage.controlplane.rib.mapping import RibParams, anonymous_rib
-from ribcage.controlplane.rib.records import NexthopSet, Path, Row, pack_rows
 from ribcage.controlplane.rib.segment import Rib
-from ribcage.controlplane.values.rows import new_rows, prefix_of
+from ribcage.controlplane.values.nexthop import host
+from ribcage.shared.memory.fields import prefix_of
+from ribcage.shared.memory.rows import Applied, new_rows, row_of, rows_of
 
 GROUPS = 3
 ANCHORS = {
@@ -142,7 +142,7 @@ class AggregationMachine(RuleBasedStateMachine):
         self.slice_rows = slice_rows
         self.rib = Rib(anonymous_rib(RibParams(400, 64, 128, 1)), True)
         for i in range(1, GROUPS + 1):
-            assert self.rib.nexthop_intern(NexthopSet(1, (Path(f"192.0.2.{i}", 0),))) == i
+            assert self.rib.nexthop_intern(host(0, IPv4Address(f"192.0.2.{i}"))) == i
         self.fib = Fib()
         self.stage = Aggregation(self.rib, self.fib, self.slice_rows)
         self.full: Table = {}
@@ -158,9 +158,9 @@ class AggregationMachine(RuleBasedStateMachine):
 
     def decide(self, batch: list[tuple[Key, int]]) -> tuple[Any, int, list[Table]]:
         """What the RIB says, and the tables before the first change, after it, after the next."""
-        rows, count = pack_rows([Row(text(k), group, 2) for k, group in batch])
+        rows = rows_of(row_of(text(k), group, 2) for k, group in batch)
         found = new_rows(len(batch))
-        applied = self.rib.apply(rows, count, found, len(batch))
+        applied = self.rib.apply(rows, len(rows), found, len(batch))
         assert applied.error == 0
         tables = [dict(self.full)]
         for i in range(applied.changes):

@@ -18,9 +18,9 @@ from hypothesis.stateful import (
 )
 from ribcage.shared._core import ffi, lib
 
-from ribcage.controlplane.fib.segment import FibParams
+from ribcage.controlplane.fib.segment.create import FibParams
 from ribcage.shared.memory.fib_sync import STRATEGIES, WITH_LOCK
-from ribcage.shared.memory.rows import Route, rows_of
+from ribcage.shared.memory.rows import Row, row_of, rows_of
 from tests.model.fib_memory import ENGINES, SMALL, FibMemory, on
 from tests.model.golden import Golden
 
@@ -42,8 +42,8 @@ def prefixes(draw: st.DrawFn, family: int) -> str:
 
 
 @st.composite
-def changes(draw: st.DrawFn, family: int) -> Route:
-    return Route(draw(prefixes(family)), draw(st.integers(0, GROUPS)))
+def changes(draw: st.DrawFn, family: int) -> Row:
+    return row_of(draw(prefixes(family)), draw(st.integers(0, GROUPS)))
 
 
 class FibMachine(RuleBasedStateMachine):
@@ -65,7 +65,7 @@ class FibMachine(RuleBasedStateMachine):
     def banks(self) -> bool:
         return bool(self.fib.header.geometry.banks == 2)
 
-    def apply(self, routes: list[Route]) -> None:
+    def apply(self, routes: list[Row]) -> None:
         before = self.golden.copy()
         self.golden.apply_all(routes)
         steps = [before]
@@ -76,19 +76,19 @@ class FibMachine(RuleBasedStateMachine):
         assert self.fib.apply(*routes) == (0, len(routes), changed)
 
     @rule(route=changes(4))
-    def one_ipv4_row(self, route: Route) -> None:
+    def one_ipv4_row(self, route: Row) -> None:
         self.apply([route])
 
     @rule(route=changes(6))
-    def one_ipv6_row(self, route: Route) -> None:
+    def one_ipv6_row(self, route: Row) -> None:
         self.apply([route])
 
     @rule(routes=st.lists(st.one_of(changes(4), changes(6)), max_size=12))
-    def a_mixed_batch(self, routes: list[Route]) -> None:
+    def a_mixed_batch(self, routes: list[Row]) -> None:
         self.apply(routes)
 
     @rule(routes=st.one_of(st.lists(changes(f), max_size=40) for f in (4, 6)))
-    def a_sorted_batch(self, routes: list[Route]) -> None:
+    def a_sorted_batch(self, routes: list[Row]) -> None:
         rows = rows_of(routes)
         lib.rows_sort(rows, len(rows))
         self.golden.apply_all(  # a stable sort: of two rows of one prefix the later one wins
@@ -106,12 +106,12 @@ class FibMachine(RuleBasedStateMachine):
     @rule(data=st.data(), group=st.integers(0, GROUPS))
     def change_a_route_that_is_there(self, data: st.DataObject, group: int) -> None:
         prefix = data.draw(st.sampled_from([r.prefix for r in self.golden.listed()]))
-        self.apply([Route(prefix, group)])
+        self.apply([row_of(prefix, group)])
 
     @precondition(lambda self: self.golden.routes)
     @rule()
     def withdraw_everything(self) -> None:
-        self.apply([Route(r.prefix, 0) for r in self.golden.listed()])
+        self.apply([Row(r.prefix, 0) for r in self.golden.listed()])
         roots = self.fib.header.roots
         plain = self.engine in ("binary", "multibit") and not self.banks
         assert not plain or roots.root4 == roots.root6 == 0
@@ -146,7 +146,7 @@ class FibMachine(RuleBasedStateMachine):
         for address in addresses[:: max(1, len(addresses) // 8)]:
             assert seen.match(address) == self.fib.match(address)
         for route in self.golden.listed()[:4]:
-            assert self.fib.exact(route.prefix) == route.group
+            assert self.fib.exact(route.prefix) == route.nexthop
 
     def teardown(self) -> None:
         self.fib.close()
@@ -198,15 +198,15 @@ def test_every_length_matches_alone_and_nested(engine: str) -> None:
             golden = Golden()
             for length in (*range(0, bits + 1, 2), *range(1, bits + 1, 2)):
                 network = ipaddress.ip_network(f"{address}/{length}", strict=False)
-                route = Route(str(network), length + 1)
+                route = Row(network, length + 1)
                 assert fib.apply(route) == (0, 1, 1)
                 golden.apply(route)
                 borders = golden.borders()
                 assert [golden.lookup(a) for a in borders] == fib.lookup(borders), (version, length)
             for length in range(bits, -1, -3):
                 network = ipaddress.ip_network(f"{address}/{length}", strict=False)
-                assert fib.apply(Route(str(network), 0)) == (0, 1, 1)
-                golden.apply(Route(str(network), 0))
+                assert fib.apply(Row(network, 0)) == (0, 1, 1)
+                golden.apply(Row(network, 0))
                 borders = golden.borders()
                 assert [golden.lookup(a) for a in borders] == fib.lookup(borders), (version, length)
 
@@ -214,7 +214,7 @@ def test_every_length_matches_alone_and_nested(engine: str) -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 @given(st.lists(changes(4), max_size=30), st.lists(changes(6), max_size=30))
 @settings(max_examples=20, deadline=None)
-def test_row_by_row_equals_sorted_bulk(engine: str, four: list[Route], six: list[Route]) -> None:
+def test_row_by_row_equals_sorted_bulk(engine: str, four: list[Row], six: list[Row]) -> None:
     """A table loaded in sorted runs is the table loaded row by row, digest included."""
     params = on(SMALL, engine)
     with FibMemory(params) as single, FibMemory(params) as bulk:
@@ -236,7 +236,7 @@ def test_a_mixed_batch_is_answered_key_by_key(engine: str) -> None:
     """IPv4 and IPv6 keys of one batch, more than one stage of them, each get their own answer."""
     with FibMemory(on(SMALL, engine)) as fib:
         fib.groups([1, 2])
-        assert fib.apply(Route("10.0.0.0/8", 1), Route("2001:db8::/32", 2)) == (0, 2, 2)
+        assert fib.apply(row_of("10.0.0.0/8", 1), row_of("2001:db8::/32", 2)) == (0, 2, 2)
         addresses = ["10.9.8.7", "2001:db8::9", "11.0.0.1", "2001:db9::1"] * 50
         assert fib.lookup(addresses) == [1, 2, 0, 0] * 50
         answers = ffi.new("struct fib_answer[]", 200)
@@ -257,8 +257,8 @@ def test_a_crowd_turns_into_directories_and_back() -> None:
             fib.groups(range(1, 400))
             golden = Golden()
             table = ["::/0", "2000::/3", "2001:db8::/29", "2001:db8::/32", *crowd, *hosts]
-            changes = [Route(prefix, first + i % 100) for i, prefix in enumerate(table)]
-            changes += [Route(prefix, 0) for prefix in table[::-1] if prefix != "::/0"]
+            changes = [row_of(prefix, first + i % 100) for i, prefix in enumerate(table)]
+            changes += [row_of(prefix, 0) for prefix in table[::-1] if prefix != "::/0"]
             for at in range(0, len(changes), 40):
                 assert fib.apply(*changes[at : at + 40])[:2] == (0, len(changes[at : at + 40]))
                 golden.apply_all(changes[at : at + 40])
@@ -270,7 +270,7 @@ def test_a_crowd_turns_into_directories_and_back() -> None:
                 if at % 200 == 0:
                     fib.open()
                     assert golden.listed() == fib.walk()
-            assert golden.listed() == fib.walk() == [Route("::/0", first)]
+            assert golden.listed() == fib.walk() == [row_of("::/0", first)]
 
 
 def test_a_full_table_is_refused_row_by_row() -> None:
@@ -278,9 +278,9 @@ def test_a_full_table_is_refused_row_by_row() -> None:
     for engine in ENGINES:
         with FibMemory(on(replace(SMALL, max_routes6=5), engine)) as fib:
             fib.groups([1])
-            rows = [Route(f"2001:db8:{i:x}::/48", 1) for i in range(1, 9)]
+            rows = [row_of(f"2001:db8:{i:x}::/48", 1) for i in range(1, 9)]
             result, applied, changed = fib.apply(*rows)
             assert (result, applied, changed) == (-errno.E2BIG, 5, 5)
             assert fib.walk() == rows[:5]
-            assert fib.apply(Route("2001:db8:1::/48", 0), Route("2001:db8:8::/48", 1))[0] == 0
+            assert fib.apply(row_of("2001:db8:1::/48", 0), row_of("2001:db8:8::/48", 1))[0] == 0
             assert lib.fib_check(fib.writer) == 0

@@ -15,7 +15,7 @@ from ribcage.shared.memory.fib_sync import (
     create_semaphore,
     remove_semaphore,
 )
-from ribcage.shared.memory.rows import Route, rows_of
+from ribcage.shared.memory.rows import row_of, rows_of
 from tests.model.fib_memory import SMALL, FibMemory
 
 ENOENT, EAGAIN, ENOLCK = -2, -11, -37
@@ -26,7 +26,7 @@ ADDRESSES = [f"10.{i}.1.1" for i in range(50)]
 def opened(sync: str) -> FibMemory:
     fib = FibMemory(replace(SMALL, sync=sync))
     fib.groups(range(1, 60))
-    assert fib.apply(*(Route(p, 1) for p in PREFIXES))[0] == 0
+    assert fib.apply(*(row_of(p, 1) for p in PREFIXES))[0] == 0
     fib.publish()
     return fib
 
@@ -34,7 +34,7 @@ def opened(sync: str) -> FibMemory:
 def churn(fib: FibMemory, updates: int, batch: int = 50) -> list[int]:
     """Updates of all prefixes in turn; the groups they end with."""
     for turn in range(updates // batch):
-        rows = rows_of([Route(p, 1 + (turn + i) % 50) for i, p in enumerate(PREFIXES[:batch])])
+        rows = rows_of([row_of(p, 1 + (turn + i) % 50) for i, p in enumerate(PREFIXES[:batch])])
         assert fib.apply_rows(rows)[0] == 0
         fib.publish()
     return [1 + (turn + i) % 50 for i in range(50)]
@@ -76,7 +76,7 @@ def test_what_was_published_is_found_at_once(sync: str) -> None:
     with opened(sync) as fib:
         stamp = ffi.new("struct fib_stamp *")
         for turn in range(2, 6):
-            assert fib.apply(Route("192.0.2.0/24", turn))[0] == 0
+            assert fib.apply(row_of("192.0.2.0/24", turn))[0] == 0
             assert lib.fib_read_stamp(fib.reader, turn, stamp) == ENOENT
             assert lib.fib_publish(fib.writer, 70 + turn, 5, 6) == turn
             newest = lib.fib_header_newest(fib.writer).published
@@ -93,13 +93,15 @@ def test_a_batch_larger_than_the_log_is_caught_up_with_by_copying() -> None:
     """`double`: a bulk batch beyond the log's limit becomes visible as a whole, and the bank that
     was left behind is right as well when it comes into force."""
     with opened("double") as fib:
-        rows = rows_of([Route(p, 1 + i % 50) for _ in range(4_000) for i, p in enumerate(PREFIXES)])
+        rows = rows_of(
+            [row_of(p, 1 + i % 50) for _ in range(4_000) for i, p in enumerate(PREFIXES)]
+        )
         assert fib.apply_rows(rows)[0] == 0
         assert fib.lookup(ADDRESSES) == [1] * 50
         fib.publish()
         expected = [1 + i % 50 for i in range(50)]
         assert fib.lookup(ADDRESSES) == expected
-        assert fib.apply(Route(PREFIXES[0], 55))[0] == 0
+        assert fib.apply(row_of(PREFIXES[0], 55))[0] == 0
         fib.publish()
         assert fib.lookup(ADDRESSES) == [55, *expected[1:]]
         assert lib.fib_check(fib.writer) == 0
@@ -110,7 +112,7 @@ def test_an_odd_number_does_not_stop_readers() -> None:
     say that they may span two generations."""
     with opened("seqlock") as fib:
         before = fib.reader.mixed
-        assert fib.apply(Route(PREFIXES[0], 2))[0] == 0
+        assert fib.apply(row_of(PREFIXES[0], 2))[0] == 0
         assert fib.header.sync.sequence % 2 == 1
         assert fib.lookup(ADDRESSES)[0] == 2
         assert fib.reader.mixed == before + 1
@@ -125,7 +127,7 @@ def test_an_odd_number_is_waited_for_once() -> None:
     one is given the same patience."""
     with opened("seqlock") as fib:
         for group in (2, 3):
-            assert fib.apply(Route(PREFIXES[0], group))[0] == 0
+            assert fib.apply(row_of(PREFIXES[0], group))[0] == 0
             assert fib.reader.tired_of != fib.header.sync.sequence
             assert fib.lookup(ADDRESSES)[0] == group
             assert fib.reader.tired_of == fib.header.sync.sequence
@@ -138,11 +140,11 @@ def test_a_batch_that_ends_without_a_publish_is_not_taken_for_one() -> None:
     changed nothing leaves it even."""
     with opened("seqlock") as fib:
         before = fib.reader.mixed
-        assert fib.apply(Route(PREFIXES[0], 1))[0] == 0  # as it was
+        assert fib.apply(row_of(PREFIXES[0], 1))[0] == 0  # as it was
         lib.fib_batch_end(fib.writer)
         assert fib.lookup(ADDRESSES)[0] == 1
         assert fib.reader.mixed == before
-        assert fib.apply(Route(PREFIXES[0], 2))[0] == 0
+        assert fib.apply(row_of(PREFIXES[0], 2))[0] == 0
         lib.fib_batch_end(fib.writer)
         assert fib.lookup(ADDRESSES)[0] == 2
         assert fib.reader.mixed == before + 1
@@ -176,7 +178,7 @@ def test_a_successor_knows_of_words_that_no_publish_named(sync: str) -> None:
     `double`, where the row is gone. Under `seqlock` lookups count as mixed for as long."""
     with opened(sync) as fib:
         assert not lib.fib_unpublished(fib.writer)
-        assert fib.apply(Route(PREFIXES[0], 2))[0] == 0
+        assert fib.apply(row_of(PREFIXES[0], 2))[0] == 0
         fib.writer = ffi.NULL  # killed: nobody closes it
         fib.open()
         left = sync != "double"
@@ -199,7 +201,7 @@ def test_a_held_lock_is_waited_for_within_bounds(sync: str) -> None:
     left or broken lets it in again."""
     with opened(sync) as fib:
         keys, groups = fib.keys(ADDRESSES), ffi.new("uint32_t[]", 50)
-        assert fib.apply(Route(PREFIXES[0], 2))[0] == 0
+        assert fib.apply(row_of(PREFIXES[0], 2))[0] == 0
         start = time.monotonic()
         assert lib.fib_lookup_groups(fib.reader, keys, groups, 50) == EAGAIN
         assert time.monotonic() - start < 2

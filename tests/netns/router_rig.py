@@ -21,17 +21,9 @@ from ribcage.lab.demo.steps import leftovers
 from ribcage.lab.probe.traffic import StreamResult, probe
 from ribcage.lab.topology.namespaces import Lab, Node
 from ribcage.lab.topology.router import Router, wait_for
-from ribcage.lab.topology.topologies import demo
+from ribcage.lab.topology.topologies import R1_INTERFACES, demo
 
-INTERFACES = """
-[[interface]]
-name = "eth1"
-address = ["10.0.1.1/24", "2001:db8:1::1/64"]
-
-[[interface]]
-name = "eth2"
-address = ["10.0.2.1/24", "2001:db8:2::1/64"]
-"""
+INTERFACES = R1_INTERFACES
 ROUTES = """
 [[route]]
 dst = "10.0.3.0/24"

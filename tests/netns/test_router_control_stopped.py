@@ -10,7 +10,8 @@ import pytest
 from ribcage.lab.probe.traffic import Stream
 from ribcage.lab.topology.namespaces import available
 from ribcage.lab.topology.router import wait_for
-from ribcage.shared.memory.segment import SegmentKind, open_segment
+from ribcage.shared.memory.identity import SegmentKind
+from ribcage.shared.memory.segment import open_segment
 from ribcage.shared.memory.stats import StatsReader
 from tests.netns.router_rig import FLOWS, Rig, rig
 from tests.netns.worker.frames import udp_frame

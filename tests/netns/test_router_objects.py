@@ -11,7 +11,7 @@ from ribcage.shared._core import ffi, lib
 from ribcage.lab.probe.traffic import Stream, probe
 from ribcage.lab.topology.namespaces import Node, available
 from ribcage.lab.topology.router import Router
-from ribcage.shared.memory.segment import SegmentKind
+from ribcage.shared.memory.identity import SegmentKind
 from tests.netns.router_rig import (
     FLOWS,
     Rig,

@@ -11,7 +11,8 @@ import pytest
 
 from ribcage.lab.probe.traffic import FlowResult, Stream, StreamResult
 from ribcage.lab.topology.namespaces import Node, available
-from ribcage.shared.memory.segment import SegmentKind, open_segment
+from ribcage.shared.memory.identity import SegmentKind
+from ribcage.shared.memory.segment import open_segment
 from ribcage.shared.memory.stats import StatsReader
 from tests.netns.router_rig import FLOWS, Rig, config, rig
 from tests.netns.worker.frames import udp_frame

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 from ribcage.controlplane.config.toml.problems import Span
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 _BLANK = re.compile(r"[ \t]*")
 _SPACE = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")  # inside arrays: newlines and comments too
@@ -48,9 +48,9 @@ class Positions:
     def __init__(self, text: str) -> None:
         self._text = text
         self._starts = [0, *(m.end() for m in re.finditer("\n", text))]
-        self._keys: dict[Path, tuple[int, int]] = {}
-        self._values: dict[Path, tuple[int, int]] = {}
-        self._lengths: dict[Path, int] = {}  # of arrays of tables
+        self._keys: dict[KeyPath, tuple[int, int]] = {}
+        self._values: dict[KeyPath, tuple[int, int]] = {}
+        self._lengths: dict[KeyPath, int] = {}  # of arrays of tables
         self._at = 0
         self._open: list[int] = []  # where brackets stand that are not closed yet
         self.complete = True
@@ -65,29 +65,29 @@ class Positions:
         start = self._open[-1] if self._open else self._at
         return self._span((start, start + 1))
 
-    def key(self, path: Path) -> Span:
+    def key(self, path: KeyPath) -> Span:
         """The key of path; of an array's element, the element itself."""
         return self._span(self._nearest(path, self._keys, self._values))
 
-    def value(self, path: Path) -> Span:
+    def value(self, path: KeyPath) -> Span:
         """The value of path; of a table, its header."""
         return self._span(self._nearest(path, self._values, self._keys))
 
-    def statement(self, path: Path) -> Span:
+    def statement(self, path: KeyPath) -> Span:
         """From the key to the end of its value, as far as they share a line."""
         key, value = self._keys.get(path), self._values.get(path)
         if key is None or value is None:
             return self.value(path)
         return self._span((key[0], value[1]))
 
-    def knows(self, path: Path) -> bool:
+    def knows(self, path: KeyPath) -> bool:
         return path in self._keys or path in self._values
 
     def span_at(self, start: int, end: int) -> Span:
         """Character offsets of the text as a span."""
         return self._span((start, end))
 
-    def _nearest(self, path: Path, *maps: dict[Path, tuple[int, int]]) -> tuple[int, int]:
+    def _nearest(self, path: KeyPath, *maps: dict[KeyPath, tuple[int, int]]) -> tuple[int, int]:
         for depth in range(len(path), 0, -1):
             for found in maps:
                 if path[:depth] in found:
@@ -124,7 +124,7 @@ class Positions:
             raise _Lost
 
     def _document(self) -> None:
-        base: Path = ()
+        base: KeyPath = ()
         while True:
             self._match(_SPACE)
             if self._at >= len(self._text):
@@ -134,7 +134,7 @@ class Positions:
             else:
                 self._pair(base, 0)
 
-    def _header(self) -> Path:
+    def _header(self) -> KeyPath:
         """[a.b] or [[a.b]]: returns the path that the following keys belong to."""
         start = self._at
         double = self._take("[[")
@@ -142,7 +142,7 @@ class Positions:
             self._need("[")
         parts = self._dotted()
         self._need("]]" if double else "]")
-        path: Path = ()
+        path: KeyPath = ()
         for name, _ in parts[:-1]:
             path = self._element((*path, name))
         path = (*path, parts[-1][0])
@@ -157,15 +157,15 @@ class Positions:
         self._values.setdefault(path, (start, self._at))
         return path
 
-    def _note_double(self, path: Path, place: tuple[int, int]) -> None:
+    def _note_double(self, path: KeyPath, place: tuple[int, int]) -> None:
         if path in self._values and self.doubled is None:
             self.doubled = self._span(self._keys[path]), self._span(place)
 
-    def _element(self, path: Path) -> Path:
+    def _element(self, path: KeyPath) -> KeyPath:
         """A name that is an array of tables means its last table."""
         return (*path, self._lengths[path] - 1) if path in self._lengths else path
 
-    def _pair(self, base: Path, depth: int) -> None:
+    def _pair(self, base: KeyPath, depth: int) -> None:
         parts = self._dotted()
         path = base
         for name, place in parts:
@@ -188,7 +188,7 @@ class Positions:
             if not self._take("."):
                 return parts
 
-    def _value(self, path: Path, depth: int) -> None:
+    def _value(self, path: KeyPath, depth: int) -> None:
         if depth > MAX_DEPTH:
             raise _Lost
         start = self._at
@@ -205,7 +205,7 @@ class Positions:
                 raise _Lost
         self._values.setdefault(path, (start, self._at))
 
-    def _array(self, path: Path, depth: int) -> None:
+    def _array(self, path: KeyPath, depth: int) -> None:
         self._open.append(self._at)
         self._need("[")
         index = 0
@@ -216,7 +216,7 @@ class Positions:
             if not self._take(",") and self._peek() != "]":
                 raise _Lost
 
-    def _inline(self, path: Path, depth: int) -> None:
+    def _inline(self, path: KeyPath, depth: int) -> None:
         self._open.append(self._at)
         self._need("{")
         while not self._closed("}"):

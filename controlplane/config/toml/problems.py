@@ -46,13 +46,13 @@ class Problem:
 class ConfigErrors(Exception):
     """The file was refused; report holds every error and warning found in it."""
 
-    def __init__(self, report: "Report") -> None:
+    def __init__(self, report: "ConfigReport") -> None:
         super().__init__(report.summary())
         self.report = report
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ConfigReport:
     """All problems of one file, in file order, with the text they point into."""
 
     file: str

@@ -14,17 +14,31 @@ network namespace. Written by control alone; read by control's successor and by 
 import json
 import os
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import Any, Final
 
+from ribcage.shared.addresses import Address, Interface, mac_of, mac_text
+from ribcage.shared.errors import RibcageError
+
 VERSION: Final = 1
 MAX_BYTES: Final = 4 << 20
+# What reading a file that is no journal may meet.
+BROKEN: Final = (LookupError, TypeError, AttributeError, ValueError, RecursionError, RibcageError)
 
 
 def namespace_id() -> str:
     """This boot and this network namespace as one word."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{boot}/{Path('/proc/self/ns/net').stat().st_ino}"
+
+
+def link_mac(link: Any) -> bytes:
+    """The MAC address in a link message of pyroute2; empty where the link has none."""
+    try:
+        return mac_of(link.get("address") or "")
+    except RibcageError:
+        return b""
 
 
 @dataclass(slots=True)
@@ -41,9 +55,10 @@ class Journal:
     """Everything to take back. Change the fields, `write()`, and only then change the kernel.
 
     settings: path below /proc/sys -> (before, ours).  tables: nft tables of the netdev family.
-    links: interfaces made by us -> their MAC, by which undo knows them.  addresses: (interface,
-    "address/length").  managed: (interface, address) of managed neighbours.  metrics: family ->
-    metric of the default route out of rc-host (gone with its link, so only the successor needs it).
+    links: interfaces made by us -> their MAC, by which undo knows them.  addresses: (interface
+    name, own address).  managed: (interface name, address) of managed neighbours.  metrics: family
+    -> metric of the default route out of rc-host (gone with its link, so only the successor needs
+    it). In the file addresses and MACs are text.
     """
 
     path: Path
@@ -51,10 +66,10 @@ class Journal:
     namespace: str = ""
     settings: dict[str, tuple[str, str]] = field(default_factory=dict)
     tables: list[str] = field(default_factory=list)
-    links: dict[str, str] = field(default_factory=dict)
+    links: dict[str, bytes] = field(default_factory=dict)
     ports: dict[str, PortState] = field(default_factory=dict)
-    addresses: set[tuple[str, str]] = field(default_factory=set)
-    managed: set[tuple[str, str]] = field(default_factory=set)
+    addresses: set[tuple[str, Interface]] = field(default_factory=set)
+    managed: set[tuple[str, Address]] = field(default_factory=set)
     metrics: dict[int, int] = field(default_factory=dict)
 
     @classmethod
@@ -88,7 +103,7 @@ class Journal:
             raise ValueError(f"{path}: longer than {MAX_BYTES} bytes, not an undo journal")
         try:
             return cls._from_json(path, json.loads(data))
-        except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        except BROKEN as error:
             raise ValueError(f"{path}: not an undo journal: {error!r}") from error
 
     @classmethod
@@ -101,7 +116,7 @@ class Journal:
             str(text["namespace"]),
             {str(name): (str(a), str(b)) for name, (a, b) in text["settings"].items()},
             [str(table) for table in text["tables"]],
-            {str(name): str(mac) for name, mac in text["links"].items()},
+            {str(name): mac_of(mac) for name, mac in text["links"].items()},
             {
                 str(name): PortState(
                     int(state["ifindex"]),
@@ -110,8 +125,8 @@ class Journal:
                 )
                 for name, state in text["ports"].items()
             },
-            {(str(port), str(address)) for port, address in text["addresses"]},
-            {(str(port), str(address)) for port, address in text["managed"]},
+            {(str(name), ip_interface(own)) for name, own in text["addresses"]},
+            {(str(name), ip_address(address)) for name, address in text["managed"]},
             {int(family): int(metric) for family, metric in text["metrics"].items()},
         )
 
@@ -139,10 +154,10 @@ class Journal:
             "namespace": self.namespace,
             "settings": self.settings,
             "tables": self.tables,
-            "links": self.links,
+            "links": {name: mac_text(mac) for name, mac in self.links.items()},
             "ports": ports,
-            "addresses": sorted(self.addresses),
-            "managed": sorted(self.managed),
+            "addresses": sorted([name, own.with_prefixlen] for name, own in self.addresses),
+            "managed": sorted([name, str(address)] for name, address in self.managed),
             "metrics": self.metrics,
         }
         part = self.path.with_suffix(".part")

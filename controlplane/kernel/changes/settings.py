@@ -10,14 +10,14 @@ chosen. Every value is journalled before it is changed. A file that does not exi
 kernel, IPv6 off, a namespace that cannot see it) is skipped with a log line.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 from ribcage.controlplane.kernel.changes.journal import Journal
 from ribcage.controlplane.kernel.netlink.messages import ALL_INTERFACES, DEFAULT_INTERFACE
+from ribcage.shared.process.log import Log
 
-Log = Callable[..., None]
 Pair = tuple[str, str]  # path below /proc/sys, value
 
 SYS: Final = Path("/proc/sys")
@@ -66,7 +66,7 @@ def table_sizes(neighbours: int) -> list[tuple[str, int]]:
     ]
 
 
-class Settings:
+class Sysctls:
     """Writes sysctls through the journal. `root` is /proc/sys but in tests."""
 
     def __init__(self, journal: Journal, log: Log, root: Path = SYS) -> None:

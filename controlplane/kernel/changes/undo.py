@@ -14,14 +14,16 @@ Also the way back of a single port, when a reload takes it out of the configurat
 import errno
 import os
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ribcage.controlplane.kernel import filter as transit
-from ribcage.controlplane.kernel.changes.journal import Journal, PortState, namespace_id
+from ribcage.controlplane.kernel.changes import filter as transit
+from ribcage.controlplane.kernel.changes.journal import Journal, PortState, link_mac, namespace_id
 from ribcage.controlplane.kernel.changes.settings import restore
 from ribcage.controlplane.kernel.netlink.messages import IFF_UP, resolve_request
 from ribcage.controlplane.kernel.netlink.monitor import open_socket
+from ribcage.shared.addresses import Interface
 
 if TYPE_CHECKING:
     from pyroute2 import IPRoute
@@ -61,7 +63,7 @@ def undo(path: Path) -> list[str]:
 
         with IPRoute() as route:
             problems += _remove_links(journal, route)
-            problems += revert_addresses(journal, sorted(journal.addresses), route)
+            problems += revert_addresses(journal, journal.addresses, route)
             for name in list(journal.ports):
                 problems += revert_port(journal, name, route)
     refused = restore(journal.settings)
@@ -76,21 +78,19 @@ def undo(path: Path) -> list[str]:
 
 
 def revert_addresses(
-    journal: Journal, addresses: list[tuple[str, str]], route: "IPRoute"
+    journal: Journal, addresses: Iterable[tuple[str, Interface]], route: "IPRoute"
 ) -> list[str]:
     """Delete addresses that we added; changes `journal` and leaves writing it to the caller."""
     problems = []
-    for name, address in addresses:
-        text, _, length = address.partition("/")
-        problem = _attempt(
-            f"address {address} of {name}",
-            lambda index, a=text, n=int(length): route.addr(
-                "del", index=index, address=a, prefixlen=n
-            ),
-            name,
-        )
+    for name, own in sorted(addresses, key=str):
+
+        def remove(index: int, own: Interface = own) -> None:
+            length = own.network.prefixlen
+            route.addr("del", index=index, address=str(own.ip), prefixlen=length)
+
+        problem = _attempt(f"address {own} of {name}", remove, name)
         if problem is None:
-            journal.addresses.discard((name, address))
+            journal.addresses.discard((name, own))
         else:
             problems.append(problem)
     return problems
@@ -120,9 +120,9 @@ def _remove_links(journal: Journal, route: "IPRoute") -> list[str]:
     problems = []
     for name, mac in list(journal.links.items()):
 
-        def remove(index: int, mac: str = mac) -> None:
+        def remove(index: int, mac: bytes = mac) -> None:
             (link,) = route.get_links(index)
-            if link.get("address") == mac:  # else somebody else's link of the same name
+            if link_mac(link) == mac:  # else somebody else's link of the same name
                 route.link("del", index=index)
 
         problem = _attempt(f"link {name}", remove, name)

@@ -13,7 +13,10 @@ import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_interface
 from typing import Final
+
+from ribcage.shared.addresses import BYTES, SOCKET_FAMILY, Address, Interface, address_of
 
 NLMSG_ERROR: Final = 2
 NLMSG_DONE: Final = 3
@@ -54,7 +57,7 @@ _I32 = struct.Struct("=i")
 _NESTED = 0x3FFF  # strips NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
 RTEXT_FILTER_SKIP_STATS: Final = 1 << 3
-_FAMILIES = {int(socket.AF_INET): (4, 4), int(socket.AF_INET6): (6, 16)}
+_FAMILIES = {int(family): version for version, family in SOCKET_FAMILY.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +77,7 @@ class AddressMessage:
     """RTM_NEWADDR or RTM_DELADDR (`gone`); the address is the local one of a point-to-point."""
 
     ifindex: int
-    family: int
-    address: str
-    prefixlen: int
+    own: Interface
     failed: bool
     gone: bool
 
@@ -86,8 +87,7 @@ class NeighbourMessage:
     """RTM_NEWNEIGH or RTM_DELNEIGH (`gone`)."""
 
     ifindex: int
-    family: int
-    address: str
+    address: Address
     mac: bytes
     state: str
     managed: bool
@@ -127,7 +127,7 @@ class Malformed:
 
 
 Content = LinkMessage | AddressMessage | NeighbourMessage | ForwardingMessage
-Message = Content | Done | Interrupted | Malformed
+KernelMessage = Content | Done | Interrupted | Malformed
 
 
 def _attributes(body: memoryview) -> dict[int, memoryview]:
@@ -154,12 +154,12 @@ def _number(value: memoryview | None, default: int, kind: struct.Struct = _U32) 
     return number
 
 
-def _address(family: int, value: memoryview | None) -> tuple[int, str] | None:
-    """(4 or 6, text), or None when family and length do not belong together."""
+def _address(family: int, value: memoryview | None) -> Address | None:
+    """None when family and length do not belong together."""
     known = _FAMILIES.get(family)
-    if known is None or value is None or len(value) != known[1]:
+    if known is None or value is None or len(value) != BYTES[known]:
         return None
-    return known[0], socket.inet_ntop(family, value)
+    return address_of(bytes(value))
 
 
 def _link(kind: int, body: memoryview) -> LinkMessage | None:
@@ -181,26 +181,24 @@ def _link(kind: int, body: memoryview) -> LinkMessage | None:
 def _own_address(kind: int, body: memoryview) -> AddressMessage | None:
     family, prefixlen, short_flags, _, ifindex = _ADDRESS.unpack_from(body)
     found = _attributes(body[_ADDRESS.size :])
-    known = _address(family, found.get(2, found.get(1)))  # IFA_LOCAL, else IFA_ADDRESS
-    if known is None:
+    address = _address(family, found.get(2, found.get(1)))  # IFA_LOCAL, else IFA_ADDRESS
+    if address is None or prefixlen > address.max_prefixlen:
         return None
     flags = _number(found.get(8), short_flags)  # IFA_FLAGS
-    return AddressMessage(
-        ifindex, known[0], known[1], prefixlen, bool(flags & IFA_F_DADFAILED), kind == RTM_DELADDR
-    )
+    own = ip_interface((address, prefixlen))
+    return AddressMessage(ifindex, own, bool(flags & IFA_F_DADFAILED), kind == RTM_DELADDR)
 
 
 def _neighbour(kind: int, body: memoryview) -> NeighbourMessage | None:
     family, ifindex, state, _, _ = _NEIGHBOUR.unpack_from(body)
     found = _attributes(body[_NEIGHBOUR.size :])
-    known = _address(family, found.get(1))  # NDA_DST
-    if known is None:
+    address = _address(family, found.get(1))  # NDA_DST
+    if address is None:
         return None  # AF_BRIDGE: a forwarding entry of a bridge
     mac = bytes(found[2]) if 2 in found else b""  # NDA_LLADDR
     return NeighbourMessage(
         ifindex,
-        known[0],
-        known[1],
+        address,
         mac if len(mac) == 6 else b"",
         NUD_NAMES.get(state, "none"),
         bool(_number(found.get(15), 0) & NTF_EXT_MANAGED),  # NDA_FLAGS_EXT
@@ -214,7 +212,7 @@ def _forwarding(kind: int, body: memoryview) -> ForwardingMessage | None:
     if kind == RTM_DELNETCONF or family not in _FAMILIES or 2 not in found:
         return None
     ifindex = _number(found.get(1), DEFAULT_INTERFACE, _I32)  # NETCONFA_IFINDEX
-    return ForwardingMessage(ifindex, _FAMILIES[family][0], _number(found.get(2), 0) != 0)
+    return ForwardingMessage(ifindex, _FAMILIES[family], _number(found.get(2), 0) != 0)
 
 
 _DECODERS = {
@@ -229,7 +227,7 @@ _DECODERS = {
 }
 
 
-def decode(datagram: bytes) -> Iterator[Message]:
+def decode(datagram: bytes) -> Iterator[KernelMessage]:
     """The messages of one datagram, in order. Raises nothing."""
     view = memoryview(datagram)
     offset = 0
@@ -276,13 +274,12 @@ def dump_request(kind: int, sequence: int) -> bytes:
     return _request(kind, NLM_F_REQUEST | NLM_F_DUMP, sequence, body)
 
 
-def resolve_request(ifindex: int, address: str, managed: bool) -> bytes:
+def resolve_request(ifindex: int, address: Address, managed: bool) -> bytes:
     """RTM_NEWNEIGH with NTF_USE: resolve or re-probe now; `managed` sets or clears
     NTF_EXT_MANAGED, the kernel's promise to keep the entry resolved. No acknowledgement: a
     refusal arrives as an error with sequence 0, success as a neighbour event."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    body = _NEIGHBOUR.pack(family, ifindex, 0, NTF_USE, 0)
-    body += _attribute(1, socket.inet_pton(family, address))
+    body = _NEIGHBOUR.pack(SOCKET_FAMILY[address.version], ifindex, 0, NTF_USE, 0)
+    body += _attribute(1, address.packed)
     if managed:
         body += _attribute(15, _U32.pack(NTF_EXT_MANAGED))
     return _request(RTM_NEWNEIGH, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_REPLACE, 0, body)

@@ -1,6 +1,7 @@
 """The netlink socket that hears links, addresses, neighbours and forwarding switches.
 
-    monitor = Monitor(open_socket(), on_message, on_complete)
+    link = open_socket();  send(link, request)
+    monitor = Monitor(link, on_message, on_complete, retry)
     monitor.resync()                     # dump everything; again after every overrun
     loop.add_reader(monitor.fileno(), monitor.read)
 
@@ -56,6 +57,19 @@ def open_socket() -> socket.socket:
     return made
 
 
+def send(link: socket.socket, request: bytes) -> bool:
+    """A request without acknowledgement. False: the kernel cannot take it now."""
+    try:
+        link.send(request)
+    except (BlockingIOError, InterruptedError):
+        return False
+    except OSError as error:
+        if error.errno != errno.ENOBUFS:
+            raise
+        return False
+    return True
+
+
 class Monitor:
     """Reads the socket, runs the dumps one after another, and starts again after a loss.
 
@@ -101,18 +115,6 @@ class Monitor:
         self._waiting = [kind for kind in DUMPS if kind in kinds or kind in self._waiting]
         self._next()
 
-    def send(self, request: bytes) -> bool:
-        """A request without acknowledgement. False: the kernel cannot take it now."""
-        try:
-            self._socket.send(request)
-        except (BlockingIOError, InterruptedError):
-            return False
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:
-                raise
-            return False
-        return True
-
     def read(self) -> None:
         """Take what is there, at most DATAGRAMS_PER_READ datagrams; never waits."""
         for _ in range(DATAGRAMS_PER_READ):
@@ -146,7 +148,7 @@ class Monitor:
         kind = self._waiting[0]
         self._sequence = self._sequence % 0x7FFFFFFF + 1
         self._generation += 1
-        if not self.send(dump_request(kind, self._sequence)):
+        if not send(self._socket, dump_request(kind, self._sequence)):
             self._retry(self._next)
             return
         del self._waiting[0]

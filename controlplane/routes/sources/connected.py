@@ -16,9 +16,11 @@ a set whose port is down is not eligible, which is the RIB's business.
 from collections.abc import Iterable
 from ipaddress import IPv4Network, ip_network
 
-from ribcage.controlplane.routes.sources import DISTANCES, SOURCE_CONNECTED, Wanted
-from ribcage.controlplane.values.nexthop import BROADCAST, RECEIVE, Address, NexthopSet, glean
-from ribcage.controlplane.values.topology import Interface, Network, Port
+from ribcage.controlplane.routes.sources.contract import Inputs, Offer, Source
+from ribcage.controlplane.values.nexthop import BROADCAST, RECEIVE, NexthopSet, glean
+from ribcage.controlplane.values.wanted import Wanted
+from ribcage.shared.addresses import Address, Interface, Network
+from ribcage.shared.memory.fib_records import Port
 
 
 def connected_routes(ports: Iterable[Port], local: Iterable[Address] = ()) -> list[Wanted]:
@@ -40,11 +42,17 @@ def connected_routes(ports: Iterable[Port], local: Iterable[Address] = ()) -> li
     for address in local:
         if not address.is_loopback and not address.is_link_local:
             wanted[ip_network(address)] = RECEIVE
-    distance = DISTANCES[SOURCE_CONNECTED]
     return [
-        Wanted(prefix, SOURCE_CONNECTED, nexthops, metric=0, distance=distance)
+        Wanted(prefix, CONNECTED.number, nexthops, metric=0, distance=CONNECTED.distance)
         for prefix, nexthops in wanted.items()
     ]
+
+
+def _offer(inputs: Inputs) -> Offer:
+    return Offer(connected_routes(inputs.topology.ports.values(), inputs.topology.local))
+
+
+CONNECTED = Source(1, "connected", distance=0, offer=_offer)
 
 
 def _network_routes(own: Interface, port: int) -> Iterable[tuple[Network, NexthopSet]]:

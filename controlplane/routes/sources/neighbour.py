@@ -9,22 +9,16 @@ The table is what the kernel said; a station on the link can claim any address, 
 addresses inside a connected network of that very port count, and never an own one.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from ipaddress import ip_network
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import IPv4Network, ip_network
 
-from ribcage.controlplane.routes.sources import DISTANCES, SOURCE_NEIGHBOUR, Wanted
-from ribcage.controlplane.values.nexthop import Address, Hop, host
+from ribcage.controlplane.routes.sources.contract import Inputs, Offer, Source
+from ribcage.controlplane.values.neighbour import Neighbour
+from ribcage.controlplane.values.nexthop import host
 from ribcage.controlplane.values.topology import Topology
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbour:
-    """What the kernel knows of one on-link address. `mac` is None until it is resolved."""
-
-    mac: bytes | None
-    state: str = "none"
-    since_ns: int = 0
+from ribcage.controlplane.values.wanted import Wanted
+from ribcage.shared.addresses import Address, Network
+from ribcage.shared.memory.fib_records import Hop
 
 
 def is_host(topology: Topology, hop: Hop) -> bool:
@@ -40,9 +34,7 @@ def is_host(topology: Topology, hop: Hop) -> bool:
     return not _is_broadcast(address, own.network)
 
 
-def _is_broadcast(address: Address, network: object) -> bool:
-    from ipaddress import IPv4Network
-
+def _is_broadcast(address: Address, network: Network) -> bool:
     if not isinstance(network, IPv4Network) or network.prefixlen >= 31:
         return False
     return address in (network.network_address, network.broadcast_address)
@@ -53,10 +45,10 @@ def neighbour_route(hop: Hop) -> Wanted:
     assert hop.gateway is not None
     return Wanted(
         ip_network(hop.gateway),
-        SOURCE_NEIGHBOUR,
+        NEIGHBOUR.number,
         host(hop.port, hop.gateway),
         metric=0,
-        distance=DISTANCES[SOURCE_NEIGHBOUR],
+        distance=NEIGHBOUR.distance,
     )
 
 
@@ -69,3 +61,35 @@ def neighbour_routes(
     )
     ordered = sorted(hosts, key=lambda hop: neighbours[hop].since_ns)
     return [neighbour_route(hop) for hop in ordered[:limit]], max(0, len(ordered) - limit)
+
+
+def _offer(inputs: Inputs) -> Offer:
+    wanted, left_out = neighbour_routes(
+        inputs.neighbours, inputs.topology, inputs.plan.neighbours.max
+    )
+    return Offer(wanted, left_out=left_out)
+
+
+def _hop(route: Wanted) -> Hop:
+    return route.nexthops.paths[0].hop
+
+
+def _announcing(inputs: Inputs, wanted: Sequence[Wanted]) -> None:
+    inputs.hosts.clear()
+    inputs.hosts.update(map(_hop, wanted))
+
+
+def _still(inputs: Inputs, route: Wanted) -> bool:
+    return _hop(route) in inputs.hosts  # some go between the slices
+
+
+# The last choice: any route that somebody asked for beats what was only overheard.
+NEIGHBOUR = Source(
+    4,
+    "neighbour",
+    distance=254,
+    offer=_offer,
+    popular=False,
+    announcing=_announcing,
+    still=_still,
+)

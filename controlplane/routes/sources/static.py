@@ -6,9 +6,10 @@ with its reason and tried again at every change of a link or an address.
 
 from collections.abc import Iterable
 
-from ribcage.controlplane.routes.sources import SOURCE_STATIC, Rejected, Wanted
+from ribcage.controlplane.routes.sources.contract import Inputs, Offer, Source
 from ribcage.controlplane.values.parse import parse_prefix, resolve
 from ribcage.controlplane.values.topology import Topology
+from ribcage.controlplane.values.wanted import Rejected, Wanted
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.plan import RoutePlan
 
@@ -24,7 +25,14 @@ def static_routes(
             prefix = parse_prefix(route.dst)
             nexthops = resolve(topology, prefix, route.type, route.nexthops)
         except RibcageError as error:
-            rejected.append(Rejected(route.dst, SOURCE_STATIC, error.code, error.message))
+            rejected.append(Rejected(route.dst, STATIC.number, error.code, error.message))
             continue
-        wanted.append(Wanted(prefix, SOURCE_STATIC, nexthops, route.metric, route.distance))
+        wanted.append(Wanted(prefix, STATIC.number, nexthops, route.metric, route.distance))
     return wanted, rejected
+
+
+def _offer(inputs: Inputs) -> Offer:
+    return Offer(*static_routes(inputs.plan.routes, inputs.topology))
+
+
+STATIC = Source(2, "static", distance=1, offer=_offer)

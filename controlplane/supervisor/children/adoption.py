@@ -19,11 +19,12 @@ from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.loop import Timer
-from ribcage.controlplane.supervisor.resources.ports import Port
 from ribcage.controlplane.supervisor.statefile import ChildRecord
 from ribcage.shared.errors import RibcageError
-from ribcage.shared.process.channel import Channel, ChannelError, Message
+from ribcage.shared.process.channel import Channel
 from ribcage.shared.process.log import log
+from ribcage.shared.process.message import ChannelError, Message
+from ribcage.shared.process.port_rings import PortRings
 
 GUESTS = 64  # connections that have not said who they are
 GUEST_TIME = 2.0  # seconds they have to say it
@@ -33,11 +34,17 @@ class Adoption:
     """The listening socket and the guests on it. `on_finished` runs once, after the deadline or
     when the last of the living has said hello."""
 
-    def __init__(self, context: Context, handover: Handover, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self,
+        context: Context,
+        handover: Handover,
+        lifecycle: Lifecycle,
+        on_finished: Callable[[], None],
+    ) -> None:
         self.context = context
         self.handover = handover
         self.lifecycle = lifecycle
-        self.on_finished: Callable[[], None] = lambda: None
+        self.on_finished = on_finished
         self._listener: socket.socket | None = None
         self._guests: dict[int, tuple[Channel, Timer]] = {}
         self._awaited: dict[int, ChildRecord] = {}
@@ -193,7 +200,7 @@ class Adoption:
         described = message.body.get("ports")
         for body in described if isinstance(described, list) else []:
             try:
-                port = Port.from_json(body if isinstance(body, dict) else {})
+                port = PortRings.from_json(body if isinstance(body, dict) else {})
             except RibcageError as error:
                 log("warning", "guest.port", child=child.name, why=error.message)
                 continue

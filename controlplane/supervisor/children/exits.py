@@ -13,7 +13,7 @@ UNKNOWN = "unknown (not our child)"
 
 
 @dataclass(frozen=True, slots=True)
-class Exit:
+class ChildExit:
     """One end. `text` is what log, `ps` and the event stream show."""
 
     text: str
@@ -26,7 +26,7 @@ class Exit:
         return self.code == 0
 
 
-def decode(status: int) -> Exit:
+def decode(status: int) -> ChildExit:
     """A wait status as waitpid gives it."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
@@ -35,16 +35,16 @@ def decode(status: int) -> Exit:
         except ValueError:  # a real-time signal has no name
             name = ""
         core = os.WCOREDUMP(status)
-        return Exit(
+        return ChildExit(
             f"killed by signal {number}{name}{', core dumped' if core else ''}", None, number, core
         )
     code = os.waitstatus_to_exitcode(status)
-    return Exit(f"exited {code}", code, None)
+    return ChildExit(f"exited {code}", code, None)
 
 
 def reap(
     waitpid: Callable[[int, int], tuple[int, int]] = os.waitpid,
-) -> Iterator[tuple[int, Exit]]:
+) -> Iterator[tuple[int, ChildExit]]:
     """Every child that has ended, none left as a zombie. Never blocks."""
     while True:
         try:

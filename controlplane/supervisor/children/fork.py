@@ -25,6 +25,7 @@ from ribcage.shared._core import lib
 
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.process import log
+from ribcage.shared.process.rights import drop_rights
 
 CRASHED = 70  # exit status of a role whose entry raised
 # Control talks netlink and nft; workers are handed all they need.
@@ -122,9 +123,4 @@ def _drop_rights(spec: ForkSpec) -> None:
         if spec.capabilities:
             lib.sys_keep_capabilities(1)
         os.setresuid(spec.uid, spec.uid, spec.uid)
-    for call, error in (
-        ("no_new_privs", lib.sys_no_new_privileges()),
-        ("capabilities", lib.sys_drop_capabilities(spec.capabilities)),
-    ):
-        if error != 0:
-            raise RibcageError("E_RIGHTS", f"{call}: {os.strerror(-error)}")
+    drop_rights(spec.capabilities)

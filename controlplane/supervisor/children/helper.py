@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ribcage.controlplane.supervisor.children.exits import Exit
+from ribcage.controlplane.supervisor.children.exits import ChildExit
 from ribcage.controlplane.supervisor.loop import Loop, Timer
 
 OUT_BYTES = 17 << 20  # a plan of the largest size and a bit
@@ -21,14 +21,14 @@ DEFAULTS = [
     if number not in (signal.SIGKILL, signal.SIGSTOP) and number < signal.SIGRTMIN
 ]
 
-Done = Callable[[str, bool, bytes, bytes], None]
+WhenDone = Callable[[str, bool, bytes, bytes], None]
 
 
 @dataclass(slots=True)
 class _Helper:
     pid: int
     pidfd: int
-    done: Done
+    done: WhenDone
     timer: Timer
     pipes: list[int]
     output: list[bytearray] = field(default_factory=lambda: [bytearray(), bytearray()])
@@ -41,7 +41,7 @@ class Helpers:
         self._loop = loop
         self._running: dict[int, _Helper] = {}
 
-    def run(self, argv: list[str], limit: float, done: Done) -> None:
+    def run(self, argv: list[str], limit: float, done: WhenDone) -> None:
         """A program that cannot be started is `done` at once, not clean."""
         ends: list[int] = []
         try:
@@ -107,7 +107,7 @@ class Helpers:
         for pid in list(self._running):
             self._kill(pid)
 
-    def ended(self, pid: int, end: Exit) -> bool:
+    def ended(self, pid: int, end: ChildExit) -> bool:
         """From the reaper; False when this was no helper."""
         helper = self._running.pop(pid, None)
         if helper is None:

@@ -26,11 +26,17 @@ class Lifecycle:
     """Owns the transitions of `Child.state`. `on_readable(child)` serves a child's channel,
     `on_gone()` is called after each death (the orderly stop waits for it)."""
 
-    def __init__(self, context: Context, handover: Handover) -> None:
+    def __init__(
+        self,
+        context: Context,
+        handover: Handover,
+        on_readable: Callable[[Child], None],
+        on_gone: Callable[[], None],
+    ) -> None:
         self.context = context
         self.handover = handover
-        self.on_readable: Callable[[Child], None] = lambda child: None
-        self.on_gone: Callable[[], None] = lambda: None
+        self.on_readable = on_readable
+        self.on_gone = on_gone
         self._forks = ForkRetry()
 
     # ---- starts ----

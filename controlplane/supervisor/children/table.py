@@ -118,7 +118,7 @@ class Child:
         }
 
 
-class Table:
+class ProcessTable:
     """control, standby, workers[0..N-1], and `leaving`: workers given up by a reload."""
 
     def __init__(self, workers: int, restart_max: int, restart_window: float) -> None:

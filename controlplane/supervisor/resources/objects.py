@@ -26,7 +26,8 @@ from ribcage.shared.memory.fib_sync import (
     open_semaphore,
     remove_semaphore,
 )
-from ribcage.shared.memory.segment import SegmentKind, open_segment
+from ribcage.shared.memory.identity import SegmentKind
+from ribcage.shared.memory.segment import open_segment
 from ribcage.shared.memory.stats import keep_rings
 from ribcage.shared.process.log import log
 from ribcage.shared.process.names import Names

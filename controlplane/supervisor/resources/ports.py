@@ -9,73 +9,33 @@ port's first socket was given, 0 for the first one, and returns (descriptor, fan
 """
 
 import os
-import re
 import socket
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
 
 from ribcage.shared._core import lib
 
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.process.log import log
+from ribcage.shared.process.port_rings import PortRings
 
-MAX_PORTS = 32  # FIB_MAX_PORTS
-INTERFACE = re.compile(r"[!-.0-~]{1,15}")  # what the kernel allows, without "/"
-KINDS = ("port", "host")
 SOL_PACKET, PACKET_FANOUT = 263, 18
 
 
-@dataclass(frozen=True, slots=True)
-class Port:
-    """What control asks for. slots x slot_bytes is the memory of one ring."""
-
-    index: int
-    name: str
-    ifindex: int
-    kind: str
-    slots: int
-    slot_bytes: int
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, body: dict[str, Any]) -> "Port":
-        """E_PORT for anything that is not a port: what comes from a child is checked too."""
-        numbers = {
-            "index": (0, MAX_PORTS - 1),
-            "ifindex": (1, 0x7FFFFFFF),
-            "slots": (1, 65536),
-            "slot_bytes": (2048, 1 << 20),
-        }
-        for key, (low, high) in numbers.items():
-            value = body.get(key)
-            if type(value) is not int or not low <= value <= high:
-                raise RibcageError("E_PORT", f"port {key} {value!r:.40} is outside {low}..{high}")
-        name, kind = body.get("name"), body.get("kind")
-        if not isinstance(name, str) or not INTERFACE.fullmatch(name) or name in (".", ".."):
-            raise RibcageError("E_PORT", f"{name!r:.40} is not an interface name")
-        if kind not in KINDS:
-            raise RibcageError("E_PORT", f"port kind {kind!r:.40} is not one of {KINDS}")
-        return cls(body["index"], name, body["ifindex"], kind, body["slots"], body["slot_bytes"])
+OpenPort = Callable[[PortRings, int, int, int], tuple[int, int]]  # port, worker, workers, fanout id
 
 
-OpenPort = Callable[[Port, int, int, int], tuple[int, int]]  # port, worker, workers, fanout id
-
-
-class Ports:
+class PortSockets:
     """The ports control asked for and the descriptors of their sockets."""
 
     def __init__(self, opener: OpenPort, max_memory: int) -> None:
-        self.known: dict[int, Port] = {}
+        self.known: dict[int, PortRings] = {}
         self.max_memory = max_memory
         self._opener = opener
         self._rings: dict[tuple[int, int], int] = {}
         self._fanout: dict[int, int] = {}
         self._steered = False
 
-    def open(self, port: Port, workers: int) -> bool:
+    def open(self, port: PortRings, workers: int) -> bool:
         """Opens what is missing of `port` for workers 0..workers-1; False: nothing was.
 
         All or nothing: on an error (RibcageError, OSError) what this call opened is closed.
@@ -106,7 +66,7 @@ class Ports:
         self.known[port.index] = port
         return bool(missing)
 
-    def adopt(self, port: Port, worker: int, fd: int) -> None:
+    def adopt(self, port: PortRings, worker: int, fd: int) -> None:
         """Takes back a descriptor that a worker had kept through a supervisor's death."""
         key = (port.index, worker)
         if key in self._rings:

@@ -39,6 +39,7 @@
  */
 #ifndef RC_FIB_INTERVAL_H
 #define RC_FIB_INTERVAL_H
+#include "engines/own_prefix.h"
 #include "layout/fib_layout.h"
 
 enum {
@@ -140,23 +141,6 @@ static inline uint32_t interval_word(uint32_t block, uint32_t kind)
 static inline uint32_t interval_leaf(uint32_t group)
 {
     return group << 5;
-}
-
-static inline uint32_t interval_own(uint32_t byte, uint32_t bits, uint32_t group)
-{
-    return byte << 24 | bits << 20 | group;
-}
-static inline uint32_t interval_own_byte(uint32_t own)
-{
-    return own >> 24;
-}
-static inline uint32_t interval_own_bits(uint32_t own)
-{
-    return own >> 20 & 15;
-}
-static inline uint32_t interval_own_group(uint32_t own)
-{
-    return own & 0xffff;
 }
 
 /* The address from bit `depth` on (0..64), at the top of a word. */

@@ -22,11 +22,11 @@ static void match_own(const struct interval_directory *directory, uint32_t byte,
     uint32_t count = load_relaxed32(&directory->count);
     for (uint32_t i = 0; i < count && i < INTERVAL_OWN_MAX; i++) {
         uint32_t own = load_relaxed32(&directory->own[i]);
-        uint32_t shift = (8 - interval_own_bits(own)) & 15;
-        if (byte >> shift != interval_own_byte(own) >> shift)
+        uint32_t shift = (8 - own_bits(own)) & 15;
+        if (byte >> shift != own_byte(own) >> shift)
             continue;
-        best->group = interval_own_group(own); /* sorted: the last that covers is the longest */
-        best->length = bits + interval_own_bits(own);
+        best->group = own_group(own); /* sorted: the last that covers is the longest */
+        best->length = bits + own_bits(own);
     }
 }
 

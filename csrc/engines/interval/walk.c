@@ -177,9 +177,9 @@ static int walk_chunk(struct walk *walk, uint32_t word, const struct interval_pl
 static int own_valid(const struct interval_directory *directory, uint32_t depth)
 {
     for (uint32_t i = 0; i < directory->count; i++) {
-        uint32_t own = directory->own[i], bits = interval_own_bits(own);
+        uint32_t own = directory->own[i], bits = own_bits(own);
         if (bits > 8 || (bits == 0 && depth > 0) || (own >> 16 & 15) != 0 ||
-            (interval_own_byte(own) & (0xffu >> bits)) != 0 ||
+            (own_byte(own) & (0xffu >> bits)) != 0 ||
             (i > 0 && own >> 20 <= directory->own[i - 1] >> 20))
             return 0;
     }
@@ -213,14 +213,14 @@ static int walk_directory(struct walk *walk, uint32_t word, const struct interva
                                      interval_directory_blocks(count));
     }
     uint32_t from = first_slot(walk, place);
-    while (at < count && interval_own_byte(directory->own[at]) < from)
+    while (at < count && own_byte(directory->own[at]) < from)
         at++;
     for (uint32_t s = from; s < INTERVAL_SLOTS && stop == 0; s++) {
         const struct interval_place child = interval_child(place, s, 0);
-        for (; at < count && interval_own_byte(directory->own[at]) == s && stop == 0; at++)
+        for (; at < count && own_byte(directory->own[at]) == s && stop == 0; at++)
             stop = visit_in_order(walk, place, child.first,
-                                  place->depth + interval_own_bits(directory->own[at]),
-                                  interval_own_group(directory->own[at]));
+                                  place->depth + own_bits(directory->own[at]),
+                                  own_group(directory->own[at]));
         uint32_t below = load_relaxed32(&directory->slot[s]);
         if (stop == 0 && interval_kind(below) != INTERVAL_LEAF)
             stop = walk_word(walk, below, &child);
@@ -280,7 +280,7 @@ static uint32_t exact_own(const struct interval_directory *directory, uint32_t k
 {
     for (uint32_t i = 0; i < directory->count; i++)
         if (directory->own[i] >> 20 == key >> 20)
-            return interval_own_group(directory->own[i]);
+            return own_group(directory->own[i]);
     return 0;
 }
 
@@ -327,7 +327,7 @@ uint32_t interval_exact(const struct fib_writer *writer, const struct route_row 
         const struct interval_directory *directory = interval_directory_at(writer, word);
         uint32_t byte = interval_byte(key, depth);
         if (length <= depth + 8)
-            return exact_own(directory, interval_own(byte, length - depth, 0));
+            return exact_own(directory, own_prefix(byte, length - depth, 0));
         word = load_relaxed32(&directory->slot[byte]);
         depth += 8;
     }

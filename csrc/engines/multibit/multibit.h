@@ -24,6 +24,7 @@
  */
 #ifndef RC_FIB_MULTIBIT_H
 #define RC_FIB_MULTIBIT_H
+#include "engines/own_prefix.h"
 #include "layout/fib_layout.h"
 
 enum {
@@ -37,33 +38,13 @@ enum {
 struct multibit_node {
     uint64_t slot[MULTIBIT_SLOTS]; /* low half: group, high half: child block */
     uint32_t list;                 /* { born : 23 | count : 9 }; count: entries of own[] */
-    uint32_t own[1];               /* [count], 512 words with `list`; see multibit_own() */
+    uint32_t own[1];               /* [count], 512 words with `list`; see own_prefix() */
 };
 RC_STATIC_ASSERT(offsetof(struct multibit_node, list) == MULTIBIT_SLOT_BLOCKS * FIB_BLOCK,
                  "the list begins on a line of its own");
 RC_STATIC_ASSERT(FIB_BLOCK % sizeof(uint64_t) == 0, "no slot straddles two lines");
 
 #if RC_INLINE_SECTION
-
-/* An own prefix: { address byte : 8 | bits of it that count : 4 | 0 : 4 | group : 16 }. As
- * numbers they sort by address, then length, so painting in order lets the longer win. */
-static inline uint32_t multibit_own(uint32_t byte, uint32_t bits, uint32_t group)
-{
-    return byte << 24 | bits << 20 | group;
-}
-static inline uint32_t multibit_own_byte(uint32_t own)
-{
-    return own >> 24;
-}
-static inline uint32_t multibit_own_bits(uint32_t own)
-{
-    return own >> 20 & 15;
-}
-static inline uint32_t multibit_own_group(uint32_t own)
-{
-    return own & 0xffff;
-}
-RC_STATIC_ASSERT(FIB_MAX_GROUPS <= 0x10000, "a group id fits an own entry");
 
 /* The list's first word. `born`: the epoch the node was published at, its low 23 bits. Since then
  * none of its groups has changed, only children. */

@@ -80,11 +80,11 @@ static uint32_t match_own(const struct fib_reader *reader, uint32_t block, uint3
         return 0;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t own = load_relaxed32(&node->own[i]);
-        uint32_t shift = (8 - multibit_own_bits(own)) & 15;
-        if (byte >> shift != multibit_own_byte(own) >> shift)
+        uint32_t shift = (8 - own_bits(own)) & 15;
+        if (byte >> shift != own_byte(own) >> shift)
             continue;
-        group = multibit_own_group(own); /* sorted: the last one that covers is the longest */
-        *bits = multibit_own_bits(own);
+        group = own_group(own); /* sorted: the last one that covers is the longest */
+        *bits = own_bits(own);
     }
     return group;
 }

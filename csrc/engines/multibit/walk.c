@@ -45,9 +45,9 @@ static int behind(const struct walk *walk)
 static int list_valid(const struct multibit_node *node, uint32_t level)
 {
     for (uint32_t i = 0; i < multibit_count(node->list); i++) {
-        uint32_t own = node->own[i], bits = multibit_own_bits(own);
+        uint32_t own = node->own[i], bits = own_bits(own);
         if (bits > 8 || (bits == 0 && level > 0) || (own >> 16 & 15) != 0 ||
-            (multibit_own_byte(own) & (0xffu >> bits)) != 0 ||
+            (own_byte(own) & (0xffu >> bits)) != 0 ||
             (i > 0 && own >> 20 <= node->own[i - 1] >> 20))
             return 0;
     }
@@ -74,13 +74,13 @@ static int walk_node(struct walk *walk, uint32_t block, uint32_t level, int boun
     }
 
     uint32_t first = bounded ? walk->after->prefix[level] : 0;
-    while (at < count && multibit_own_byte(node->own[at]) < first)
+    while (at < count && own_byte(node->own[at]) < first)
         at++;
     for (uint32_t s = first; s < MULTIBIT_SLOTS && stop == 0; s++) {
         walk->row.prefix[level] = (uint8_t)s;
-        for (; at < count && multibit_own_byte(node->own[at]) == s && stop == 0; at++) {
-            walk->row.length = (uint8_t)(level * 8 + multibit_own_bits(node->own[at]));
-            walk->row.nexthop = multibit_own_group(node->own[at]);
+        for (; at < count && own_byte(node->own[at]) == s && stop == 0; at++) {
+            walk->row.length = (uint8_t)(level * 8 + own_bits(node->own[at]));
+            walk->row.nexthop = own_group(node->own[at]);
             if (behind(walk))
                 stop = visitor->route(visitor->context, &walk->row);
         }
@@ -112,9 +112,9 @@ uint32_t multibit_exact(const struct fib_writer *writer, const struct route_row 
     if (block == 0)
         return 0;
     const struct multibit_node *node = fib_block(writer, block);
-    uint32_t key = multibit_own(row->prefix[level], row->length - level * 8u, 0);
+    uint32_t key = own_prefix(row->prefix[level], row->length - level * 8u, 0);
     for (uint32_t i = 0; i < multibit_count(node->list); i++)
         if (node->own[i] >> 20 == key >> 20)
-            return multibit_own_group(node->own[i]);
+            return own_group(node->own[i]);
     return 0;
 }

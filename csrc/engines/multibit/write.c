@@ -57,7 +57,7 @@ static int same_node(const struct route_row *a, const struct route_row *b)
 /* Puts (or takes out, group 0) one prefix; returns the group it had. */
 static uint32_t edit_own(struct edit *edit, uint32_t byte, uint32_t bits, uint32_t group)
 {
-    uint32_t key = multibit_own(byte, bits, 0), low = 0, high = edit->count;
+    uint32_t key = own_prefix(byte, bits, 0), low = 0, high = edit->count;
     while (low < high) {
         uint32_t middle = (low + high) / 2;
         if (edit->own[middle] < key)
@@ -67,7 +67,7 @@ static uint32_t edit_own(struct edit *edit, uint32_t byte, uint32_t bits, uint32
     }
     uint32_t *at = &edit->own[low];
     int there = low < edit->count && *at >> 20 == key >> 20;
-    uint32_t before = there ? multibit_own_group(*at) : 0;
+    uint32_t before = there ? own_group(*at) : 0;
     size_t behind = (edit->count - low) * sizeof *at;
     if (group != 0) {
         if (!there) {
@@ -113,10 +113,10 @@ static int edit_run(struct edit *edit, const struct route_row *rows, uint64_t n,
 static void paint(const struct edit *edit, uint64_t *slot)
 {
     for (uint32_t i = 0; i < edit->count; i++) {
-        uint32_t own = edit->own[i], first = multibit_own_byte(own);
-        uint32_t end = first + (1u << (8 - multibit_own_bits(own)));
+        uint32_t own = edit->own[i], first = own_byte(own);
+        uint32_t end = first + (1u << (8 - own_bits(own)));
         for (uint32_t s = first; s < end; s++)
-            slot[s] = multibit_own_group(own);
+            slot[s] = own_group(own);
     }
 }
 

@@ -20,15 +20,17 @@ from typing import Any
 import posix_ipc
 from ribcage.shared._core import ffi
 
-from ribcage.controlplane.fib.segment import FibParams
-from ribcage.controlplane.fib.writer import FibWriter
+from ribcage.controlplane.fib.segment.attach import attach_fib
+from ribcage.controlplane.fib.segment.create import FibParams
+from ribcage.controlplane.fib.segment.writer import FibWriter
 from ribcage.lab.bench.fib.build import build
 from ribcage.lab.bench.fib.contestants import Ours, params_file, semaphore_for
 from ribcage.lab.bench.fib.program import Program
 from ribcage.lab.bench.fib.table import ROW_BYTES, Rows
 from ribcage.shared.memory.fib import FibReader
 from ribcage.shared.memory.fib_records import FibKind, Group
-from ribcage.shared.memory.segment import SHM, SegmentKind, open_segment, remove_segment
+from ribcage.shared.memory.identity import SHM, SegmentKind
+from ribcage.shared.memory.segment import open_segment, remove_segment
 from ribcage.shared.process.names import Names
 
 
@@ -44,12 +46,12 @@ def binding_ns(
     try:
         with (
             semaphore_for(one) as semaphore,
-            FibWriter.create_or_attach(names, _params(one, table), **_more(semaphore)) as writer,
+            attach_fib(names, _params(one, table), **_more(semaphore)) as writer,
         ):
             with writer.batch():
                 for i in range(1, table.max_nexthop + 1):
-                    writer.set_group(Group(i, FibKind.BLACKHOLE, ()))
-                writer.apply(table.rows, table.count)
+                    writer.set_group(i, Group(FibKind.BLACKHOLE))
+                assert writer.apply(table.rows, table.count).error == 0
                 writer.publish()
             line = [
                 build("ribcage_fib"),
@@ -80,7 +82,7 @@ def _samples(writer: FibWriter, program: Program, table: Rows, count: int, seed:
             row = table.rows[rng.randrange(table.count)]
             prefix = bytes(ffi.buffer(row.prefix))
             match = reader.match(prefix[: 4 if table.family == 4 else 16])
-            if match is None or not match.prefix.endswith(f"/{row.length}"):
+            if match is None or match.prefix.prefixlen != row.length:
                 continue  # a longer prefix answers for that address
             other = table.max_nexthop if row.nexthop == 1 else 1
             for group in (other, row.nexthop):
@@ -96,7 +98,7 @@ def _sample(writer: FibWriter, program: Program, row: object, prefix: bytes, gro
     program.hear()  # armed: it spins
     began = time.monotonic_ns()
     with writer.batch():
-        writer.apply(change)
+        assert writer.apply(change).error == 0
         writer.publish()
     return int(program.hear()["seen_ns"]) - began
 

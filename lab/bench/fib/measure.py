@@ -25,7 +25,7 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BenchPlan:
     """How much of each; `steps()` is how often progress is told."""
 
     repetitions: int
@@ -42,13 +42,13 @@ class Plan:
     takeovers: int
     binding: int
 
-    @staticmethod
-    def of(quick: bool, repetitions: int | None, seed: int, rate: int = 100_000) -> Plan:
+    @classmethod
+    def of(cls, quick: bool, repetitions: int | None, seed: int, rate: int = 100_000) -> BenchPlan:
         if quick:
             reps = repetitions or 5
-            return Plan(reps, 6, seed, 0.004, 5_000, min(reps, 3), 3, 1_000, 80, 25, rate, 3, 500)
+            return cls(reps, 6, seed, 0.004, 5_000, min(reps, 3), 3, 1_000, 80, 25, rate, 3, 500)
         reps = repetitions or 11
-        return Plan(reps, 8, seed, 0.008, 20_000, min(reps, 7), 7, 4_000, 240, 25, rate, 7, 3_000)
+        return cls(reps, 8, seed, 0.008, 20_000, min(reps, 7), 7, 4_000, 240, 25, rate, 7, 3_000)
 
 
 @dataclass(slots=True)
@@ -90,7 +90,7 @@ class Measurement:
         programs: dict[str, Program],
         ours: Sequence[str],
         python: Sequence[str],
-        plan: Plan,
+        plan: BenchPlan,
         second_cpu: int | None,
         portable: bool,
         progress: Progress,

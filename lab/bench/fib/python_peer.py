@@ -56,7 +56,7 @@ class PyRadix:
             self.trie.delete(prefix)
 
 
-class Peer:
+class PythonPeer:
     """The commands of the harness over one of the two."""
 
     def __init__(self, name: str, family: int, folder: Path) -> None:
@@ -142,7 +142,7 @@ class Peer:
 
 def main() -> None:
     name, family, folder = sys.argv[1:4]
-    peer = Peer(name, int(family), Path(folder))
+    peer = PythonPeer(name, int(family), Path(folder))
     verbs = {verb: getattr(peer, verb) for verb in
              ("load", "lookup", "check", "stream", "restore", "memory")}  # fmt: skip
     verbs["pairs"] = peer.pairs_

@@ -23,7 +23,7 @@ from ribcage.shared._core import ffi
 from ribcage.lab.bench.fib import build, machine, report
 from ribcage.lab.bench.fib.binding import binding_ns
 from ribcage.lab.bench.fib.contestants import Ours, choose, choose_peers, params_file, started
-from ribcage.lab.bench.fib.measure import Measurement, Plan, Progress, Results
+from ribcage.lab.bench.fib.measure import BenchPlan, Measurement, Progress, Results
 from ribcage.lab.bench.fib.python_peer import MODULES
 from ribcage.lab.bench.fib.streams import ADDRESSES, STREAMS, make_pairs, make_streams
 from ribcage.lab.bench.fib.table import Rows, find_updates, load_table, load_updates
@@ -31,7 +31,7 @@ from ribcage.lab.bench.fib.updates import synthetic_updates
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class BenchRequest:
     """What is asked for; the defaults measure this build's own default alone."""
 
     family: int
@@ -48,12 +48,12 @@ class Request:
     addresses: int = ADDRESSES
     routes: int = 100_000
     """Of the synthetic table, where there is no other."""
-    plan: Plan | None = None
+    plan: BenchPlan | None = None
     """Instead of what `quick` and `repetitions` mean."""
     command: Sequence[str] = field(default_factory=lambda: sys.argv)
 
 
-def run(request: Request, progress: Progress) -> dict[str, Any]:
+def run(request: BenchRequest, progress: Progress) -> dict[str, Any]:
     """The document; `void` is None, or says what disagreed. RibcageError for bad input."""
     began = time.monotonic()
     stages = Stages(progress)
@@ -64,7 +64,7 @@ def run(request: Request, progress: Progress) -> dict[str, Any]:
     table = load_table(request.family, request.table, request.routes, request.seed)
     updates = _updates(request, table)
     cpu, second = _cpus()
-    plan = request.plan or Plan.of(request.quick, request.repetitions, request.seed)
+    plan = request.plan or BenchPlan.of(request.quick, request.repetitions, request.seed)
     before = machine.load()
     progress("compiling")
     for program in ("ribcage_fib", *(["dpdk_fib"] if "dpdk" in peers else [])):
@@ -113,7 +113,7 @@ class Stages:
         return {kind: round(seconds, 2) for kind, seconds in self._found.items()}
 
 
-def _updates(request: Request, table: Rows) -> Rows:
+def _updates(request: BenchRequest, table: Rows) -> Rows:
     path = request.updates or find_updates(request.family, request.table)
     if path is not None:
         return load_updates(request.family, path)
@@ -128,7 +128,7 @@ def _cpus() -> tuple[int, int | None]:
 
 
 def _write(
-    folder: Path, request: Request, table: Rows, updates: Rows, ours: Sequence[Ours]
+    folder: Path, request: BenchRequest, table: Rows, updates: Rows, ours: Sequence[Ours]
 ) -> None:
     (folder / "rows.bin").write_bytes(table.to_bytes())
     (folder / "updates.bin").write_bytes(updates.to_bytes())
@@ -142,7 +142,7 @@ def _write(
 
 
 def _document(
-    request: Request,
+    request: BenchRequest,
     results: Results,
     ours: Sequence[Ours],
     peers: Sequence[str],

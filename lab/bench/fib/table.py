@@ -20,9 +20,9 @@ from typing import Any
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.lab.tables import ROOT, Table, find_table
+from ribcage.lab.tables import ROOT, SampleTable, find_table
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.memory.rows import row_prefix
+from ribcage.shared.memory.fields import prefix_of
 
 ROW_BYTES: int = ffi.sizeof("struct route_row")
 FAMILY_AT: int = ffi.offsetof("struct route_row", "family")
@@ -59,7 +59,7 @@ class Rows:
 def load_table(family: int, path: Path | None, routes: int = 100_000, seed: int = 1) -> Rows:
     """The table at `path`; without one the real or synthetic table of lab/tables.py."""
     if path is None:
-        found: Table = find_table(family, routes, seed)
+        found: SampleTable = find_table(family, routes, seed)
         text, source = "\n".join(found.lines).encode() + b"\n", found.source
     else:
         text, source = read_text(path), str(path)
@@ -70,8 +70,8 @@ def load_table(family: int, path: Path | None, routes: int = 100_000, seed: int 
     lib.rows_sort(rows, count)
     twice = int(lib.rows_duplicate(rows, count))
     if twice != count:
-        prefix = row_prefix(rows[twice])
-        lines = _lines_of(text, prefix)
+        prefix = prefix_of(rows[twice])
+        lines = _lines_of(text, str(prefix))
         raise _refused(
             "E_TABLE", path or source, lines[-1], f"has {prefix} again; first in line {lines[0]}"
         )
@@ -144,7 +144,7 @@ def _parse(text: bytes, where: Path | str, code: str) -> tuple[Any, int]:
     if lib.rows_parse(buffer, len(text), 1, rows, most, ffi.NULL, 0, ffi.NULL, result):
         reason = _REASONS[int(result.error)]
         if result.error == lib.ROW_HOST_BITS:
-            reason += f" (did you mean {row_prefix(rows[result.rows])}?)"
+            reason += f" (did you mean {prefix_of(rows[result.rows])}?)"
         raise _refused(code, where, int(result.line), reason)
     return rows, int(result.rows)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ribcage.controlplane.config.load import check, load, load_plan
 from ribcage.controlplane.config.machine import Machine
-from ribcage.controlplane.config.model import LATER, TABLES, keys_of
+from ribcage.controlplane.config.model import LATER, OLD_STRATEGIES, TABLES, keys_of
 from ribcage.controlplane.config.toml.positions import Positions
 from ribcage.controlplane.config.toml.problems import ConfigErrors
 from ribcage.shared.plan import InterfacePlan, NexthopPlan, Plan, RoutePlan
@@ -50,6 +50,16 @@ def test_the_example_shows_every_key() -> None:
         if key not in TEXT
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize(("old", "new"), OLD_STRATEGIES.items())
+def test_a_renamed_word_still_works_and_means_the_new_one(old: str, new: str) -> None:
+    """The plan is the same, but for one warning."""
+    plan, report = check(f'[fib]\nsync = "{old}"\n', machine=MACHINE)
+    wanted, _ = check(f'[fib]\nsync = "{new}"\n', machine=MACHINE)
+    assert wanted is not None
+    assert plan == wanted
+    assert [problem.code for problem in report.problems] == ["W205"]
 
 
 def test_what_the_example_says_is_the_default_is_the_default() -> None:

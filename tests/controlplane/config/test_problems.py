@@ -6,7 +6,7 @@ import pytest
 
 from ribcage.controlplane.config.load import check
 from ribcage.controlplane.config.machine import Machine
-from ribcage.controlplane.config.toml.problems import Problem, Report
+from ribcage.controlplane.config.toml.problems import ConfigReport, Problem
 
 MACHINE = Machine(cpus=(0, 1), msgmnb=16384, groups=frozenset({"ribcage"}))
 LINKS = """\
@@ -19,7 +19,7 @@ address = "10.0.2.1/24"
 """
 
 
-def report_of(text: str) -> Report:
+def report_of(text: str) -> ConfigReport:
     return check(text, "r.toml", MACHINE)[1]
 
 
@@ -201,6 +201,8 @@ CASES = [
     Case("W204", 'sync = "none"\n       ^^^^^^',
          'sync = "none" gives wrong answers under change: only run --teach takes it',
          'write "epoch", or set teach = true in [router]', "[fib]\n"),
+    Case("W205", 'sync = "undo"\n       ^^^^^^', 'sync = "undo" is called "sem_undo" now',
+         'write "sem_undo"', "[fib]\n"),
 ]  # fmt: skip
 
 

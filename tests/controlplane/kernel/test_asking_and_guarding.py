@@ -1,12 +1,13 @@
 """Who is asked for, and the fight for the forwarding switch: bounded, with fakes."""
 
 import asyncio
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from ribcage.controlplane.kernel.changes.journal import Journal
-from ribcage.controlplane.kernel.changes.settings import Settings
+from ribcage.controlplane.kernel.changes.settings import Sysctls
 from ribcage.controlplane.kernel.events import ForwardingEvent, LinkEvent
 from ribcage.controlplane.kernel.guard import ATTEMPTS, ForwardingGuard
 from ribcage.controlplane.kernel.links import LinkTable
@@ -20,6 +21,7 @@ from ribcage.controlplane.kernel.netlink.messages import (
 from ribcage.controlplane.kernel.resolver import NeighbourResolver, unicast
 
 MAC = b"\2\0\0\0\0\1"
+ONE, TWO = ip_address("10.0.0.1"), ip_address("10.0.0.2")
 
 
 def silent(_level: str, _event: str, **_fields: object) -> None:
@@ -48,33 +50,29 @@ class Rig:
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
-        ("10.0.0.1", "10.0.0.1"),
-        ("2001:DB8:0::1", "2001:db8::1"),
-        ("fe80::1", "fe80::1"),
-        ("fe80::1%eth0", None),
-        ("224.0.0.1", None),
-        ("255.255.255.255", None),
-        ("0.0.0.0", None),
-        ("::", None),
-        ("ff02::1", None),
-        ("10.0.0", None),
-        ("", None),
-        ("a\0b", None),
+        ("10.0.0.1", True),
+        ("2001:db8::1", True),
+        ("fe80::1", True),
+        ("224.0.0.1", False),
+        ("255.255.255.255", False),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("ff02::1", False),
     ],
 )
-def test_only_unicast_addresses_are_asked_for(address: str, expected: str | None) -> None:
-    """Anything else has no neighbour entry; nothing raises."""
-    assert unicast(address) == expected
+def test_only_unicast_addresses_are_asked_for(address: str, expected: bool) -> None:
+    """Anything else has no neighbour entry."""
+    assert unicast(ip_address(address)) == expected
 
 
 def test_a_full_table_refuses_new_hosts_but_not_known_ones(tmp_path: Path) -> None:
     """A scan cannot make the kernel's table grow beyond the plan's limit through us."""
     rig = Rig(tmp_path / "undo.json", limit=1)
-    rig.neighbours.apply(NeighbourMessage(3, 4, "10.0.0.1", MAC, "stale", False, False), 1)
-    assert not rig.resolver.resolve(rig.port, "10.0.0.2")
+    rig.neighbours.apply(NeighbourMessage(3, ONE, MAC, "stale", False, False), 1)
+    assert not rig.resolver.resolve(rig.port, TWO)
     assert rig.neighbours.refused == 1
-    assert rig.resolver.resolve(rig.port, "10.0.0.1")
-    assert rig.sent == [resolve_request(3, "10.0.0.1", managed=False)]
+    assert rig.resolver.resolve(rig.port, ONE)
+    assert rig.sent == [resolve_request(3, ONE, managed=False)]
 
 
 def test_a_gateway_is_journalled_before_it_is_asked_for(tmp_path: Path) -> None:
@@ -82,20 +80,20 @@ def test_a_gateway_is_journalled_before_it_is_asked_for(tmp_path: Path) -> None:
 
     async def main() -> None:
         rig = Rig(tmp_path / "undo.json")
-        for host in (1, 2):
-            assert rig.resolver.manage(rig.port, f"10.0.0.{host}")
-            assert rig.resolver.manage(rig.port, f"10.0.0.{host}")
+        for host in (ONE, TWO):
+            assert rig.resolver.manage(rig.port, host)
+            assert rig.resolver.manage(rig.port, host)
         assert rig.sent == []
         await asyncio.sleep(0)
-        gateways = [resolve_request(3, f"10.0.0.{host}", managed=True) for host in (1, 2)]
+        gateways = [resolve_request(3, host, managed=True) for host in (ONE, TWO)]
         assert rig.sent == gateways
         stored = Journal.load(tmp_path / "undo.json")
-        assert stored.managed == {("eth1", "10.0.0.1"), ("eth1", "10.0.0.2")}
-        assert rig.resolver.resolve(rig.port, "10.0.0.2")
+        assert stored.managed == {("eth1", ONE), ("eth1", TWO)}
+        assert rig.resolver.resolve(rig.port, TWO)
         assert rig.sent[2:] == gateways[1:]
-        rig.resolver.unmanage(rig.port, "10.0.0.1")
-        assert rig.sent[3:] == [resolve_request(3, "10.0.0.1", managed=False)]
-        assert Journal.load(tmp_path / "undo.json").managed == {("eth1", "10.0.0.2")}
+        rig.resolver.unmanage(rig.port, ONE)
+        assert rig.sent[3:] == [resolve_request(3, ONE, managed=False)]
+        assert Journal.load(tmp_path / "undo.json").managed == {("eth1", TWO)}
 
     asyncio.run(main())
 
@@ -105,11 +103,11 @@ def test_a_full_disk_costs_the_undo_and_not_the_gateway(tmp_path: Path) -> None:
 
     async def main() -> list[bytes]:
         rig = Rig(tmp_path / "absent" / "undo.json")
-        rig.resolver.manage(rig.port, "10.0.0.1")
+        rig.resolver.manage(rig.port, ONE)
         await asyncio.sleep(0)
         return rig.sent
 
-    assert asyncio.run(main()) == [resolve_request(3, "10.0.0.1", managed=True)]
+    assert asyncio.run(main()) == [resolve_request(3, ONE, managed=True)]
 
 
 def test_a_fight_for_forwarding_is_bounded_and_told(tmp_path: Path) -> None:
@@ -120,7 +118,7 @@ def test_a_fight_for_forwarding_is_bounded_and_told(tmp_path: Path) -> None:
     async def main() -> list[bool]:
         told: list[ForwardingEvent] = []
         journal = Journal(tmp_path / "undo.json", "r1", "here")
-        settings = Settings(journal, silent, tmp_path)
+        settings = Sysctls(journal, silent, tmp_path)
         guard = ForwardingGuard(settings, LinkTable(), told.append, silent)
         for _ in range(ATTEMPTS + 2):
             switch.write_text("1\n")
@@ -139,7 +137,7 @@ def test_a_stale_message_about_forwarding_is_ignored(tmp_path: Path) -> None:
     switch.parent.mkdir(parents=True)
     switch.write_text("0\n")
     told: list[ForwardingEvent] = []
-    settings = Settings(Journal(tmp_path / "undo.json", "r1", "here"), silent, tmp_path)
+    settings = Sysctls(Journal(tmp_path / "undo.json", "r1", "here"), silent, tmp_path)
     guard = ForwardingGuard(settings, LinkTable(), told.append, silent)
     guard.switched_on(ForwardingMessage(-1, 4, True))
     assert told == []

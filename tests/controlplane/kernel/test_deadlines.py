@@ -8,10 +8,16 @@ from typing import Any
 
 import pytest
 
-from ribcage.controlplane.kernel import filter as transit
+from ribcage.controlplane.kernel.changes import filter as transit
+from ribcage.controlplane.kernel.changes.journal import Journal
+from ribcage.controlplane.kernel.changes.settings import Sysctls
 from ribcage.controlplane.kernel.links import LinkTable
 from ribcage.controlplane.kernel.netlink.deadline import KernelSilent, Netlink, ended, in_thread
 from ribcage.controlplane.kernel.provisioner import Provisioner
+
+
+def silent(*_: object, **__: object) -> None:
+    pass
 
 
 async def never(*_: object, **__: object) -> Any:
@@ -118,12 +124,14 @@ def test_a_cancellation_that_comes_with_nfts_end_is_not_lost(
 
 
 def test_a_pass_that_does_not_end_is_given_up_at_the_stop(
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """close() returns with a problem that says so; a pass that keeps its time has none."""
 
     async def main() -> None:
-        provisioner = Provisioner("t", LinkTable(), lambda *_, **__: None)
+        journal = Journal.open(tmp_path / "undo.json", "t")
+        parts = LinkTable(), journal, Sysctls(journal, silent), silent
+        provisioner = Provisioner("t", *parts)
         monkeypatch.setattr(provisioner, "_pass", never)
         provisioner.run()
         provisioner.look()
@@ -132,7 +140,7 @@ def test_a_pass_that_does_not_end_is_given_up_at_the_stop(
         assert await provisioner.close() == ["ports: a repair was given up after 1 s"]
         assert time.monotonic() - start < 10
 
-        quick = Provisioner("t", LinkTable(), lambda *_, **__: None)
+        quick = Provisioner("t", *parts)
         passed = []
 
         async def pass_once() -> list[str]:

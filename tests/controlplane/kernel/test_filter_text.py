@@ -2,7 +2,7 @@
 
 import pytest
 
-from ribcage.controlplane.kernel import filter as transit
+from ribcage.controlplane.kernel.changes import filter as transit
 
 
 def test_the_whole_table_is_replaced_in_one_transaction() -> None:

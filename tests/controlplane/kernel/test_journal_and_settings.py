@@ -1,13 +1,14 @@
 """The journal and the sysctls over a fake /proc/sys: the way back is exact."""
 
 import json
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
 import pytest
 
 from ribcage.controlplane.kernel.changes.journal import Journal, PortState, namespace_id
 from ribcage.controlplane.kernel.changes.settings import (
-    Settings,
+    Sysctls,
     namespace_settings,
     port_settings,
     restore,
@@ -23,11 +24,11 @@ def full_journal(path: Path) -> Journal:
     journal = Journal(path, "r1", namespace_id())
     journal.settings["net/ipv4/ip_forward"] = ("1", "0")
     journal.tables.append("ribcage_r1")
-    journal.links["rc-host"] = "02:00:00:00:00:01"
+    journal.links["rc-host"] = b"\2\0\0\0\0\1"
     journal.ports["eth1"] = PortState(3, (1500, 1400), None)
     journal.ports["eth2"] = PortState(4, None, (False, True))
-    journal.addresses.add(("eth1", "10.0.1.1/24"))
-    journal.managed.add(("eth1", "10.0.1.2"))
+    journal.addresses.add(("eth1", ip_interface("10.0.1.1/24")))
+    journal.managed.add(("eth1", ip_address("10.0.1.2")))
     journal.metrics[4] = 0xFFFFFFFF
     return journal
 
@@ -92,7 +93,7 @@ def test_settings_are_journalled_before_and_restored_after(tmp_path: Path) -> No
     root, path = tmp_path / "sys", tmp_path / "undo.json"
     before = fake_proc(root)
     journal = Journal(path, "r1", namespace_id())
-    settings = Settings(journal, silent, root)
+    settings = Sysctls(journal, silent, root)
     assert settings.apply([*namespace_settings(), *port_settings("eth1")]) == []
     assert set(snapshot(root).values()) == {"0"}
     assert restore(Journal.load(path).settings, root) == []
@@ -105,7 +106,7 @@ def test_a_second_start_keeps_the_first_values(tmp_path: Path) -> None:
     before = fake_proc(root)
     for _ in range(2):
         journal = Journal.open(path, "r1")
-        Settings(journal, silent, root).apply(namespace_settings())
+        Sysctls(journal, silent, root).apply(namespace_settings())
     restore(Journal.load(path).settings, root)
     assert snapshot(root) == before
 
@@ -115,7 +116,7 @@ def test_what_somebody_else_changed_since_stays(tmp_path: Path) -> None:
     root = tmp_path / "sys"
     fake_proc(root)
     journal = Journal(tmp_path / "undo.json", "r1", namespace_id())
-    Settings(journal, silent, root).apply(port_settings("eth1"))
+    Sysctls(journal, silent, root).apply(port_settings("eth1"))
     (root / "net/ipv4/conf/eth1/rp_filter").write_text("2")
     assert restore(journal.settings, root) == []
     assert (root / "net/ipv4/conf/eth1/rp_filter").read_text() == "2"
@@ -126,7 +127,7 @@ def test_absent_settings_are_skipped_and_refused_ones_told(tmp_path: Path) -> No
     root = tmp_path / "sys"
     root.mkdir()
     journal = Journal(tmp_path / "undo.json", "r1", namespace_id())
-    settings = Settings(journal, silent, root)
+    settings = Sysctls(journal, silent, root)
     assert settings.apply(port_settings("eth1")) == []
     assert not (tmp_path / "undo.json").exists()
 
@@ -138,7 +139,7 @@ def test_what_a_daemon_switched_on_is_what_stop_leaves(tmp_path: Path) -> None:
     switch = root / "net/ipv4/ip_forward"
     switch.write_text("0\n")
     journal = Journal(tmp_path / "undo.json", "r1", namespace_id())
-    settings = Settings(journal, silent, root)
+    settings = Sysctls(journal, silent, root)
     settings.apply(namespace_settings())
     switch.write_text("1\n")
     assert settings.switch_off("net/ipv4/ip_forward") is True
@@ -156,7 +157,7 @@ def test_neighbour_tables_grow_and_never_shrink(tmp_path: Path) -> None:
     for name, value in (("gc_thresh1", 128), ("gc_thresh2", 512), ("gc_thresh3", 1_000_000)):
         (folder / name).write_text(f"{value}\n")
     journal = Journal(tmp_path / "undo.json", "r1", namespace_id())
-    Settings(journal, silent, root).raise_to(table_sizes(4096))
+    Sysctls(journal, silent, root).raise_to(table_sizes(4096))
     values = [(folder / f"gc_thresh{n}").read_text().strip() for n in (1, 2, 3)]
     assert values == ["4096", "8192", "1000000"]
     assert set(json.loads((tmp_path / "undo.json").read_text())["settings"]) == {

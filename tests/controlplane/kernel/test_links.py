@@ -1,11 +1,14 @@
 """Links and addresses: every event is a difference, and a dump finds what was missed."""
 
+from ipaddress import ip_interface
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ribcage.controlplane.kernel.events import AddressEvent, Event, LinkEvent
+from ribcage.controlplane.kernel.events import AddressEvent, KernelEvent, LinkEvent
 from ribcage.controlplane.kernel.links import LinkTable
 from ribcage.controlplane.kernel.netlink.messages import AddressMessage, LinkMessage
+from ribcage.shared.addresses import Interface
 
 MAC = b"\2\0\0\0\0\1"
 UP = 0x10001
@@ -16,13 +19,13 @@ def link(index: int, name: str, flags: int = UP, gone: bool = False) -> LinkMess
 
 
 def address(index: int, text: str, gone: bool = False, failed: bool = False) -> AddressMessage:
-    return AddressMessage(index, 4, text, 24, failed, gone)
+    return AddressMessage(index, ip_interface(f"{text}/24"), failed, gone)
 
 
 def test_the_same_message_twice_is_one_event() -> None:
     """A dump that repeats what is known tells nothing."""
     table = LinkTable()
-    expected: list[Event] = [LinkEvent("eth1", 2, MAC, 1500, True, True)]
+    expected: list[KernelEvent] = [LinkEvent("eth1", 2, MAC, 1500, True, True)]
     assert table.apply_link(link(2, "eth1"), 1) == expected
     assert table.apply_link(link(2, "eth1"), 2) == []
 
@@ -33,7 +36,7 @@ def test_a_link_made_anew_is_gone_first_even_when_its_end_was_lost() -> None:
     table.apply_link(link(2, "eth1"), 1)
     table.apply_address(address(2, "10.0.0.1"), 1)
     assert table.apply_link(link(9, "eth1"), 1) == [
-        AddressEvent("eth1", 2, "10.0.0.1", 24, 4, False),
+        AddressEvent("eth1", 2, ip_interface("10.0.0.1/24"), False),
         LinkEvent("eth1", 2, MAC, 1500, False, False, gone=True),
         LinkEvent("eth1", 9, MAC, 1500, True, True),
     ]
@@ -58,7 +61,7 @@ def test_an_address_that_failed_duplicate_detection_is_lost() -> None:
     table.apply_link(link(2, "eth1"), 1)
     table.apply_address(address(2, "10.0.0.1"), 1)
     events = table.apply_address(address(2, "10.0.0.1", failed=True), 1)
-    assert events == [AddressEvent("eth1", 2, "10.0.0.1", 24, 4, False)]
+    assert events == [AddressEvent("eth1", 2, ip_interface("10.0.0.1/24"), False)]
 
 
 def test_what_a_dump_does_not_mention_is_gone() -> None:
@@ -70,8 +73,8 @@ def test_what_a_dump_does_not_mention_is_gone() -> None:
     table.apply_link(link(2, "eth1"), 2)
     assert [type(event) for event in table.sweep_links(2)] == [AddressEvent, LinkEvent]
     assert list(table.links) == [2]
-    assert [e.address for e in table.sweep_addresses(3) if isinstance(e, AddressEvent)] == [
-        "10.0.2.1"
+    assert [str(e.own) for e in table.sweep_addresses(3) if isinstance(e, AddressEvent)] == [
+        "10.0.2.1/24"
     ]
 
 
@@ -96,7 +99,7 @@ def test_a_consumer_of_the_events_has_the_same_picture(steps: list[object]) -> N
     """Applying each event to a plain model gives the table, whatever the kernel says."""
     table = LinkTable()
     links: dict[int, LinkEvent] = {}
-    addresses: set[tuple[int, str]] = set()
+    addresses: set[tuple[int, Interface]] = set()
     for generation, step in enumerate(steps):
         if isinstance(step, LinkMessage):
             events = table.apply_link(step, generation)
@@ -111,12 +114,12 @@ def test_a_consumer_of_the_events_has_the_same_picture(steps: list[object]) -> N
                 else:
                     links[event.ifindex] = event
             elif isinstance(event, AddressEvent):
-                key = (event.ifindex, event.address)
+                key = (event.ifindex, event.own)
                 assert (key in addresses) is not event.added
                 assert event.ifindex in links
                 addresses ^= {key}
         assert links == table.links
-        assert addresses == {(index, text) for index, text, _ in table.addresses}
+        assert addresses == set(table.addresses)
         names = [one.name for one in links.values()]
         assert len(names) == len(set(names))
         assert all(table.by_name(name) is not None for name in names)

@@ -2,6 +2,7 @@
 
 import socket
 import struct
+from ipaddress import ip_address, ip_interface
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,7 +56,7 @@ def test_the_local_address_of_a_point_to_point_link_is_the_own_one() -> None:
     """IFA_LOCAL is ours, IFA_ADDRESS the peer's."""
     body = struct.pack("=BBBBI", socket.AF_INET, 32, 0x80, 0, 3)
     body += attribute(1, bytes([10, 0, 0, 2])) + attribute(2, bytes([10, 0, 0, 1]))
-    expected = AddressMessage(3, 4, "10.0.0.1", 32, False, False)
+    expected = AddressMessage(3, ip_interface("10.0.0.1/32"), False, False)
     assert list(decode(message(RTM_NEWADDR, body))) == [expected]
 
 
@@ -64,7 +65,7 @@ def test_neighbour_is_decoded() -> None:
     body = struct.pack("=BxxxiHBB", socket.AF_INET6, 3, 0x02, 0, 0)
     body += attribute(1, socket.inet_pton(socket.AF_INET6, "fe80::1"))
     body += attribute(2, b"\2\0\0\0\0\1") + attribute(15, struct.pack("=I", 1))
-    expected = NeighbourMessage(3, 6, "fe80::1", b"\2\0\0\0\0\1", "reachable", True, False)
+    expected = NeighbourMessage(3, ip_address("fe80::1"), b"\2\0\0\0\0\1", "reachable", True, False)
     assert list(decode(message(RTM_NEWNEIGH, body))) == [expected]
 
 
@@ -115,9 +116,9 @@ def test_requests_have_the_length_they_say() -> None:
     """nlmsg_len equals the bytes sent; a v4 and a v6 address have their own families."""
     for request in (
         dump_request(RTM_GETLINK, 1),
-        resolve_request(3, "10.0.0.1", True),
-        resolve_request(3, "fe80::1", False),
+        resolve_request(3, ip_address("10.0.0.1"), True),
+        resolve_request(3, ip_address("fe80::1"), False),
     ):
         assert struct.unpack_from("=I", request)[0] == len(request)
-    assert resolve_request(3, "10.0.0.1", False)[16] == socket.AF_INET
-    assert resolve_request(3, "fe80::1", False)[16] == socket.AF_INET6
+    assert resolve_request(3, ip_address("10.0.0.1"), False)[16] == socket.AF_INET
+    assert resolve_request(3, ip_address("fe80::1"), False)[16] == socket.AF_INET6

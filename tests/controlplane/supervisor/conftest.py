@@ -18,7 +18,8 @@ import pytest
 from ribcage.controlplane.supervisor.resources.objects import remove_recorded
 from ribcage.controlplane.supervisor.statefile import State
 from ribcage.shared.plan import Plan, WorkersPlan
-from ribcage.shared.process.channel import Channel, ChannelClosed, ChannelError
+from ribcage.shared.process.channel import Channel
+from ribcage.shared.process.message import ChannelClosed, ChannelError
 from ribcage.shared.process.names import Names
 
 HERE = Path(__file__).parent

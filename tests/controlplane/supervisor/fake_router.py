@@ -20,15 +20,17 @@ from typing import Any
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.controlplane.supervisor.context import Limits, Roles, Settings
+from ribcage.controlplane.supervisor.context import Deadlines, Roles, Settings
 from ribcage.controlplane.supervisor.daemon import Status, daemonize
-from ribcage.controlplane.supervisor.resources.ports import Port
 from ribcage.controlplane.supervisor.run import run_supervisor
 from ribcage.dataplane import sockets, worker
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory import stats
-from ribcage.shared.process.channel import Channel, ChannelClosed, Message, Reconnector
+from ribcage.shared.process.channel import Channel
+from ribcage.shared.process.message import ChannelClosed, Message
 from ribcage.shared.process.names import Names
+from ribcage.shared.process.port_rings import PortRings
+from ribcage.shared.process.reconnect import Reconnector
 
 WORKER = os.environ.get("FAKE_WORKER", "")
 CONTROL = os.environ.get("FAKE_CONTROL", "")
@@ -234,7 +236,7 @@ def run_control(channel_fd: int, standby: bool) -> None:
     Control(channel_fd, "standby" if standby else "control").run()
 
 
-def open_port(port: Port, index: int, workers: int, fanout: int) -> tuple[int, int]:
+def open_port(port: PortRings, index: int, workers: int, fanout: int) -> tuple[int, int]:
     if port.name == "missing0":
         raise OSError(errno.ENODEV, "no such device")
     if port.name == "half0" and index == 1:
@@ -300,7 +302,7 @@ def main() -> int:
         compile=lambda path: ["/bin/cat", path],
         fork=Fork(),
     )
-    limits = Limits(
+    limits = Deadlines(
         adoption=float(os.environ.get("FAKE_ADOPTION", "2")),
         start=5.0,
         stop_control=1.0,

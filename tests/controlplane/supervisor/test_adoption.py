@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from ribcage.shared.process.channel import Channel, ChannelClosed
+from ribcage.shared.process.channel import Channel
+from ribcage.shared.process.message import ChannelClosed
 
 MakeRouter = Callable[..., Any]
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from ribcage.shared.process.channel import Channel, ChannelClosed
+from ribcage.shared.process.channel import Channel
+from ribcage.shared.process.message import ChannelClosed
 from ribcage.shared.process.names import Names
 from tests.controlplane.supervisor.memory import private_kb
 

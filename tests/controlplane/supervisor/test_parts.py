@@ -26,11 +26,11 @@ from ribcage.controlplane.supervisor.resources.descriptors import (
     descriptors_needed,
     raise_descriptor_limit,
 )
-from ribcage.controlplane.supervisor.resources.ports import Port
 from ribcage.controlplane.supervisor.statefile import ChildRecord, State
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.plan import Plan, PlanError, RoutePlan
 from ribcage.shared.process.names import Names
+from ribcage.shared.process.port_rings import PortRings
 
 
 def test_the_first_restart_is_at_once_and_the_next_ones_wait_longer() -> None:
@@ -281,7 +281,7 @@ def test_the_supervisor_keeps_no_routes() -> None:
 def test_a_port_from_a_peer_is_a_port_or_an_error(body: dict[str, object]) -> None:
     """RibcageError and nothing else."""
     try:
-        port = Port.from_json(body)
+        port = PortRings.from_json(body)
     except RibcageError:
         return
-    assert Port.from_json(port.to_json()) == port
+    assert PortRings.from_json(port.to_json()) == port

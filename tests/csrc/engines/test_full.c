@@ -6,8 +6,7 @@
  */
 #include <errno.h>
 
-#include "check.h"
-#include "fib/fib.h"
+#include "fresh_fib.h"
 
 enum { GROUPS = 10000, TRIES = 1500 };
 
@@ -52,16 +51,11 @@ static void run(uint32_t engine)
                                       .max_adjacencies = 4,
                                       .engine4 = engine};
     const struct fib_adjacency adjacency = {.id = 1, .state = ADJACENCY_RESOLVED};
-    uint64_t size = fib_segment_size(&params), applied, changed;
+    uint64_t applied, changed;
     uint32_t n = 0, refused = 0, id = 1, buckets = FIB_MAX_BUCKETS;
     struct fib_reader reader;
-    void *base = aligned_alloc(4096, size);
-    CHECK(base != NULL);
-    memset(base, 0, size);
-    CHECK_EQUAL(0, fib_create(base, size, &params));
-    writer = fib_writer_open(base, size, NULL);
-    CHECK(writer != NULL);
-    CHECK_EQUAL(0, fib_reader_attach(&reader, base, size));
+    writer = fresh_fib(&params, &reader);
+    void *base = (void *)(uintptr_t)reader.segment;
     CHECK_EQUAL(0, fib_set_adjacency(writer, &adjacency));
     for (uint32_t i = 1; i <= 300; i++)
         CHECK_EQUAL(0, fat_group(i, 1));
@@ -97,7 +91,7 @@ static void run(uint32_t engine)
         for (uint32_t i = 0; i < n; i++)
             CHECK_EQUAL(accepted[i].nexthop, fib_exact(writer, &accepted[i]));
         fib_writer_close(writer);
-        writer = fib_writer_open(base, size, NULL);
+        writer = fib_writer_open(base, fib_segment_size(&params), NULL);
         CHECK(writer != NULL);
     }
     for (uint32_t i = 301; i < id; i++)

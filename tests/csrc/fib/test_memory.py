@@ -9,8 +9,8 @@ from itertools import count
 import pytest
 from ribcage.shared._core import ffi, lib
 
-from ribcage.controlplane.fib.segment import FibParams
-from ribcage.shared.memory.rows import Route, rows_of
+from ribcage.controlplane.fib.segment.create import FibParams
+from ribcage.shared.memory.rows import Row, row_of, rows_of
 from tests.model.fib_memory import SMALL, FibMemory
 
 EINVAL, ENOENT, EBUSY, ENOSPC, E2BIG = -22, -2, -16, -28, -7
@@ -33,8 +33,8 @@ def test_mapped_at_two_addresses_lookups_are_equal() -> None:
     """The segment holds no pointer: a copy at any other address answers the same."""
     with FibMemory() as fib:
         fib.groups(range(1, 9))
-        routes = [Route(f"10.{i}.0.0/{12 + i}", 1 + i % 8) for i in range(0, 16, 4)]
-        assert fib.apply(*routes, Route("2001:db8::/32", 3), Route("::/0", 4))[0] == 0
+        routes = [row_of(f"10.{i}.0.0/{12 + i}", 1 + i % 8) for i in range(0, 16, 4)]
+        assert fib.apply(*routes, row_of("2001:db8::/32", 3), row_of("::/0", 4))[0] == 0
         addresses = [f"10.{i}.0.1" for i in range(16)] + ["2001:db8::1", "2001:db9::1"]
         for shift in (0, 1, 7):  # pages
             other = mmap.mmap(-1, fib.size + shift * 4096)
@@ -55,7 +55,7 @@ def test_a_neighbour_change_is_one_word_whatever_hangs_on_it(routes: int) -> Non
     with FibMemory(FibParams(2000, 10, 16, 16)) as fib:
         assert fib.adjacency(1) == fib.adjacency(2, mtu=1400) == 0
         assert fib.group(5, (1,)) == 0
-        nets = [Route(f"10.{i >> 8}.{i & 255}.0/24", 5) for i in range(routes)]
+        nets = [row_of(f"10.{i >> 8}.{i & 255}.0/24", 5) for i in range(routes)]
         assert fib.apply(*nets)[0] == 0
         fib.publish()
         changes: list[Callable[[], int]] = [
@@ -79,7 +79,7 @@ def test_the_flow_hash_picks_the_bucket() -> None:
         for id in range(1, 5):
             assert fib.adjacency(id, port=id) == 0
         assert fib.group(1, (1, 2, 3, 4, 4, 4, 4, 4)) == 0
-        assert fib.apply(Route("0.0.0.0/0", 1))[0] == 0
+        assert fib.apply(row_of("0.0.0.0/0", 1))[0] == 0
         keys = fib.keys(["192.0.2.1"] * 16)
         for i in range(16):
             keys[i].hash = i | 0xABCD_0000
@@ -91,19 +91,19 @@ def test_the_flow_hash_picks_the_bucket() -> None:
 def test_what_is_named_cannot_go() -> None:
     """Routes need their group, groups their adjacencies; ids go in the other order."""
     with FibMemory() as fib:
-        assert fib.apply(Route("10.0.0.0/8", 3)) == (EINVAL, 0, 0)
+        assert fib.apply(row_of("10.0.0.0/8", 3)) == (EINVAL, 0, 0)
         assert fib.group(3, (7,)) == EINVAL
         assert fib.adjacency(7) == 0
         assert fib.group(3, (7,)) == 0
-        assert fib.apply(Route("10.0.0.0/8", 3)) == (0, 1, 1)
+        assert fib.apply(row_of("10.0.0.0/8", 3)) == (0, 1, 1)
         assert lib.fib_clear_group(fib.writer, 3) == EBUSY
         assert lib.fib_clear_adjacency(fib.writer, 7) == EBUSY
-        assert fib.apply(Route("10.0.0.0/8", 0)) == (0, 1, 1)
+        assert fib.apply(row_of("10.0.0.0/8", 0)) == (0, 1, 1)
         assert lib.fib_clear_adjacency(fib.writer, 7) == EBUSY
         assert lib.fib_clear_group(fib.writer, 3) == 0
         assert lib.fib_clear_group(fib.writer, 3) == ENOENT
         assert lib.fib_clear_adjacency(fib.writer, 7) == 0
-        assert fib.apply(Route("10.0.0.0/8", 3)) == (EINVAL, 0, 0)
+        assert fib.apply(row_of("10.0.0.0/8", 3)) == (EINVAL, 0, 0)
 
 
 def test_limits_of_records_are_enforced() -> None:
@@ -128,22 +128,22 @@ def test_a_bad_row_stops_the_batch_there(fields: dict[str, int]) -> None:
     """Rows before a bad one are in force, it and the others are not."""
     with FibMemory() as fib:
         fib.groups([1])
-        rows = rows_of([Route("10.0.0.0/8", 1), Route("11.0.0.0/8", 1), Route("12.0.0.0/8", 1)])
+        rows = rows_of([row_of("10.0.0.0/8", 1), row_of("11.0.0.0/8", 1), row_of("12.0.0.0/8", 1)])
         for name, value in fields.items():
             setattr(rows[1], name, value)
         assert fib.apply_rows(rows) == (EINVAL, 1, 1)
-        assert fib.walk() == [Route("10.0.0.0/8", 1)]
+        assert fib.walk() == [row_of("10.0.0.0/8", 1)]
 
 
 def test_a_full_table_says_so_and_still_replaces() -> None:
     """max-routes is a limit per family; replacing and withdrawing go on at the limit."""
     with FibMemory(FibParams(3, 3, 16, 16)) as fib:
         fib.groups([1, 2])
-        four = [Route(f"10.{i}.0.0/16", 1) for i in range(5)]
+        four = [row_of(f"10.{i}.0.0/16", 1) for i in range(5)]
         assert fib.apply(*four) == (E2BIG, 3, 3)
-        assert fib.apply(Route("2001:db8::/32", 1)) == (0, 1, 1)
-        assert fib.apply(Route("10.1.0.0/16", 2)) == (0, 1, 1)
-        assert fib.apply(Route("10.1.0.0/16", 0), four[4]) == (0, 2, 2)
+        assert fib.apply(row_of("2001:db8::/32", 1)) == (0, 1, 1)
+        assert fib.apply(row_of("10.1.0.0/16", 2)) == (0, 1, 1)
+        assert fib.apply(row_of("10.1.0.0/16", 0), four[4]) == (0, 2, 2)
         assert len(fib.walk()) == 4
 
 
@@ -154,11 +154,11 @@ def test_ten_cycles_end_at_the_high_water_of_the_first(engine4: int) -> None:
     with FibMemory(replace(FibParams(20_000, 100, 16, 16), engine4=engine4)) as fib:
         fib.groups(range(1, 9))
         nets = ipaddress.ip_network("10.0.0.0/8").subnets(new_prefix=23)
-        text = [Route(str(next(nets)), 1 + i % 8) for i in range(20_000)]
+        text = [Row(next(nets), 1 + i % 8) for i in range(20_000)]
         add = rows_of(text)
-        withdraw = rows_of([Route(r.prefix, 0) for r in text])
+        withdraw = rows_of([Row(r.prefix, 0) for r in text])
         assert fib.apply(text[0]) == (0, 1, 1)
-        assert fib.apply(Route(text[0].prefix, 0)) == (0, 1, 1)
+        assert fib.apply(row_of(text[0].prefix, 0)) == (0, 1, 1)
         fib.publish()
         empty = fib.header.published.live_blocks
         marks = []
@@ -182,11 +182,11 @@ def test_what_waits_retired_stays_below_its_bound(engine4: int) -> None:
         fib.groups(range(1, 9))
         nets = ipaddress.ip_network("0.0.0.0/1").subnets(new_prefix=16)
         text = [str(next(nets)).replace(".0/16", ".0/25") for _ in range(10_000)]
-        assert fib.apply(*(Route(prefix, 1 + i % 8) for i, prefix in enumerate(text)))[0] == 0
+        assert fib.apply(*(row_of(prefix, 1 + i % 8) for i, prefix in enumerate(text)))[0] == 0
         most = lib.fib_retired_most(ffi.addressof(fib.header.geometry))
         retired, marks = [], []
         for turn in range(12):
-            assert fib.apply(Route("0.0.0.0/1", 1 + turn % 2)) == (0, 1, 1)
+            assert fib.apply(row_of("0.0.0.0/1", 1 + turn % 2)) == (0, 1, 1)
             fib.publish()
             published = fib.header.published
             retired.append(published.retired_blocks * lib.FIB_BLOCK)
@@ -199,12 +199,12 @@ def test_an_unchanged_table_publishes_no_word() -> None:
     """Applying what is in force already stores nothing and takes no memory."""
     with FibMemory() as fib:
         fib.groups([1])
-        routes = [Route("10.0.0.0/8", 1), Route("10.1.0.0/16", 1), Route("2001:db8::/32", 1)]
+        routes = [row_of("10.0.0.0/8", 1), row_of("10.1.0.0/16", 1), row_of("2001:db8::/32", 1)]
         assert fib.apply(*routes) == (0, 3, 3)
         fib.publish()
         before = (fib.header.intent.sequence, fib.header.published.epoch)
         assert fib.apply(*routes) == (0, 3, 0)
-        assert fib.apply(Route("10.9.0.0/16", 0)) == (0, 1, 0)
+        assert fib.apply(row_of("10.9.0.0/16", 0)) == (0, 1, 0)
         assert fib.group(1) == 0
         assert (fib.header.intent.sequence, fib.header.published.epoch) == before
 
@@ -217,7 +217,7 @@ def test_the_writer_asks_no_reader_for_memory() -> None:
         epochs = fib.header.published.epoch
         for turn in range(2000):
             assert (
-                fib.apply(Route("10.1.2.0/24", 1 + turn % 2), Route("10.1.2.3/32", turn % 3))[0]
+                fib.apply(row_of("10.1.2.0/24", 1 + turn % 2), row_of("10.1.2.3/32", turn % 3))[0]
                 == 0
             )
         assert fib.header.published.epoch > epochs
@@ -232,19 +232,19 @@ def test_what_was_turned_away_from_stays_for_two_epochs(change: str) -> None:
     with FibMemory(replace(SMALL, engine4=lib.FIB_ENGINE_MULTIBIT)) as fib:
         assert fib.adjacency(1) == fib.adjacency(2) == 0
         assert fib.group(1, (1,)) == fib.group(2, (2,)) == fib.group(3, (1,)) == 0
-        assert fib.apply(Route("10.0.0.0/8", 1), Route("10.1.2.0/24", 2))[0] == 0
+        assert fib.apply(row_of("10.0.0.0/8", 1), row_of("10.1.2.0/24", 2))[0] == 0
         changes: dict[str, Callable[[], int]] = {
             "group": lambda: fib.group(1, (2,)),
             "adjacency": lambda: fib.adjacency(1, mtu=1400),
             "clear group": lambda: lib.fib_clear_group(fib.writer, 3),
-            "withdraw below": lambda: fib.apply(Route("10.1.2.0/24", 0))[0],
+            "withdraw below": lambda: fib.apply(row_of("10.1.2.0/24", 0))[0],
         }
         for _ in range(2):
             fib.publish()
         quiet = fib.header.published.epoch
         assert fib.adjacency(2, mtu=1300) == 0  # no arrow turned lately
         assert fib.header.published.epoch == quiet
-        assert fib.apply(Route("10.0.0.0/8", 2))[0] == 0  # an arrow turned
+        assert fib.apply(row_of("10.0.0.0/8", 2))[0] == 0  # an arrow turned
         assert fib.header.published.epoch == quiet
         assert changes[change]() == 0
         assert fib.header.published.epoch == quiet + 2
@@ -254,7 +254,7 @@ def test_stamps_tell_when_and_the_ring_forgets() -> None:
     """A publish's stamp has its times in order; after FIB_STAMPS more it is gone."""
     with FibMemory() as fib:
         fib.groups([1])
-        assert fib.apply(Route("10.0.0.0/8", 1))[0] == 0
+        assert fib.apply(row_of("10.0.0.0/8", 1))[0] == 0
         first = lib.fib_publish(fib.writer, 77, 5, 6)
         stamp = ffi.new("struct fib_stamp *")
         assert lib.fib_read_stamp(fib.reader, first, stamp) == 0
@@ -274,7 +274,7 @@ def test_a_reader_that_is_outrun_says_so() -> None:
     after its thousand tries instead of spinning."""
     with FibMemory() as fib:
         fib.groups([1])
-        assert fib.apply(Route("10.0.0.0/8", 1))[0] == 0
+        assert fib.apply(row_of("10.0.0.0/8", 1))[0] == 0
         fib.header.published.epoch = 2**64 - 1  # + 2 wraps below it
         groups = ffi.new("uint32_t[]", 8)
         keys = fib.keys(["10.0.0.1"] * 8)
@@ -287,7 +287,7 @@ def test_a_damaged_tree_is_refused_by_the_successor() -> None:
     for damage in count():
         with FibMemory() as fib:
             fib.groups([1])
-            assert fib.apply(Route("10.0.0.0/8", 1), Route("2001:db8::/32", 1))[0] == 0
+            assert fib.apply(row_of("10.0.0.0/8", 1), row_of("2001:db8::/32", 1))[0] == 0
             header = fib.header
             if damage == 0:
                 header.roots.root4 = header.roots.root6

@@ -17,8 +17,7 @@
  * answer has to be wrong, or the test sees nothing. Exit 3: there were wrong ones, their number
  * printed.
  */
-#include "check.h"
-#include "fib/fib.h"
+#include "fresh_fib.h"
 
 enum { LEVELS = 6, BATCH = 4, STAGE = 24, MTU = 1000 };
 static uint8_t lengths[2][LEVELS] = {{0, 7, 12, 16, 24, 32}, {0, 12, 32, 50, 64, 128}};
@@ -244,14 +243,7 @@ static void create(uint32_t engine4, uint32_t engine6)
     const struct fib_params params = {.max_routes4 = 100, .max_routes6 = 100, .max_groups = 64,
                                       .max_adjacencies = 64, .engine4 = engine4,
                                       .engine6 = engine6};
-    uint64_t size = fib_segment_size(&params);
-    void *base = aligned_alloc(4096, size);
-    CHECK(base != NULL);
-    memset(base, 0, size);
-    CHECK_EQUAL(0, fib_create(base, size, &params));
-    writer = fib_writer_open(base, size, NULL);
-    CHECK(writer != NULL);
-    CHECK_EQUAL(0, fib_reader_attach(&reader, base, size));
+    writer = fresh_fib(&params, &reader);
     for (uint32_t id = 1; id < 40; id++) {
         struct fib_adjacency record = {.id = id, .state = ADJACENCY_RESOLVED};
         struct fib_group group = {.id = id, .kind = FIB_KIND_FORWARD, .paths = 1, .buckets = 1};
@@ -288,6 +280,6 @@ int main(int argc, char **argv)
     CHECK(asked > 0);
     printf("%" PRIu64 " lookups stopped, %" PRIu64 " wrong\n", asked, wrong);
     fib_writer_close(writer);
-    free((void *)(uintptr_t)reader.base);
+    free((void *)(uintptr_t)reader.segment);
     return wrong == 0 ? 0 : 3;
 }

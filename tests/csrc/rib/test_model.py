@@ -1,6 +1,8 @@
 """The RIB against a dictionary: every sequence of operations ends with the same routes, the same
 choices, and a FIB that was fed the reported changes and nothing else."""
 
+from ipaddress import IPv4Address, ip_address, ip_network
+
 import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -9,29 +11,30 @@ from ribcage.shared._core import ffi, lib
 from ribcage.controlplane.rib.mapping import RibParams, anonymous_rib
 from ribcage.controlplane.rib.records import (
     Filter,
-    NexthopSet,
-    Path,
     Route,
-    Row,
-    pack_rows,
-    unpack_row,
 )
 from ribcage.controlplane.rib.segment import Rib
+from ribcage.controlplane.values.nexthop import host
+from ribcage.shared.addresses import Network
+from ribcage.shared.memory.rows import Row, row_at, rows_of
 
 PREFIXES = [
-    "0.0.0.0/0",
-    "10.0.0.0/8",
-    "10.0.0.0/16",
-    "10.0.1.0/24",
-    "10.0.1.128/25",
-    "10.255.255.255/32",
-    "192.0.2.0/24",
-    "::/0",
-    "2001:db8::/32",
-    "2001:db8::/48",
-    "2001:db8:0:1::/64",
-    "fe80::/10",
-    "ff00::1/128",
+    ip_network(text)
+    for text in (
+        "0.0.0.0/0",
+        "10.0.0.0/8",
+        "10.0.0.0/16",
+        "10.0.1.0/24",
+        "10.0.1.128/25",
+        "10.255.255.255/32",
+        "192.0.2.0/24",
+        "::/0",
+        "2001:db8::/32",
+        "2001:db8::/48",
+        "2001:db8:0:1::/64",
+        "fe80::/10",
+        "ff00::1/128",
+    )
 ]
 SOURCES = [1, 2, 3, 6]
 SETS = 5
@@ -48,7 +51,7 @@ rows = st.builds(
     flags=st.sampled_from([0, 0, 0, lib.ROW_ONLY]),
 )
 
-Key = tuple[str, int, int]  # prefix, source, metric
+Key = tuple[Network, int, int]  # prefix, source, metric
 
 
 class RibMachine(RuleBasedStateMachine):
@@ -61,10 +64,10 @@ class RibMachine(RuleBasedStateMachine):
         self.want: dict[Key, tuple[int, int, int]] = {}  # nexthop, distance, generation
         self.dead: set[int] = set()
         self.generation = dict.fromkeys(SOURCES, 0)
-        self.fib: dict[str, int] = {}
+        self.fib: dict[Network, int] = {}
         self.reselected = True  # no reselect outstanding
         for i in range(1, SETS + 1):
-            assert self.rib.nexthop_intern(NexthopSet(1, (Path(f"192.0.2.{i}", 0),))) == i
+            assert self.rib.nexthop_intern(host(0, IPv4Address(f"192.0.2.{i}"))) == i
 
     # -- operations
 
@@ -89,13 +92,13 @@ class RibMachine(RuleBasedStateMachine):
 
     @rule(batch=st.lists(rows, min_size=2, max_size=12), room=st.integers(1, 3))
     def apply_with_little_room(self, batch: list[Row], room: int) -> None:
-        array, count = pack_rows(batch)
+        array, count = rows_of(batch), len(batch)
         changes = ffi.new("struct route_row[]", room)
         done = 0
         while done < count:
             applied = self.rib.apply(array + done, count - done, changes, room)
             assert applied.error == 0 and applied.applied > 0
-            self.take([unpack_row(changes[i]) for i in range(applied.changes)])
+            self.take([row_at(changes[i]) for i in range(applied.changes)])
             done += applied.applied
         self.apply(batch)  # the second time changes the model only
 
@@ -110,7 +113,7 @@ class RibMachine(RuleBasedStateMachine):
         changes = ffi.new("struct route_row[]", room)
         while True:
             step = self.rib.reselect(changes, room, budget)
-            self.take([unpack_row(changes[i]) for i in range(step.changes)])
+            self.take([row_at(changes[i]) for i in range(step.changes)])
             if not step.more:
                 break
         self.reselected = True
@@ -125,7 +128,7 @@ class RibMachine(RuleBasedStateMachine):
         changes, slot = ffi.new("struct route_row[]", room), 0
         while True:
             step = self.rib.sweep(source, self.generation[source], changes, room, slot, budget)
-            self.take([unpack_row(changes[i]) for i in range(step.changes)])
+            self.take([row_at(changes[i]) for i in range(step.changes)])
             slot = step.slot
             if not step.more:
                 break
@@ -155,7 +158,7 @@ class RibMachine(RuleBasedStateMachine):
             filled, cursor = self.rib.pending(rows, 8, cursor)
             if filled == 0:
                 break
-            self.take([unpack_row(rows[i]) for i in range(filled)])
+            self.take([row_at(rows[i]) for i in range(filled)])
 
     @rule()
     def listing_begins(self) -> None:
@@ -174,7 +177,7 @@ class RibMachine(RuleBasedStateMachine):
             else:
                 self.fib.pop(change.prefix, None)
 
-    def best(self, prefix: str) -> int:
+    def best(self, prefix: Network) -> int:
         live = [
             (distance, key[2], key[1], nexthop)
             for key, (nexthop, distance, _) in self.want.items()
@@ -214,7 +217,7 @@ class RibMachine(RuleBasedStateMachine):
         for source in SOURCES:
             mine = {k: v for k, v in self.want.items() if k[1] == source}
             assert counts.source[source] == len(mine)
-            assert counts.source6[source] == sum(":" in k[0] for k in mine)
+            assert counts.source6[source] == sum(k[0].version == 6 for k in mine)
             stale = sum(v[2] != self.generation[source] for v in mine.values())
             assert counts.stale[source] == stale
         for i in range(1, SETS + 1):
@@ -230,8 +233,8 @@ class RibMachine(RuleBasedStateMachine):
                 Filter(source=3),
                 Filter(selected=True),
                 Filter(stale=True),
-                Filter(within="10.0.0.0/9"),
-                Filter(within="2001:db8::/33"),
+                Filter(within=ip_network("10.0.0.0/9")),
+                Filter(within=ip_network("2001:db8::/33")),
             ]
         ),
     )
@@ -255,12 +258,10 @@ class RibMachine(RuleBasedStateMachine):
         )
     )
     def the_longest_match_is_found(self, address: str) -> None:
-        from ipaddress import ip_address, ip_network
-
-        covering = [p for p in self.fib if ip_address(address) in ip_network(p)]
-        found = self.rib.match(address)
+        covering = [p for p in self.fib if ip_address(address) in p]
+        found = self.rib.match(ip_address(address))
         assert (found.prefix if found else None) == max(
-            covering, key=lambda p: int(p.split("/")[1]), default=None
+            covering, key=lambda p: p.prefixlen, default=None
         )
 
     def teardown(self) -> None:
@@ -269,9 +270,7 @@ class RibMachine(RuleBasedStateMachine):
 
 
 def order(route: Route) -> tuple[int, bytes, int, int, int, int]:
-    from ipaddress import ip_network
-
-    network = ip_network(route.prefix)
+    network = route.prefix
     return (
         network.version,
         network.network_address.packed,
@@ -283,12 +282,10 @@ def order(route: Route) -> tuple[int, bytes, int, int, int, int]:
 
 
 def passes(route: Route, wanted: Filter) -> bool:
-    from ipaddress import ip_network
-
-    network = ip_network(route.prefix)
+    network = route.prefix
     inside = True
     if wanted.within:
-        outer = ip_network(wanted.within)
+        outer = wanted.within
         inside = outer.version == network.version and network.subnet_of(outer)  # type: ignore[arg-type]
     return (
         inside

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ribcage.shared._core import ffi, lib
 
-from ribcage.shared.memory.rows import row_prefix
+from ribcage.shared.memory.fields import prefix_of
 
 
 def parse(
@@ -19,9 +19,9 @@ def parse(
     list_ = ffi.NULL if gateways is None else ffi.new("struct gateway_text[]", gateways)
     n = ffi.new("uint32_t *")
     lib.rows_parse(text, len(text), last, rows, most, list_, gateways or 0, n, result)
-    found = [(row_prefix(rows[i]), rows[i].nexthop) for i in range(result.rows)]
+    found = [(str(prefix_of(rows[i])), rows[i].nexthop) for i in range(result.rows)]
     if result.error == lib.ROW_HOST_BITS:
-        found.append((row_prefix(rows[result.rows]), -1))
+        found.append((str(prefix_of(rows[result.rows])), -1))
     named = [
         bytes(list_[i].address)[: 4 if list_[i].family == 4 else 16].hex() for i in range(n[0])
     ]
@@ -147,4 +147,4 @@ def test_a_full_table_is_parsed_and_sorted_within_seconds() -> None:
     assert time.process_time() - began < 5
     assert result.rows == n
     assert lib.rows_duplicate(rows, n) == n
-    assert row_prefix(rows[1]) == "0.0.1.0/24"
+    assert str(prefix_of(rows[1])) == "0.0.1.0/24"

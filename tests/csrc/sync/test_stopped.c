@@ -11,8 +11,7 @@
  * processes such a meeting takes a preemption at the one instruction, once in many hours.
  * ../fib/test_moments.c stops readers alike, but lets the writer finish what it began.
  */
-#include "check.h"
-#include "fib/fib.h"
+#include "fresh_fib.h"
 
 #include <ucontext.h>
 
@@ -128,14 +127,7 @@ int main(int argc, char **argv)
                                       .max_adjacencies = 64, .engine4 = (uint32_t)atoi(argv[1]),
                                       .strategy = (uint32_t)atoi(argv[2])};
     int whole = params.strategy != FIB_STRATEGY_EPOCH;
-    uint64_t size = fib_segment_size(&params);
-    void *base = aligned_alloc(4096, size);
-    CHECK(base != NULL);
-    memset(base, 0, size);
-    CHECK_EQUAL(0, fib_create(base, size, &params));
-    writer = fib_writer_open(base, size, NULL);
-    CHECK(writer != NULL);
-    CHECK_EQUAL(0, fib_reader_attach(&reader, base, size));
+    writer = fresh_fib(&params, &reader);
     for (uint32_t id = 1; id <= GROUPS; id++) {
         struct fib_adjacency record = {.id = id, .state = ADJACENCY_RESOLVED};
         struct fib_group group = {.id = id, .kind = FIB_KIND_FORWARD, .paths = 1, .buckets = 1};
@@ -174,6 +166,6 @@ int main(int argc, char **argv)
     printf("%" PRIu64 " points a publish, %" PRIu64 " lookups stopped\n", each, tried);
     fib_reader_detach(&reader);
     fib_writer_close(writer);
-    free(base);
+    free((void *)(uintptr_t)reader.segment);
     return 0;
 }

@@ -7,39 +7,32 @@ Not a test.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ribcage.controlplane.kernel.events import (
-    Event,
+    KernelEvent,
     NeighbourEvent,
 )
 from ribcage.controlplane.kernel.kernel import Kernel
 from ribcage.lab.topology import topologies
 from ribcage.lab.topology.namespaces import Lab, Node
+from ribcage.shared.plan import InterfacePlan
 
 DEADLINE = 10.0  # generous: what is waited for takes milliseconds
 
 
-@dataclass(frozen=True)
-class Port:
-    name: str
-    addresses: tuple[str, ...]
-    mtu: int | None = None
-
-
-PLAN = [Port(name, own) for name, own in topologies.R1_ADDRESSES.items()]
+PLAN = [InterfacePlan(name, own) for name, own in topologies.R1_ADDRESSES.items()]
 
 
 class Rig:
     """A kernel and everything it told."""
 
     def __init__(self, undo_file: Path, instance: str = "r1") -> None:
-        self.events: list[Event] = []
+        self.events: list[KernelEvent] = []
         self.logged: list[str] = []
         self._news = asyncio.Event()
-        self.consumer: Callable[[Event], None] = self._on_event
+        self.consumer: Callable[[KernelEvent], None] = self._on_event
         self.kernel = Kernel(
             instance=instance,
             undo_file=undo_file,
@@ -47,7 +40,7 @@ class Rig:
             log=lambda level, event, **fields: self.logged.append(f"{level} {event} {fields}"),
         )
 
-    def _on_event(self, event: Event) -> None:
+    def _on_event(self, event: KernelEvent) -> None:
         self.events.append(event)
         self._news.set()
 
@@ -75,7 +68,7 @@ class Rig:
     async def resolved(self, address: str) -> NeighbourEvent:
         return await self.until(  # type: ignore[no-any-return]
             lambda: next(
-                (n for n in self.kernel.neighbours() if n.address == address and n.mac), None
+                (n for n in self.kernel.neighbours() if str(n.address) == address and n.mac), None
             ),
             f"{address} resolved",
         )
@@ -85,7 +78,7 @@ def in_r1(
     lab: Lab,
     undo_file: Path,
     body: Callable[[Rig], Awaitable[Any]],
-    plan: list[Port] = PLAN,
+    plan: list[InterfacePlan] = PLAN,
     stop: bool = True,
 ) -> Any:
     """Run `body` with a started and configured kernel in r1; then stop it. Problems fail."""

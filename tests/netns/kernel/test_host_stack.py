@@ -20,7 +20,8 @@ import pytest
 from ribcage.controlplane.kernel.changes.undo import undo
 from ribcage.controlplane.kernel.kernel import Kernel
 from ribcage.lab.topology.namespaces import Lab, LabError, available
-from tests.netns.kernel.rig import PLAN, Port
+from ribcage.shared.plan import InterfacePlan
+from tests.netns.kernel.rig import PLAN
 
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(not available()[0], reason=available()[1])]
 
@@ -271,7 +272,9 @@ def test_the_host_port_is_as_large_as_the_largest_port(lab: Lab, tmp_path: Path)
     async def main() -> list[bool]:
         kernel = Kernel(instance="r1", undo_file=tmp_path / "undo.json", on_event=lambda _: None)
         assert await kernel.start() == []
-        assert await kernel.configure([Port("eth1", ("10.0.1.1/24",), 9000), PLAN[1]]) == []
+        assert (
+            await kernel.configure([InterfacePlan("eth1", ("10.0.1.1/24",), 9000), PLAN[1]]) == []
+        )
         deadline = time.monotonic() + 5
         while kernel.host_port is None or kernel.host_port.mtu != 9000:
             assert time.monotonic() < deadline

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import subprocess
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from ribcage.controlplane.kernel.events import (
     LinkEvent,
 )
 from ribcage.lab.topology.namespaces import Lab, available
-from tests.netns.kernel.rig import DEADLINE, PLAN, Port, Rig, in_r1, state
+from ribcage.shared.plan import InterfacePlan
+from tests.netns.kernel.rig import DEADLINE, PLAN, Rig, in_r1, state
 
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(not available()[0], reason=available()[1])]
 
@@ -62,7 +64,7 @@ def test_a_port_made_anew_is_configured_again(lab: Lab, tmp_path: Path) -> None:
 
     async def body(rig: Rig) -> None:
         old = socket.if_nametoindex("eth2")
-        rig.kernel.manage(old, "10.0.2.2")
+        rig.kernel.manage(old, ip_address("10.0.2.2"))
         await rig.resolved("10.0.2.2")
         subprocess.run(["ip", "link", "del", "eth2"], check=True)
         await rig.until(lambda: rig.last(LinkEvent, ifindex=old, gone=True), "eth2 gone")
@@ -75,7 +77,7 @@ def test_a_port_made_anew_is_configured_again(lab: Lab, tmp_path: Path) -> None:
         assert new.ifindex != old
         await rig.until(
             lambda: (
-                {a.address for a in rig.kernel.addresses() if a.ifindex == new.ifindex}
+                {str(a.own.ip) for a in rig.kernel.addresses() if a.ifindex == new.ifindex}
                 >= {"10.0.2.1", "2001:db8:2::1"}
             ),
             "addresses",
@@ -102,11 +104,12 @@ def test_a_port_that_does_not_exist_yet_is_configured_when_it_appears(
             ["ip", "link", "add", "late0", "type", "veth", "peer", "name", "late1"], check=True
         )
         await rig.until(
-            lambda: rig.last(AddressEvent, address="10.9.0.1", ifname="late0"), "address"
+            lambda: rig.last(AddressEvent, own=ip_interface("10.9.0.1/24"), ifname="late0"),
+            "address",
         )
         await rig.until(lambda: rig.last(LinkEvent, name="late0", up=True), "up")
 
-    in_r1(lab, tmp_path / "undo.json", body, [*PLAN, Port("late0", ("10.9.0.1/24",))])
+    in_r1(lab, tmp_path / "undo.json", body, [*PLAN, InterfacePlan("late0", ("10.9.0.1/24",))])
 
 
 def test_a_port_set_down_by_the_operator_stays_down(lab: Lab, tmp_path: Path) -> None:
@@ -115,7 +118,8 @@ def test_a_port_set_down_by_the_operator_stays_down(lab: Lab, tmp_path: Path) ->
     async def body(rig: Rig) -> None:
         subprocess.run(["ip", "link", "set", "eth1", "down"], check=True)
         await rig.until(
-            lambda: rig.last(AddressEvent, address="2001:db8:1::1", added=False), "address lost"
+            lambda: rig.last(AddressEvent, own=ip_interface("2001:db8:1::1/64"), added=False),
+            "address lost",
         )
         seen = len(rig.events)
         subprocess.run(["ip", "link", "set", "eth2", "mtu", "1400"], check=True)
@@ -124,7 +128,7 @@ def test_a_port_set_down_by_the_operator_stays_down(lab: Lab, tmp_path: Path) ->
         subprocess.run(["ip", "link", "set", "eth1", "up"], check=True)
         await rig.until(
             lambda: any(
-                isinstance(e, AddressEvent) and e.address == "2001:db8:1::1" and e.added
+                isinstance(e, AddressEvent) and str(e.own.ip) == "2001:db8:1::1" and e.added
                 for e in rig.events[seen:]
             ),
             "address back",
@@ -139,10 +143,13 @@ def test_a_reload_takes_back_what_the_plan_no_longer_names(lab: Lab, tmp_path: P
     async def body(rig: Rig) -> None:
         await rig.kernel.configure([PLAN[0]])
         await rig.until(
-            lambda: rig.last(AddressEvent, address="10.0.2.1", added=False), "address dropped"
+            lambda: rig.last(AddressEvent, own=ip_interface("10.0.2.1/24"), added=False),
+            "address dropped",
         )
         await rig.until(lambda: rig.last(LinkEvent, name="eth2", mtu=1500), "mtu back")
         assert Path("/proc/sys/net/ipv6/conf/eth2/accept_ra").read_text() == "1\n"
-        assert {a.address for a in rig.kernel.addresses() if a.ifname == "eth1"} >= {"10.0.1.1"}
+        assert {str(a.own.ip) for a in rig.kernel.addresses() if a.ifname == "eth1"} >= {"10.0.1.1"}
 
-    in_r1(lab, tmp_path / "undo.json", body, [PLAN[0], Port("eth2", ("10.0.2.1/24",), 1400)])
+    in_r1(
+        lab, tmp_path / "undo.json", body, [PLAN[0], InterfacePlan("eth2", ("10.0.2.1/24",), 1400)]
+    )

@@ -3,14 +3,15 @@
 import asyncio
 import socket
 import subprocess
+from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
 
 from ribcage.controlplane.kernel.events import (
     AddressEvent,
-    Event,
     ForwardingEvent,
+    KernelEvent,
     LinkEvent,
 )
 from ribcage.controlplane.kernel.netlink import deadline
@@ -42,7 +43,8 @@ def test_a_kernel_that_does_not_answer_is_a_problem_and_not_a_hang(
                 assert "no answer" in problem
             await rig.until(lambda: rig.kernel.host_port, "host port")
             await rig.until(
-                lambda: rig.last(AddressEvent, address="10.0.2.1", added=True), "eth2 configured"
+                lambda: rig.last(AddressEvent, own=ip_interface("10.0.2.1/24"), added=True),
+                "eth2 configured",
             )
             assert await rig.kernel.stop() == []
 
@@ -56,7 +58,7 @@ def test_a_failing_consumer_loses_only_its_own_event(lab: Lab, tmp_path: Path) -
     """An exception in on_event is logged; the other events of the datagram still come."""
 
     async def body(rig: Rig) -> None:
-        def broken(event: Event) -> None:
+        def broken(event: KernelEvent) -> None:
             rig.events.append(event)
             raise RuntimeError("consumer")
 
@@ -95,25 +97,25 @@ def test_an_overrun_of_the_real_socket_ends_in_the_true_picture(lab: Lab, tmp_pa
     """More events than the socket holds while nobody reads: counted, and then made good."""
 
     async def body(rig: Rig) -> None:
-        monitor = rig.kernel._monitor
-        assert monitor is not None
-        monitor._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        work = rig.kernel._work
+        assert work is not None
+        work.monitor._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         lines = [f"addr add 10.8.{n // 250}.{n % 250 + 1}/32 dev eth1" for n in range(400)]
         text = "\n".join(lines)
         # Blocking on purpose: the loop must not read meanwhile.
         subprocess.run(["ip", "-batch", "-"], input=text, text=True, check=True)
         await rig.until(
             lambda: (
-                len([a for a in rig.kernel.addresses() if a.address.startswith("10.8.")]) == 400
+                len([a for a in rig.kernel.addresses() if str(a.own).startswith("10.8.")]) == 400
             ),
             "all addresses",
         )
         assert rig.kernel.counters()["overruns"] > 0
         subprocess.run(["ip", "addr", "flush", "dev", "eth1", "to", "10.8.0.0/16"], check=True)
         await rig.until(
-            lambda: not any(a.address.startswith("10.8.") for a in rig.kernel.addresses()), "none"
+            lambda: not any(str(a.own).startswith("10.8.") for a in rig.kernel.addresses()), "none"
         )
-        told = [e for e in rig.events if isinstance(e, AddressEvent) and e.address[:5] == "10.8."]
+        told = [e for e in rig.events if isinstance(e, AddressEvent) and str(e.own)[:5] == "10.8."]
         assert sum(1 if e.added else -1 for e in told) == 0
 
     in_r1(lab, tmp_path / "undo.json", body)

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from ribcage.controlplane.kernel.events import (
     LinkEvent,
 )
 from ribcage.lab.topology.namespaces import Lab, available
-from tests.netns.kernel.rig import PLAN, Port, Rig, in_r1, state
+from ribcage.shared.plan import InterfacePlan
+from tests.netns.kernel.rig import PLAN, Rig, in_r1, state
 
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(not available()[0], reason=available()[1])]
 
@@ -28,14 +30,16 @@ def test_stop_leaves_the_kernel_as_it_was(lab: Lab, tmp_path: Path) -> None:
     before = state(r1)
 
     async def body(rig: Rig) -> None:
-        rig.kernel.manage(socket.if_nametoindex("eth2"), "10.0.2.2")
+        rig.kernel.manage(socket.if_nametoindex("eth2"), ip_address("10.0.2.2"))
         await rig.resolved("10.0.2.2")
         assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == "0\n"
         assert Path("/proc/sys/net/ipv4/conf/all/accept_redirects").read_text() == "0\n"
         assert Path("/proc/sys/net/ipv6/conf/eth1/forwarding").read_text() == "0\n"
         assert Path("/proc/sys/net/ipv4/conf/eth1/rp_filter").read_text() == "0\n"
 
-    in_r1(lab, tmp_path / "undo.json", body, [PLAN[0], Port("eth2", ("10.0.2.1/24",), 1400)])
+    in_r1(
+        lab, tmp_path / "undo.json", body, [PLAN[0], InterfacePlan("eth2", ("10.0.2.1/24",), 1400)]
+    )
     assert state(r1) == before
 
 
@@ -47,15 +51,15 @@ def test_undo_after_kill_9_leaves_the_kernel_as_it_was(lab: Lab, tmp_path: Path)
 
     async def die(rig: Rig) -> None:
         await rig.until(lambda: rig.last(LinkEvent, name="eth2", up=True), "eth2 up")
-        rig.kernel.manage(socket.if_nametoindex("eth2"), "10.0.2.2")
+        rig.kernel.manage(socket.if_nametoindex("eth2"), ip_address("10.0.2.2"))
         await rig.resolved("10.0.2.2")
         os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.raises(Exception, match="died"):
-        in_r1(lab, undo_file, die, [PLAN[0], Port("eth2", ("10.0.2.1/24",), 1400)])
+        in_r1(lab, undo_file, die, [PLAN[0], InterfacePlan("eth2", ("10.0.2.1/24",), 1400)])
     assert Journal.load(undo_file).addresses == {
-        (port.name, address)
-        for port in [PLAN[0], Port("eth2", ("10.0.2.1/24",))]
+        (port.name, ip_interface(address))
+        for port in [PLAN[0], InterfacePlan("eth2", ("10.0.2.1/24",))]
         for address in port.addresses
     }
     assert r1.call(undo, undo_file) == []
@@ -85,8 +89,8 @@ def test_the_successor_adopts_what_a_killed_control_left(lab: Lab, tmp_path: Pat
     async def leave(rig: Rig) -> tuple[int, int]:
         port = rig.kernel.host_port
         assert port is not None
-        rig.kernel.manage(socket.if_nametoindex("eth2"), "10.0.2.2")
-        rig.kernel.manage(socket.if_nametoindex("eth2"), "2001:db8:2::2")
+        rig.kernel.manage(socket.if_nametoindex("eth2"), ip_address("10.0.2.2"))
+        rig.kernel.manage(socket.if_nametoindex("eth2"), ip_address("2001:db8:2::2"))
         await rig.resolved("10.0.2.2")
         await rig.resolved("2001:db8:2::2")
         await rig.kernel.detach()
@@ -96,7 +100,7 @@ def test_the_successor_adopts_what_a_killed_control_left(lab: Lab, tmp_path: Pat
         port = rig.kernel.host_port
         assert port is not None
         await rig.resolved("10.0.2.2")
-        rig.kernel.manage(socket.if_nametoindex("eth2"), "10.0.2.2")
+        rig.kernel.manage(socket.if_nametoindex("eth2"), ip_address("10.0.2.2"))
         rig.kernel.sweep_managed()
 
         def managed() -> str:

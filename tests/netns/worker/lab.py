@@ -27,8 +27,9 @@ from ribcage.dataplane.sockets import open_port
 from ribcage.dataplane.worker import run_worker
 from ribcage.shared.memory.stats import SIZE, Snapshot, StatsReader, format_stats
 from ribcage.shared.plan import Plan, RingsPlan, WorkersPlan
-from ribcage.shared.process.channel import Channel, Message, pair
+from ribcage.shared.process.channel import Channel, pair
 from ribcage.shared.process.events import EventQueue
+from ribcage.shared.process.message import Message
 
 CLONE_NEWNET = 0x40000000
 DEADLINE = 20.0

@@ -157,12 +157,12 @@ static uint32_t merge_own(const struct interval_directory *old, const struct int
         if (length > place->depth + 8)
             continue;
         uint32_t byte = interval_byte(edit->half[place->half], place->depth);
-        uint32_t key = interval_own(byte, length - place->depth, 0);
+        uint32_t key = own_prefix(byte, length - place->depth, 0);
         while (at < old->count && old->own[at] >> 20 < key >> 20)
             out[made++] = old->own[at++];
         edit->before = 0;
         if (at < old->count && old->own[at] >> 20 == key >> 20)
-            edit->before = interval_own_group(old->own[at++]);
+            edit->before = own_group(old->own[at++]);
         if (edit->group != 0)
             out[made++] = key | edit->group;
     }

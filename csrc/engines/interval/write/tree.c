@@ -48,11 +48,11 @@ void interval_paint_own(const uint32_t *own, uint32_t count, uint32_t inherited,
 {
     for (uint32_t s = from; s < to; s++)
         slot[s] = (uint16_t)inherited;
-    for (uint32_t i = 0; i < count && interval_own_byte(own[i]) < to; i++) {
-        uint32_t first = interval_own_byte(own[i]);
-        uint32_t end = first + (1u << (8 - interval_own_bits(own[i])));
+    for (uint32_t i = 0; i < count && own_byte(own[i]) < to; i++) {
+        uint32_t first = own_byte(own[i]);
+        uint32_t end = first + (1u << (8 - own_bits(own[i])));
         for (uint32_t s = first > from ? first : from; s < end && s < to; s++)
-            slot[s] = (uint16_t)interval_own_group(own[i]);
+            slot[s] = (uint16_t)own_group(own[i]);
     }
 }
 
@@ -62,7 +62,7 @@ static uint32_t up_to(const struct interval_directory *directory, uint32_t byte)
     uint32_t from = 0, end = directory->count;
     while (from < end) {
         uint32_t middle = (from + end) / 2;
-        if (interval_own_byte(directory->own[middle]) <= byte)
+        if (own_byte(directory->own[middle]) <= byte)
             from = middle + 1;
         else
             end = middle;
@@ -75,9 +75,9 @@ uint32_t interval_covering(const struct interval_directory *directory, uint32_t 
 {
     /* The longest that covers sorts last. */
     for (uint32_t i = up_to(directory, byte); i > 0; i--) {
-        uint32_t own = directory->own[i - 1], shift = 8 - interval_own_bits(own);
-        if (byte >> shift == interval_own_byte(own) >> shift)
-            return interval_own_group(own);
+        uint32_t own = directory->own[i - 1], shift = 8 - own_bits(own);
+        if (byte >> shift == own_byte(own) >> shift)
+            return own_group(own);
     }
     return inherited;
 }
@@ -121,7 +121,7 @@ static int build_directory(struct interval_job *job, const struct interval_set *
             uint32_t bits = set->routes[i].length - depth;
             for (uint32_t k = s; k < s + (1u << (8 - bits)); k++)
                 covered[k] = (uint16_t)set->routes[i].value;
-            own[count++] = interval_own(s, bits, set->routes[i].value);
+            own[count++] = own_prefix(s, bits, set->routes[i].value);
         }
         uint32_t i_end = stretch(set->routes, i, set->n_routes, depth, s);
         uint32_t j_end = stretch(set->escapes, j, set->n_escapes, depth, s);
@@ -173,11 +173,11 @@ int interval_collapse(struct interval_job *job, const struct interval_place *pla
     struct interval_set set = {routes, escapes, 0, 0};
     uint32_t at = 0;
     for (uint32_t s = 0; s < INTERVAL_SLOTS; s++) {
-        for (; at < count && interval_own_byte(own[at]) == s; at++)
+        for (; at < count && own_byte(own[at]) == s; at++)
             routes[set.n_routes++] = (struct interval_entry){
                 .key = place->first | (uint64_t)s << (56 - place->depth),
-                .value = interval_own_group(own[at]),
-                .length = (uint8_t)(place->depth + interval_own_bits(own[at])),
+                .value = own_group(own[at]),
+                .length = (uint8_t)(place->depth + own_bits(own[at])),
             };
         if (interval_kind(slot[s]) == INTERVAL_LEAF)
             continue;

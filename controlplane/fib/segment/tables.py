@@ -1,0 +1,101 @@
+"""The FIB's writer as the publisher and the forwarding tables want it.
+
+`guard()` may be nested, the writer's semaphore may not. Control only, one thread.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ribcage.shared._core import ffi, lib
+
+from ribcage.controlplane.fib.segment.writer import FibWriter
+from ribcage.shared.memory.fib import FibReader
+from ribcage.shared.memory.fib_records import Adjacency, Group, Port
+from ribcage.shared.memory.rows import Applied
+
+
+class FibTables:
+    """See the module's text. `reader` looks at the same segment."""
+
+    def __init__(self, writer: FibWriter, reader: FibReader) -> None:
+        self.writer = writer
+        self.reader = reader
+        self._depth = 0
+        geometry = writer.geometry()
+        self._limits = (geometry["max_routes4"], geometry["max_routes6"])
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """The writer's batch, entered once however deep the calls nest."""
+        if self._depth:
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+            return
+        with self.writer.batch():
+            self._depth = 1
+            try:
+                yield
+            finally:
+                self._depth = 0
+
+    # -- routes
+
+    def apply(self, rows: Any, count: int) -> Applied:
+        return self.writer.apply(rows, count)
+
+    def publish(self, update_id: int, t0: int, t1: int) -> int:
+        return self.writer.publish(update_id, t0, t1)
+
+    def limits(self) -> tuple[int, int]:
+        return self._limits
+
+    # -- small tables
+
+    def write_group(self, group: int, record: Group) -> None:
+        self.writer.set_group(group, record)
+
+    def clear_group(self, group: int) -> None:
+        self.writer.clear_group(group)
+
+    def write_adjacency(self, adjacency: int, record: Adjacency) -> None:
+        self.writer.set_adjacency(adjacency, record)
+
+    def clear_adjacency(self, adjacency: int) -> None:
+        self.writer.clear_adjacency(adjacency)
+
+    def write_port(self, port: Port) -> None:
+        self.writer.set_port(port)
+
+    def clear_port(self, index: int) -> None:
+        self.writer.clear_port(index)
+
+    # -- what is there: read once, at takeover
+
+    def read_groups(self) -> Iterable[tuple[int, Group]]:
+        for number in self._ids(lib.FIB_MAX_GROUPS, "groups"):
+            group = self.reader.group(number)
+            if group is not None:
+                yield number, group
+
+    def read_adjacencies(self) -> Iterable[tuple[int, Adjacency]]:
+        for number in self._ids(lib.FIB_MAX_ADJACENCIES, "adjacencies"):
+            adjacency = self.reader.adjacency(number)
+            if adjacency is not None:
+                yield number, adjacency
+
+    def read_ports(self) -> Iterable[Port]:
+        ports = (self.reader.port(index) for index in range(lib.FIB_MAX_PORTS))
+        return (port for port in ports if port is not None)
+
+    def _ids(self, limit: int, counted: str) -> Iterator[int]:
+        """Ids whose directory word is set: 65,536 looks at a word, not 65,536 calls."""
+        geometry = self.writer.geometry()
+        at = geometry[f"{counted}_at"] * lib.FIB_BLOCK
+        words = ffi.cast("uint32_t *", self.writer.mapped.address + at)
+        for number in range(1, min(limit, geometry[f"max_{counted}"])):
+            if words[number] != 0:
+                yield number

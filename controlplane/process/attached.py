@@ -1,0 +1,53 @@
+"""Attached: the supervisor has said which router this is. The lock is taken, the tables opened.
+
+The lock may be held for a moment longer by a predecessor that was killed, hence a state of its
+own: messages come meanwhile, and mean what they mean to a process without tables.
+"""
+
+import time
+from typing import Any
+
+from ribcage.shared._core import lib
+
+from ribcage.controlplane.process.running import Running
+from ribcage.controlplane.process.segments import open_segments
+from ribcage.controlplane.process.state import ControlContext, ControlState
+from ribcage.shared.errors import RibcageError
+from ribcage.shared.plan import Plan, PlanError
+from ribcage.shared.process import log as lines
+from ribcage.shared.process.names import Names
+
+
+class Attached(ControlState):
+    """See the module's text. `body` is the attach message; `bell` becomes Running's."""
+
+    def __init__(self, context: ControlContext, body: dict[str, Any], bell: int) -> None:
+        super().__init__(context)
+        self._body = body
+        self._bell = bell
+
+    async def begin(self) -> None:
+        """Until the router runs. A failure is the end of the process: the next one begins anew."""
+        try:
+            await self._begin(time.monotonic_ns())
+        except Exception as error:
+            self.context.fail(error)
+
+    async def _begin(self, start: int) -> None:
+        body, context = self._body, self.context
+        try:
+            plan = Plan.from_json(body["plan"])
+            names = Names.from_json(body.get("names"))
+            instance_id = int(body["instance_id"])
+        except (PlanError, KeyError, TypeError, ValueError) as error:
+            raise RibcageError("E_ATTACH", f"attach message: {error}") from error
+        # A standby becomes control: its log lines and its name in `ps` say so.
+        lines.setup("control", plan.log.level, plan.log.format)
+        lib.sys_set_name(b"ribcage-control")
+        segments = await open_segments(names, plan, instance_id, context.log, body.get("sync_key"))
+        context.workers.use(segments.fib.writer.born)
+        running = Running(
+            context, plan, names, instance_id, segments, self._bell, body.get("queue_key")
+        )
+        context.become(running)
+        await running.begin(start)

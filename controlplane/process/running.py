@@ -1,0 +1,212 @@
+"""Running: the tables are ours. Clients are served, the kernel and the workers are heard.
+
+    begin    take over -> fib-ready, management, ready (a takeover) -> kernel: links, addresses,
+             neighbours -> sources again, mark and sweep -> ready (a fresh start), or verify
+    stop     clients first, then the kernel, then the segments are let go
+
+All parts are made in the constructor and know each other from then on; none of them does anything
+before `begin`. Two circles go through this object: a publish is followed by housekeeping, which may
+publish, and the kernel's events go to the links, which ask the kernel.
+"""
+
+import time
+from typing import Any
+
+from ribcage.controlplane.kernel.events import KernelEvent
+from ribcage.controlplane.kernel.kernel import Kernel
+from ribcage.controlplane.management.methods.table import serve
+from ribcage.controlplane.management.router import RouterView
+from ribcage.controlplane.management.server import ManagementServer
+from ribcage.controlplane.process.dump import Dumps
+from ribcage.controlplane.process.housekeeping import Housekeeping
+from ribcage.controlplane.process.segments import Segments
+from ribcage.controlplane.process.state import ControlContext, ControlState
+from ribcage.controlplane.process.supervisor_link import hello
+from ribcage.controlplane.routes.core import Core
+from ribcage.controlplane.routes.links import Links
+from ribcage.controlplane.routes.loads import Loads
+from ribcage.controlplane.routes.requests import RouteRequests
+from ribcage.controlplane.workers.events import WorkerEvents
+from ribcage.shared.plan import Plan
+from ribcage.shared.process.names import Names
+
+ADDRESSES_WAIT = 2.0  # at a fresh start, for the kernel to tell the addresses we configured
+
+
+class Running(ControlState):
+    """See the module's text. `bell` is control's eventfd, `queue_key` the workers' queue's."""
+
+    def __init__(
+        self,
+        context: ControlContext,
+        plan: Plan,
+        names: Names,
+        instance_id: int,
+        segments: Segments,
+        bell: int,
+        queue_key: object,
+    ) -> None:
+        super().__init__(context)
+        self.messages = {
+            "ports-request": lambda message: self._links.tell_ports(),
+            "reload": lambda message: context.tasks.spawn(self._reload(message.body), "reload"),
+            "dump": lambda message: context.tasks.spawn(self._dumps.write(), "dump"),
+        }
+        log, say = context.log, context.link.say
+        self._names = names
+        self._instance_id = instance_id
+        self._segments = segments
+        self._takeover: dict[str, Any] = {}
+        self._core = Core(
+            plan,
+            segments.rib,
+            segments.fib,
+            segments.reader,
+            bells=context.workers.ring,
+            on_publish=self._published,
+            log=log,
+        )
+        self._kernel = Kernel(
+            instance=names.instance,
+            undo_file=names.undo_file,
+            on_event=self._kernel_event,
+            max_neighbours=plan.neighbours.max,
+            log=log,
+        )
+        self._links = Links(self._core, self._kernel, say, log)
+        neighbours = self._links.neighbours
+        self._housekeeping = Housekeeping(
+            self._core, self._links.manage_gateways, neighbours.probe_hosts, log
+        )
+        self._events = WorkerEvents(bell, queue_key, neighbours.miss, context.counters, log)
+        requests = RouteRequests(self._core, context.workers.watches)
+        router = RouterView(
+            core=self._core,
+            names=names,
+            instance_id=instance_id,
+            workers=context.workers,
+            events=self._events,
+            requests=requests,
+            loads=Loads(self._core, requests.finish),
+            say=say,
+            ask=context.link.ask,
+            facts=self._facts,
+        )
+        self._dumps = Dumps(names.control_dump, router, log)
+        self._server = ManagementServer(
+            names.control_socket, plan.management, serve(router), log=log
+        )
+
+    def _published(self) -> None:
+        self._housekeeping.published()
+
+    def _kernel_event(self, event: KernelEvent) -> None:
+        self._links.hear(event)
+
+    # -- beginning
+
+    async def begin(self, start: int) -> None:
+        """`start`: when the attach message came, in monotonic ns. Raises what cannot be mended."""
+        fresh = self._segments.fresh
+        taken = self._core.takeover(self._segments.fib_is_new)
+        self.context.link.say({"type": "fib-ready", "name": self._names.fib,
+                               "size": self._segments.fib.writer.mapped.size,
+                               "instance_id": self._instance_id})  # fmt: skip
+        await self._server.start()
+        self._takeover = {
+            "fresh": fresh,
+            "routes": self._segments.rib.recovery.rows,
+            "replayed": taken.replayed,
+            "everything": taken.everything,
+            "ms": round((time.monotonic_ns() - start) / 1e6, 3),
+        }
+        self.context.log("info", "takeover.done", **self._takeover)
+        if not fresh:
+            self._ready()
+        self._events.listen()
+        await self._hear_kernel()
+        if fresh:
+            self._ready()
+        else:
+            self.context.tasks.spawn(self._housekeeping.check(), "verify")
+
+    def _ready(self) -> None:
+        self.context.link.say({"type": "ready", "generation": self._core.publisher.generation})
+
+    async def _hear_kernel(self) -> None:
+        """Links, addresses and neighbours; then every source once more."""
+        self._housekeeping.published()  # a takeover may find everything published
+        self._problems(await self._kernel.start())
+        await self._configure(self._core.plan)
+        await self._links.told_addresses(ADDRESSES_WAIT)
+        await self._links.sweep()
+
+    async def _configure(self, plan: Plan) -> None:
+        self._problems(await self._kernel.configure(plan.interfaces, plan.router_id))
+
+    def _problems(self, problems: list[str]) -> None:
+        for problem in problems:
+            self.context.log("warning", "kernel.problem", what=problem)
+
+    # -- the supervisor
+
+    def worker_died(self) -> None:
+        """One that died may have held the strategy's lock; others then wait in vain."""
+        self._core.fib.writer.break_lock()
+
+    def supervisor_gone(self) -> None:
+        """Everything goes on; a successor is looked for."""
+        context, timeout = self.context, self._core.plan.orphan_timeout
+        context.log("warning", "supervisor.gone", orphan_timeout=timeout)
+        context.link.find(self._names, timeout, self._hello, lambda: context.finish(True))
+
+    def _hello(self) -> tuple[dict[str, Any], dict[str, int]]:
+        fds = self.context.workers.bells()
+        if self._events.bell >= 0:
+            fds["bell-control"] = self._events.bell
+        return hello("control", self._names.instance, again=True), fds
+
+    async def _reload(self, body: dict[str, Any]) -> None:
+        """A new plan: interfaces, routes, limits that can change while running."""
+        log, core = self.context.log, self._core
+        answer: dict[str, Any] = {"type": "done", "id": body.get("id")}
+        try:
+            plan = Plan.from_json(body["plan"])
+            core.replan(plan)  # the supervisor kept what cannot change
+            self._server.limit(plan.management)
+            self._kernel.limit(plan.neighbours.max)
+            # No lookup changes on the way, and packets flow meanwhile.
+            if rows := await core.reconcile.switch(plan.fib.aggregate):
+                log("info", "reload.aggregate", on=plan.fib.aggregate, routes=rows)
+            await self._configure(plan)
+            self._links.replan()
+            await self._links.synced()
+            log("info", "reload.done", routes=len(plan.routes), rejected=len(core.rejected))
+        except Exception as error:
+            answer["error"] = str(error)[:300]
+            log("error", "reload.failed", exc_info=error)
+        self.context.link.say(answer)
+
+    def _facts(self) -> dict[str, Any]:
+        """What `ipc show` and `version` tell of this process."""
+        link = self.context.link
+        return {
+            "takeover": self._takeover,
+            "counters": {**self.context.counters, **self._links.counters},
+            "management": dict(self._server.counters),
+            "supervisor": {"connected": link.connected, **link.counters},
+            "kernel": self._kernel.counters(),
+        }
+
+    # -- the end
+
+    async def stop(self, undo: bool) -> None:
+        """Clients first, then the kernel, then the segments; they stay for whoever comes next."""
+        self._housekeeping.close()
+        self._events.close()
+        await self._server.stop()
+        await self.context.tasks.cancel()
+        self._problems(await (self._kernel.stop() if undo else self._kernel.detach()))
+        self._core.publisher.flush()
+        self._segments.close()
+        self.context.workers.close()

@@ -1,0 +1,51 @@
+"""What a child does when its supervisor is gone: looks for the next one, in time gives up."""
+
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ribcage.shared.process.channel import Channel
+
+RETRY = 0.05  # seconds between attempts to find a successor
+
+
+class Reconnector:
+    """Use: on ChannelClosed make one; whenever `deadline()` has come call `attempt()`. It returns a
+    Channel once a successor listens (say `hello` with again=True on it), None before. `expired`
+    is True when `orphan_timeout` seconds went by: stop in order. Never blocks, never sleeps.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        orphan_timeout: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.path = path
+        self._clock = clock
+        self._end = clock() + orphan_timeout
+        self._next = clock()
+
+    @property
+    def expired(self) -> bool:
+        return self._clock() >= self._end
+
+    def deadline(self) -> float:
+        """Monotonic time of the next thing to do."""
+        return min(self._next, self._end)
+
+    def attempt(self) -> Channel | None:
+        """Tries once if RETRY seconds went by since the last try."""
+        now = self._clock()
+        if now < self._next:
+            return None
+        self._next = now + RETRY
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        sock.setblocking(False)
+        try:
+            sock.connect(str(self.path))
+        except OSError:  # nobody there, nobody listening, or its backlog is full: again later
+            sock.close()
+            return None
+        return Channel(sock)

@@ -1,0 +1,107 @@
+"""What control is in: each message means what it can mean in that state, and nothing else."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from ribcage.controlplane.process.attached import Attached
+from ribcage.controlplane.process.state import ControlContext, ControlState
+from ribcage.controlplane.process.supervisor_link import SupervisorLink
+from ribcage.controlplane.process.tasks import Tasks
+from ribcage.controlplane.process.waiting import Waiting
+from ribcage.controlplane.workers.workers import Workers
+from ribcage.shared.errors import RibcageError
+from ribcage.shared.process.channel import Channel, pair
+from ribcage.shared.process.message import Message
+
+
+class Process:
+    """The loop's side of a control process, with a supervisor that listens."""
+
+    def __init__(self) -> None:
+        ours, self.supervisor = pair()
+        self.ended: list[object] = []
+        self.log: list[str] = []
+        self.states: list[ControlState] = []
+        self.context = ControlContext(
+            SupervisorLink(ours, lambda message: None, lambda: None, self._note),
+            self._note,
+            Tasks(),
+            Workers(),
+            {},
+            become=self.states.append,
+            finish=self.ended.append,
+            fail=self.ended.append,
+        )
+
+    def _note(self, level: str, event: str, **fields: Any) -> None:
+        self.log.append(event)
+
+    def said(self) -> dict[str, Any]:
+        message = self.supervisor.recv()
+        assert message is not None
+        return message.body
+
+
+@pytest.fixture
+def closing(request: pytest.FixtureRequest) -> list[Channel]:
+    channels: list[Channel] = []
+    request.addfinalizer(lambda: [channel.close() for channel in channels])
+    return channels
+
+
+def states(process: Process) -> list[ControlState]:
+    return [Waiting(process.context), Attached(process.context, {}, -1)]
+
+
+def test_before_the_tables_are_ours_a_reload_is_refused_by_name(closing: list[Channel]) -> None:
+    """The supervisor waits for an answer, and the plan is in its next `attach` anyway."""
+
+    async def scenario() -> None:
+        process = Process()
+        closing.append(process.supervisor)
+        for state in states(process):
+            state.messages["reload"](Message("reload", {"id": 7, "plan": {}}))
+            answer = process.said()
+            assert (answer["type"], answer["id"]) == ("done", 7)
+            assert answer["error"] == "this process has no routes yet"
+            assert "dump" not in state.messages
+        process.context.link.close()
+
+    asyncio.run(scenario())
+
+
+def test_without_tables_an_end_of_the_channel_ends_the_process(closing: list[Channel]) -> None:
+    """Nothing is worth waiting for a successor, and nothing of the kernel's is undone."""
+
+    async def scenario() -> None:
+        process = Process()
+        closing.append(process.supervisor)
+        for state in states(process):
+            state.supervisor_gone()
+            state.worker_died()
+            await state.stop(undo=True)
+        assert process.ended == [False, False]
+        process.context.link.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_attach_message_that_says_too_little_ends_the_process(closing: list[Channel]) -> None:
+    """The state is Attached from the message on: a second one means nothing."""
+
+    async def scenario() -> None:
+        process = Process()
+        closing.append(process.supervisor)
+        waiting = Waiting(process.context)
+        waiting.messages["promote"](Message("promote", {"plan": {}}))
+        (attached,) = process.states
+        assert isinstance(attached, Attached)
+        assert {"attach", "promote"}.isdisjoint(attached.messages)
+        await asyncio.sleep(0)
+        (error,) = process.ended
+        assert isinstance(error, RibcageError) and error.code == "E_ATTACH"
+        process.context.link.close()
+
+    asyncio.run(scenario())
