@@ -258,5 +258,5 @@ def _queue_id(key: object) -> int:
 
 
 def _semaphore_id(key: object) -> int:
-    """The semaphore set that the strategy `sem_undo` locks with; -1 under the others."""
+    """The semaphore set that the strategy locks with; -1 where it has none."""
     return open_semaphore(key) if isinstance(key, int) else -1

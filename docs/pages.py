@@ -120,7 +120,9 @@ def section(path: str, command: Any) -> str:
 def _row(param: Any) -> str:
     """An option with its default, or an argument."""
     if param.param_type_name == "argument":
-        name = str(param.metavar or param.name).strip("[]{}")
+        name = str(param.metavar or param.name)
+        if name.find("]") in (-1, len(name) - 1):  # brackets around it, not in it
+            name = name.strip("[]{}")
         name = name if param.required else f"[{name}]"
         shown = f"{name}..." if param.nargs == -1 and "[" not in name else name
         return f"| `{shown}` | {param.help or ''} |\n"

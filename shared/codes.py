@@ -30,7 +30,7 @@ CONFIG = {
     "W201": ("A key that has no effect here.", "Delete the line."),
     "W202": ("A socket mode that lets every local user change routes.", '"0660" with a group is usual.'),
     "W203": ("The event queue is larger than the kernel allows.", "sysctl -w kernel.msgmnb=... before the start."),
-    "W204": ("sync = \"none\" gives wrong answers under change; a router not started with --teach refuses it.", 'Write "epoch", or set teach = true in [router], or run --teach.'),
+    "W204": ("This fib.sync gives wrong answers under change; a router not started with --teach refuses it.", "Write the default, or set teach = true in [router], or run --teach."),
     "W205": ("A word of an older version. It still works and means the new one.", "Write the new word."),
 }  # fmt: skip
 

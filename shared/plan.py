@@ -48,11 +48,12 @@ class WorkersPlan:
 @dataclass(frozen=True, slots=True)
 class FibPlan:
     """What the FIB segment is made for, and how the publisher batches (max_delay seconds).
+    lookup4, lookup6, sync: words of the C lists; empty: the build's default.
     aggregate: routes whose covering route has the same next hops stay out of the FIB."""
 
-    lookup4: str = "compact"
-    lookup6: str = "interval"
-    sync: str = "epoch"
+    lookup4: str = ""
+    lookup6: str = ""
+    sync: str = ""
     max_routes4: int = 1_200_000
     max_routes6: int = 300_000
     max_delay: float = 0.001

@@ -11,6 +11,7 @@ from ribcage.controlplane.config.machine import Machine
 from ribcage.controlplane.config.model import EVENT_SIZE, MAX_WORKERS, OLD_STRATEGIES
 from ribcage.controlplane.config.toml.positions import KeyPath, Positions
 from ribcage.controlplane.config.toml.problems import Problem
+from ribcage.shared.memory.fib_sync import DEFAULT_STRATEGY, TEACHING
 from ribcage.shared.plan import RingsPlan, WorkersPlan
 
 PAGE = 4096  # a ring slot is a whole number of pages: blocks hold whole slots
@@ -70,12 +71,12 @@ def _sync(data: Mapping[str, Any], positions: Positions) -> Iterator[Problem]:
     if isinstance(sync, str) and sync in OLD_STRATEGIES:
         new, span = OLD_STRATEGIES[sync], positions.value(("fib", "sync"))
         yield Problem("W205", f'sync = "{sync}" is called "{new}" now', span, f'write "{new}"')
-    if sync == "none" and _table(data, "router").get("teach") is not True:
+    if sync in TEACHING and _table(data, "router").get("teach") is not True:
         yield Problem(
             "W204",
-            'sync = "none" gives wrong answers under change: only run --teach takes it',
+            f'sync = "{sync}" gives wrong answers under change: only run --teach takes it',
             positions.value(("fib", "sync")),
-            'write "epoch", or set teach = true in [router]',
+            f'write "{DEFAULT_STRATEGY}", or set teach = true in [router]',
         )
 
 

@@ -26,6 +26,8 @@ from ribcage.controlplane.config.types import (
     renamed,
     user_range,
 )
+from ribcage.shared.memory.fib_engines import default_engine, engines
+from ribcage.shared.memory.fib_sync import DEFAULT_STRATEGY, STRATEGIES
 from ribcage.shared.plan import (
     EventsPlan,
     FibPlan,
@@ -91,18 +93,13 @@ class PublishSection(Section):
     max_batch: Annotated[int, between(1, 65536)] = _fib.max_batch
 
 
-# The names of csrc/engines/engine.c, the default first; a test holds them to it.
-LOOKUPS4 = ("compact", "flat", "interval", "multibit", "binary")
-LOOKUPS6 = ("interval", "multibit", "binary")
-_STRATEGIES = one_of("epoch", "seqlock", "double", "rwlock", "sem_undo", "mutex", "message", "none")
-
 OLD_STRATEGIES = {"undo": "sem_undo"}  # accepted, with W205
 
 
 class FibSection(Section):
-    lookup4: Annotated[str, one_of(*LOOKUPS4)] = _fib.lookup4
-    lookup6: Annotated[str, one_of(*LOOKUPS6)] = _fib.lookup6
-    sync: Annotated[str, _STRATEGIES, renamed(OLD_STRATEGIES)] = _fib.sync
+    lookup4: Annotated[str, one_of(*engines(4))] = default_engine(4)
+    lookup6: Annotated[str, one_of(*engines(6))] = default_engine(6)
+    sync: Annotated[str, one_of(*STRATEGIES), renamed(OLD_STRATEGIES)] = DEFAULT_STRATEGY
     max_routes4: Annotated[int, between(16, 16_000_000)] = _fib.max_routes4
     max_routes6: Annotated[int, between(16, 4_000_000)] = _fib.max_routes6
     aggregate: bool = _fib.aggregate

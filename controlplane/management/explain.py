@@ -2,65 +2,61 @@
 
     explain(view, Question(dst, source, ...)) -> {"stages": [...], "verdict": ..., "reason": ...}
 
-The frame is made in memory and parsed by the worker's own packet_parse(); the lookup is a
-reader's; the order of the stages is that of csrc/forward/decide.c, whose reasons it names. So the
-answer is the worker's, up to what only the moment decides: full queues, a neighbour that does not
-answer, the ICMP limits.
-
-`route get` is the same lookup without a packet. Pure but for the reader and the topology.
+The decision is the worker's (decision.py); here it is only put into words. So the answer is the
+worker's up to what only the moment decides: full queues, a neighbour that does not answer, the
+ICMP limits.
 """
 
-import struct
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.controlplane.values.topology import Topology
-from ribcage.shared.addresses import Address, mac_text
-from ribcage.shared.memory.fib import FibReader
-from ribcage.shared.memory.fib_records import AdjacencyState, Answer, FibKind, Port
+from ribcage.controlplane.management.decision import Asked, View, ask
+from ribcage.controlplane.management.question import ETHERNET, Question
+from ribcage.shared.addresses import mac_text
+from ribcage.shared.memory.fib_records import Answer, FibKind
+from ribcage.shared.memory.fields import read_address
 
-ETHERNET = 14
-HEADER = {4: 20, 6: 40}
-ICMP = {4: 1, 6: 58}
-MIN_LENGTH = {4: 28, 6: 48}  # an echo request without data
 ICMP_TEXT = {  # csrc/packet/icmp.c: the names of RFC 792 and of RFC 4443
     4: {
-        "ttl-expired": "time-exceeded",
-        "no-route": "net-unreachable",
-        "unreachable": "host-unreachable",
-        "prohibited": "administratively-prohibited",
-        "too-big": "fragmentation-needed",
+        lib.ICMP_ERROR_TIME_EXCEEDED: "time-exceeded",
+        lib.ICMP_ERROR_NO_ROUTE: "net-unreachable",
+        lib.ICMP_ERROR_UNREACHABLE: "host-unreachable",
+        lib.ICMP_ERROR_PROHIBITED: "administratively-prohibited",
+        lib.ICMP_ERROR_TOO_BIG: "fragmentation-needed",
     },
     6: {
-        "ttl-expired": "time-exceeded",
-        "no-route": "no-route",
-        "unreachable": "address-unreachable",
-        "prohibited": "administratively-prohibited",
-        "too-big": "packet-too-big",
+        lib.ICMP_ERROR_TIME_EXCEEDED: "time-exceeded",
+        lib.ICMP_ERROR_NO_ROUTE: "no-route",
+        lib.ICMP_ERROR_UNREACHABLE: "address-unreachable",
+        lib.ICMP_ERROR_PROHIBITED: "administratively-prohibited",
+        lib.ICMP_ERROR_TOO_BIG: "packet-too-big",
     },
 }
+LIMITS = "subject to the rate limit"
+PROTOCOL_TEXT = {6: "TCP", 17: "UDP", 132: "SCTP", 33: "DCCP", 136: "UDP-Lite"}
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """The packet: an ICMP echo of `length` bytes. `source` None: from outside, unnamed."""
-
-    dst: Address
-    source: Address
-    port: Port | None = None
-    ttl: int = 64
-    length: int = 84
-    df: bool = True
+def explain(view: View, question: Question) -> dict[str, Any]:
+    """The story of one packet: {stages, verdict, reason?, icmp?}; verdict: forward, deliver, hold,
+    drop, or ignore (the ports leave such a frame alone)."""
+    story, port = Story(view), question.port
+    if port is not None and not port.up:
+        story.step("port", "DROP", f"{port.name} is down")
+        return story.end("drop", "port-down")
+    asked = ask(view, question)
+    if asked is None:
+        story.step("filter", "no", "ports take IPv4 and IPv6, untagged, addressed to them")
+        return story.end("ignore")
+    return story.tell(asked)
 
 
 @dataclass(slots=True)
 class Story:
-    """The stages so far; `end` closes it."""
+    """The stages so far, from a decision; `end` closes it."""
 
+    view: View
     stages: list[dict[str, str]] = field(default_factory=list)
 
     def step(self, stage: str, verdict: str, detail: str) -> None:
@@ -76,179 +72,115 @@ class Story:
             result["icmp"] = icmp
         return result
 
-    def drop(self, stage: str, reason: str, detail: str, question: Question) -> dict[str, Any]:
+    def drop(self, asked: Asked, stage: str, detail: str) -> dict[str, Any]:
         self.step(stage, "DROP", detail)
-        what = ICMP_TEXT[question.dst.version].get(reason)
-        return self.end("drop", reason, f"{what} to {question.source}" if what else None)
+        return self.end("drop", _reason(asked.decision.reason), self._icmp(asked))
 
+    def _icmp(self, asked: Asked) -> str | None:
+        """What the sender is told, as a stage and in one line; None: nothing."""
+        state, packet = asked.c.error, asked.packet
+        if state == lib.EXPLAIN_ERROR_NONE:
+            return None
+        what = ICMP_TEXT[packet.family][asked.decision.error]
+        if state == lib.EXPLAIN_ERROR_FORBIDDEN:
+            rule = "RFC 1812 4.3.2.7" if packet.family == 4 else "RFC 4443 2.4 e"
+            self.step("icmp", "no", f"about such a packet no {what} may be sent ({rule})")
+            return None
+        if state == lib.EXPLAIN_ERROR_IMPOSSIBLE:
+            self.step("icmp", "no", f"no port has an IPv{packet.family} address to send it from")
+            return None
+        work, lookup = asked.c.icmp_work, asked.c.icmp_lookup
+        own = read_address(work.packet.source, packet.family)
+        text = f"{what} from {own} to {asked.source}"
+        dev = self.view.topology.name_of(lookup.port)
+        if work.decision.outcome == lib.DECISION_SEND:
+            self.step("icmp", "ok", f"{text} out of {dev}, {LIMITS}")
+        elif work.decision.outcome == lib.DECISION_HOLD:
+            self.step("icmp", "HOLD", f"{text} waits for a neighbour on {dev}, {LIMITS}")
+        else:
+            self.step("icmp", "no", f"{text} finds no way: {_reason(work.decision.reason)}")
+            return None
+        return f"{what} to {asked.source}"
 
-def make_frame(question: Question) -> bytes:
-    """An Ethernet frame with the packet; its MACs are nobody's, the port's word counts."""
-    version = question.dst.version
-    payload = max(question.length - HEADER[version], 8)
-    if version == 4:
-        total = HEADER[4] + payload
-        head = struct.pack(
-            ">BBHHHBBH4s4s",
-            0x45,
-            0,
-            total & 0xFFFF,
-            0,
-            0x4000 if question.df else 0,
-            question.ttl,
-            ICMP[4],
-            0,
-            question.source.packed,
-            question.dst.packed,
+    def tell(self, asked: Asked) -> dict[str, Any]:
+        """The stages up to the one that decided."""
+        decision, packet = asked.decision, asked.packet
+        if decision.stage == lib.STAGE_PARSE and decision.outcome == lib.DECISION_DROP:
+            return self.drop(asked, "parse", _parse_text(asked))
+        if decision.stage == lib.STAGE_SOURCE:
+            return self.drop(asked, "parse", f"{asked.source} is this router's own address")
+        size = packet.l3_length
+        self.step("parse", "ok", f"IPv{packet.family}, {size} bytes, {_transport_text(asked)}")
+        if decision.stage == lib.STAGE_PARSE:
+            text = "link scope (multicast, limited broadcast, link-local): left to the host stack"
+            self.step("local?", "yes", text)
+            return self.end("deliver")
+        answer = Answer.from_c(asked.c.lookup)
+        if packet.verdict == lib.PACKET_LOCAL:
+            return self._link(asked, answer)
+        return self._routed(asked, answer)
+
+    def _route(self, asked: Asked) -> str:
+        """The matched prefix with where its route comes from."""
+        prefix, target = asked.prefix, asked.target
+        if prefix is None or target is None:
+            return "nothing"
+        origin = self.view.origin(prefix, target) if self.view.origin is not None else ""
+        return f"{prefix}{origin}"
+
+    def _link(self, asked: Asked, answer: Answer) -> dict[str, Any]:
+        """What must not be forwarded, but may be for this host."""
+        if asked.decision.outcome == lib.DECISION_DROP:
+            return self.drop(asked, "local?", "must not cross a link")
+        self.step("local?", "yes", f"{self._route(asked)}: {answer.kind.label}")
+        return self.end("deliver")
+
+    def _routed(self, asked: Asked, answer: Answer) -> dict[str, Any]:
+        decision = asked.decision
+        local = answer.kind == FibKind.RECEIVE
+        own = f"{asked.target} is {'an' if local else 'no'} address of this router"
+        self.step("local?", "yes" if local else "no", own)
+        if decision.stage == lib.STAGE_LOCAL:
+            if decision.outcome == lib.DECISION_DROP:
+                return self.drop(asked, "lookup", "from the host to itself")
+            return self.end("deliver")
+        if decision.stage == lib.STAGE_LOOKUP:
+            route = f"{self._route(asked)}: {answer.kind.label}"
+            return self.drop(asked, "lookup", route if asked.prefix else "no route matches")
+        gateway = str(answer.nexthop or asked.target)
+        dev = self.view.topology.name_of(answer.port)
+        via = "on-link" if answer.kind == FibKind.GLEAN else f"via {gateway}"
+        self.step(
+            "lookup", "ok", f"{self._route(asked)} {via} dev {dev}, next-hop group {answer.group}"
         )
-        head = head[:10] + struct.pack(">H", checksum(head)) + head[12:]
-        ether_type = 0x0800
-        body = struct.pack(">BBHHH", 8, 0, 0, 0, 0)
-    else:
-        head = struct.pack(
-            ">IHBB16s16s",
-            6 << 28,
-            payload & 0xFFFF,
-            ICMP[6],
-            question.ttl,
-            question.source.packed,
-            question.dst.packed,
-        )
-        ether_type = 0x86DD
-        body = struct.pack(">BBHHH", 128, 0, 0, 0, 0)
-    return bytes(12) + struct.pack(">H", ether_type) + head + body.ljust(payload, b"\0")
+        return self._way(asked, answer, gateway, dev)
 
-
-def checksum(data: bytes) -> int:
-    """RFC 1071, over an even number of bytes."""
-    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
-
-
-def flow_hash(seed: int, question: Question) -> int:
-    """The hash the workers would pick the path with."""
-    return int(
-        lib.flow_hash(
-            seed & 0xFFFFFFFFFFFFFFFF,
-            question.dst.version,
-            question.source.packed.ljust(16, b"\0"),
-            question.dst.packed.ljust(16, b"\0"),
-            ICMP[question.dst.version],
-            0,
-            0,
-        )
-    )
-
-
-@dataclass(slots=True)
-class View:
-    """What an answer is read from."""
-
-    reader: FibReader
-    topology: Topology
-    seed: int
-    origin: Any = None  # (prefix) -> text about the route's source, or None
-
-
-def explain(view: View, question: Question) -> dict[str, Any]:
-    """The story of one packet: {stages, verdict: forward|deliver|hold|drop, reason?, icmp?}."""
-    story = Story()
-    frame = make_frame(question)
-    packet = ffi.new("struct packet *")
-    host = question.port is not None and question.port.host
-    verdict = lib.packet_parse(
-        packet, frame, len(frame), len(frame), ffi.NULL, lib.STATION_HOST, view.seed, host
-    )
-    if question.port is not None and not question.port.up:
-        return story.drop("port", "port-down", f"{question.port.name} is down", question)
-    if verdict == lib.PACKET_DROP:
-        reason = _reason(packet.drop)
-        return story.drop("parse", reason, _parse_text(question, reason), question)
-    if not host and verdict != lib.PACKET_DELIVER and view.topology.sends_from(question.source):
-        text = f"{question.source} is this router's own address"
-        return story.drop("parse", "bad-source", text, question)
-    family = question.dst.version
-    size = len(frame) - ETHERNET
-    story.step("parse", "ok", f"IPv{family}, {size} bytes, ICMP echo")
-    if verdict == lib.PACKET_DELIVER:
-        text = "link scope (multicast, limited broadcast, link-local): left to the host stack"
-        story.step("local?", "yes", text)
-        return story.end("deliver")
-    answer = view.reader.lookup(question.dst, packet.hash)
-    return _decide(view, question, story, packet, answer)
-
-
-def _decide(
-    view: View, question: Question, story: Story, packet: Any, answer: Answer
-) -> dict[str, Any]:
-    """csrc/forward/decide.c, in words."""
-    host = bool(packet.host_port)
-    match = view.reader.match(question.dst)
-    prefix = str(match.prefix) if match is not None else "nothing"
-    origin = view.origin(match.prefix) if view.origin is not None and match is not None else ""
-    detail = f"{prefix}{origin}: {answer.kind.label}"
-    local = answer.kind == FibKind.RECEIVE
-    if packet.verdict == lib.PACKET_LOCAL:
-        if answer.kind in (FibKind.RECEIVE, FibKind.BROADCAST):
-            story.step("local?", "yes", detail)
-            return story.end("deliver")
-        return story.drop("local?", _reason(packet.drop), "must not cross a link", question)
-    own = f"{question.dst} is {'an' if local else 'no'} address of this router"
-    story.step("local?", "yes" if local else "no", own)
-    if local:
-        if host:
-            return story.drop("lookup", "same-host", "from the host to itself", question)
-        return story.end("deliver")
-    refused = {
-        FibKind.NONE: ("no-route", "no route matches"),
-        FibKind.BLACKHOLE: ("blackhole", detail),
-        FibKind.UNREACHABLE: ("unreachable", detail),
-        FibKind.PROHIBIT: ("prohibited", detail),
-        FibKind.BROADCAST: ("broadcast", detail),
-    }.get(answer.kind)
-    if refused is not None:
-        return story.drop("lookup", refused[0], refused[1], question)
-    gateway = str(answer.nexthop or question.dst)
-    dev = view.topology.name_of(answer.port)
-    via = "on-link" if answer.kind == FibKind.GLEAN else f"via {gateway}"
-    story.step("lookup", "ok", f"{prefix}{origin} {via} dev {dev}, next-hop group {answer.group}")
-    return _send(view, question, story, packet, answer, (gateway, dev))
-
-
-def _send(
-    view: View,
-    question: Question,
-    story: Story,
-    packet: Any,
-    answer: Answer,
-    where: tuple[str, str],
-) -> dict[str, Any]:
-    gateway, dev = where
-    if not packet.host_port:
-        if question.ttl <= 1:
-            text = f"ttl {question.ttl} would become {max(question.ttl - 1, 0)}"
-            return story.drop("ttl", "ttl-expired", text, question)
-        story.step("ttl", "ok", f"{question.ttl} becomes {question.ttl - 1}")
-    if answer.kind == FibKind.GLEAN or answer.state == AdjacencyState.INCOMPLETE:
-        story.step("neighbour", "HOLD", f"{gateway} on {dev} is asked for, the packet waits")
-        return story.end("hold", "no-neighbour")
-    if answer.state != AdjacencyState.RESOLVED:
-        return story.drop("neighbour", "unreachable", f"{gateway} has no adjacency", question)
-    story.step("neighbour", "ok", f"{gateway} is at {mac_text(answer.target_mac)}")
-    port = view.topology.ports.get(answer.port)
-    if port is None:
-        return story.drop("port", "port-down", f"{dev} is not there", question)
-    if answer.mtu and lib.packet_too_big(packet, answer.mtu):
-        text = f"{packet.l3_length} bytes, {dev} takes {answer.mtu}"
-        if packet.dont_fragment:
-            return story.drop("mtu", "too-big", text, question)
-        return story.drop("mtu", "fragment-needed", text + ", and DF is not set", question)
-    story.step("mtu", "ok", f"{packet.l3_length} of {answer.mtu} bytes")
-    source, target = mac_text(answer.source_mac), mac_text(answer.target_mac)
-    story.step("send", "ok", f"out of {dev} from {source} to {target}")
-    return story.end("forward")
+    def _way(self, asked: Asked, answer: Answer, gateway: str, dev: str) -> dict[str, Any]:
+        """A route leads on: the stages from the TTL to the egress port."""
+        decision, packet = asked.decision, asked.packet
+        if not packet.host_port:
+            if decision.stage == lib.STAGE_TTL:
+                left = max(packet.ttl - 1, 0)
+                return self.drop(asked, "ttl", f"ttl {packet.ttl} would become {left}")
+            self.step("ttl", "ok", f"{packet.ttl} becomes {packet.ttl - 1}")
+        if decision.outcome == lib.DECISION_HOLD:
+            self.step("neighbour", "HOLD", f"{gateway} on {dev} is asked for, the packet waits")
+            return self.end("hold", "no-neighbour")
+        if decision.stage == lib.STAGE_NEIGHBOUR:
+            return self.drop(asked, "neighbour", f"{gateway} has no adjacency")
+        self.step("neighbour", "ok", f"{gateway} is at {mac_text(answer.target_mac)}")
+        if decision.stage == lib.STAGE_PORT:
+            return self.drop(asked, "port", f"{dev} is not there")
+        size = lib.packet_wire_size(ffi.addressof(packet))
+        if decision.stage == lib.STAGE_MTU:
+            text = f"{size} bytes, {dev} takes {answer.mtu}"
+            return self.drop(
+                asked, "mtu", text if packet.dont_fragment else text + ", and DF is not set"
+            )
+        self.step("mtu", "ok", f"{size} of {answer.mtu} bytes")
+        source, target = mac_text(answer.source_mac), mac_text(answer.target_mac)
+        self.step("send", "ok", f"out of {dev} from {source} to {target}")
+        return self.end("forward")
 
 
 def _reason(number: int) -> str:
@@ -256,22 +188,34 @@ def _reason(number: int) -> str:
     return str(ffi.string(name).decode()) if name != ffi.NULL else f"reason-{number}"
 
 
-def _parse_text(question: Question, reason: str) -> str:
-    texts: Mapping[str, str] = {
-        "bad-source": f"{question.source} cannot be a source (RFC 1812 5.3.7)",
-        "bad-destination": f"{question.dst} cannot be a destination",
-        "multicast": f"{question.dst} is multicast, which is not forwarded",
+def _parse_text(asked: Asked) -> str:
+    reason = _reason(asked.decision.reason)
+    texts = {
+        "bad-source": f"{asked.source} cannot be a source (RFC 1812 5.3.7)",
+        "bad-destination": f"{asked.target} cannot be a destination",
+        "multicast": f"{asked.target} is multicast, which is not forwarded",
         "link-local": "a link-local address never crosses a link",
-        "bad-length": f"{question.length} bytes are no packet",
+        "bad-length": f"{asked.packet.length - ETHERNET} bytes are no packet",
+        "bad-version": "the IP version is not what the Ethernet type says",
+        "bad-checksum": "the checksum of the IPv4 header is wrong",
+        "options": "source-routing options are refused (RFC 7126 4.3 and 4.4)",
+        "truncated": f"{asked.packet.wire_length} bytes are more than a ring slot holds",
     }
     return texts.get(reason, reason)
 
 
-def default_source(topology: Topology, port: Port | None, dst: Address) -> Address:
-    """A source for a packet that was asked about without one: another host of the ingress."""
-    if port is not None:
-        for own in port.addresses:
-            if own.version == dst.version and own.network.prefixlen < own.max_prefixlen - 1:
-                other = own.network.network_address + 1
-                return other if other != own.ip else other + 1
-    return IPv4Address("192.0.2.1") if dst.version == 4 else IPv6Address("2001:db8::1")
+def _transport_text(asked: Asked) -> str:
+    """What the packet carries, as far as a worker looks."""
+    packet = asked.packet
+    if packet.vnet.gso_size and packet.l4:
+        name = PROTOCOL_TEXT.get(packet.protocol, f"protocol {packet.protocol}")
+        return f"{name} in segments of {packet.vnet.gso_size} bytes"
+    if packet.fragment == lib.FRAGMENT_LATER:
+        return "a later fragment"
+    icmp = packet.protocol == {4: 1, 6: 58}.get(packet.family)
+    if icmp and packet.l4 and packet.frame[packet.l4] == {4: 8, 6: 128}[packet.family]:
+        return "ICMP echo"
+    if packet.source_port or packet.target_port:
+        name = PROTOCOL_TEXT.get(packet.protocol, f"protocol {packet.protocol}")
+        return f"{name} from port {packet.source_port} to {packet.target_port}"
+    return "ICMP" if icmp else PROTOCOL_TEXT.get(packet.protocol, f"protocol {packet.protocol}")

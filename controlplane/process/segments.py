@@ -23,7 +23,7 @@ from ribcage.controlplane.rib.segment import Rib
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib import FibReader
 from ribcage.shared.memory.fib_engines import engine_id
-from ribcage.shared.memory.fib_sync import open_semaphore, refuse_untaught
+from ribcage.shared.memory.fib_sync import DEFAULT_STRATEGY, open_semaphore, refuse_untaught
 from ribcage.shared.memory.segment import HugePages
 from ribcage.shared.plan import Plan
 from ribcage.shared.process.names import Names
@@ -73,7 +73,7 @@ async def open_segments(
                 max_routes6=plan.fib.max_routes6,
                 engine4=engine_id(4, plan.fib.lookup4),
                 engine6=engine_id(6, plan.fib.lookup6),
-                sync=plan.fib.sync,
+                sync=plan.fib.sync or DEFAULT_STRATEGY,
                 huge_pages=HugePages(plan.fib.huge_pages),
             )
             writer = attach_fib(

@@ -5,9 +5,19 @@
  * nothing is left to do. Each word is therefore old or new, and never in between.
  */
 #include "arena/writer.h"
+#include "rows/rows.h"
 
 #include <errno.h>
 #include <string.h>
+
+void fib_fill(void *target, const void *source, uint64_t bytes)
+{
+    uint64_t *to = target, word;
+    for (uint64_t i = 0; i < bytes / sizeof word; i++) {
+        memcpy(&word, (const uint8_t *)source + i * sizeof word, sizeof word);
+        store_relaxed64(&to[i], word);
+    }
+}
 
 static void intent_open(struct fib_writer *writer, const struct fib_change *change, void *word,
                         uint64_t value, uint32_t width)
@@ -50,9 +60,9 @@ static void derive(struct fib_writer *writer, const struct fib_change *change)
 {
     if (change->row == NULL)
         return;
-    const struct lpm_engine *engine = writer->engine[family_index(change->row->family)];
-    if (engine->derive != NULL)
-        engine->derive(writer, change->row, change->rows);
+    uint32_t family = family_index(change->row->family);
+    if (writer->derive[family] != NULL)
+        writer->derive[family](writer, change->row, change->rows);
 }
 
 static void intent_close(struct fib_writer *writer, int seen)

@@ -1,14 +1,11 @@
 /* Epochs, and what may be used again or changed because of them.
  *
- * The rules are in layout/fib_layout.h: what is retired at epoch r is reused at epoch >= r + 2, and what
- * an arrow turned away from at epoch r is changed at epoch >= r + 2. Bumping
+ * The rules are in layout/fib_layout.h: what is retired at epoch r is reused at epoch >= r + 2, and
+ * what an arrow turned away from at epoch r is changed at epoch >= r + 2. Bumping
  * never waits for anybody; it only makes readers whose batch spans two bumps look up again. So
  * memory and ids can always be had back, and a stopped reader holds up nothing.
  */
 #include "arena/writer.h"
-
-#include <errno.h>
-#include <stdlib.h>
 
 void fib_bump(struct fib_writer *writer)
 {
@@ -20,7 +17,7 @@ void fib_bump(struct fib_writer *writer)
     atomic_thread_fence(memory_order_release);
     RC_FAULT("bumped");
     arena_turn(&writer->arena, writer->epoch);
-    if (unlikely(writer->reuse_at_once)) /* `none`: this epoch's as well, see sync/strategy.c */
+    if (unlikely(writer->reuse_at_once)) /* this epoch's as well, see sync/table.c */
         arena_turn(&writer->arena, writer->epoch + 1);
 }
 
@@ -70,16 +67,4 @@ void fib_grace_since(struct fib_writer *writer, uint64_t epoch)
 {
     while (writer->epoch < epoch + 2 && !writer->reuse_at_once)
         fib_bump(writer);
-}
-
-int references_open(struct fib_references *use, uint32_t max)
-{
-    use->count = calloc(max, sizeof *use->count);
-    use->max = max;
-    return use->count == NULL ? -ENOMEM : 0;
-}
-
-void references_close(struct fib_references *use)
-{
-    free(use->count);
 }

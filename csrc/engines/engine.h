@@ -1,11 +1,11 @@
-/* The seam between the FIB's faces and its longest-prefix-match engines: one table of functions
- * an engine. fib/read.c and fib/write.c know nothing of tries; an engine knows nothing of
- * epochs, groups, counts or digests.
+/* The seam between the FIB and its longest-prefix-match engines: one table of functions an
+ * engine. fib/ and bank/ know nothing of tries; an engine knows nothing of epochs, groups, counts
+ * or digests, and nobody outside its folder knows a struct or a function of it (test_seams.py).
  *
- *      fib_lookup -> batch, epoch check --+                    +-- fib_binary*.c    teaching, v4 and v6
- *                                              +-- fib_multibit*.c  plain, v4 and v6
- *      fib_apply  -> check, account ------+-- lpm_engine(id) --+-- fib_compact*.c   v4, the default
- *      fib_writer_open, fib_walk ---------+                    +-- engines/compact/flat.c       v4, a table before it
+ *      fib_lookup -> batch, epoch --+                    +-- binary/     teaching, v4 and v6
+ *                                   |                    +-- multibit/   plain, v4 and v6
+ *      fib_apply -> check, account -+-- lpm_engine(id) --+-- compact/    v4's default; flat
+ *      fib_writer_open, fib_walk ---+    (table.h)       +-- interval/   v6's default; v4
  *
  * What an engine owns: one root word a family (fib_roots; 0 = empty, so an engine makes its root
  * with its first route) and blocks of the arena. What it promises:
@@ -18,9 +18,13 @@
  *   - a failing apply has changed nothing that a reader or the successor can reach.
  * Reader functions: any process. Writer functions: control alone.
  */
-#ifndef RC_FIB_LPM_H
-#define RC_FIB_LPM_H
-#include "fib/fib.h"
+#ifndef RC_ENGINE_H
+#define RC_ENGINE_H
+#include "arena/reader.h"
+#include "arena/writer.h"
+#include "base/cpu.h"
+#include "layout/identity.h"
+#include "layout/row_layout.h"
 
 #if RC_INLINE_SECTION
 
@@ -58,9 +62,18 @@ struct lpm_engine {
     uint32_t (*match)(const struct fib_reader *reader, uint32_t root, const struct fib_key *key,
                       uint32_t *length);
 
+    /* Its structs and numbers in shared memory: part of the FIB's layout identity, and a section of
+     * docs/shm-layout.md. Without it no segment is made at all. */
+    struct layout layout;
     /* Arena blocks a table of `routes` wants; the formula is documented where it stands. */
     uint64_t (*blocks_for)(uint8_t family, uint32_t routes);
-    /* Writer. Rows are valid, of one family, their groups exist. 0, -ENOSPC, -E2BIG. */
+    uint32_t most_blocks; /* blocks of a bank that its words can name; 0: all that a u32 names */
+
+    /* Writer. `open` makes what it keeps in private memory, in writer->engine_state of the family
+     * (0 or -ENOMEM), when a bank is opened; `close` gives it back. Both NULL: it keeps nothing. */
+    int (*open)(struct fib_writer *writer, uint8_t family);
+    void (*close)(struct fib_writer *writer, uint8_t family);
+    /* Rows are valid, of one family, their groups exist. 0, -ENOSPC, -E2BIG. */
     int (*apply)(struct fib_writer *writer, const struct route_row *rows, uint64_t n,
                  struct lpm_run *run);
     /* NULL, or: puts right what is derived from the words rows[0..n) changed. Between the store
@@ -72,35 +85,6 @@ struct lpm_engine {
     int (*walk)(const struct fib_writer *writer, uint8_t family, const struct route_row *after,
                 const struct lpm_visitor *visitor);
 };
-
-/* NULL for a number this build does not know. */
-const struct lpm_engine *lpm_engine(uint32_t id);
-/* The same, and NULL for an engine that does not serve this family. */
-const struct lpm_engine *lpm_engine_for(uint32_t id, uint8_t family);
-
-extern const struct lpm_engine lpm_multibit, lpm_compact, lpm_flat, lpm_interval, lpm_binary;
-
-/* 1 when batches may use AVX-512 (F, BW, VL, DQ, VPOPCNTDQ, VBMI2): asked of the CPU once. */
-int lpm_avx512(void);
-#if defined(__x86_64__)
-int lpm_popcnt(void); /* POPCNT, BMI, BMI2 */
-#endif
-
-/* ---- what every engine's reader side needs ---- */
-
-/* `bytes` at a block, or NULL when the number points outside the segment (or is 0). */
-static inline const uint8_t *fib_at(const struct fib_reader *reader, uint32_t block, uint64_t bytes)
-{
-    uint64_t offset = (uint64_t)block * FIB_BLOCK;
-    if (unlikely(block == 0 || block >= reader->block_mask_limit || offset + bytes > reader->size))
-        return NULL;
-    return reader->base + offset;
-}
-
-static inline const struct fib_header *fib_header_of(const struct fib_reader *reader)
-{
-    return (const struct fib_header *)(const void *)reader->base;
-}
 
 #endif
 #endif

@@ -1,7 +1,7 @@
 /* The FIB's two faces: a reader that any process may hold, a writer that only control holds.
  *
  * Reader (read.c): attach to a mapping, look batches up, copy answers out. Never writes,
- * never waits. Writer (write.c): apply rows, groups, adjacencies, ports; publish. All
+ * never waits. Writer (batch.c, open.c): apply rows, groups, adjacencies, ports; publish. All
  * functions return 0 or -errno unless they say otherwise; none allocates on the reader side.
  *
  * The lookup structure sits behind engines/engine.h (one table of functions an engine), so that an
@@ -9,53 +9,18 @@
  */
 #ifndef RC_FIB_H
 #define RC_FIB_H
-#include "layout/fib_layout.h"
+#include "arena/reader.h"
+#include "bank/bank.h"
+#include "engines/table.h"
 #include "layout/row_layout.h"
+#include "segment/segment.h"
+#include "sync/table.h"
 
 /* ---- reader ---- */
 
-enum { FIB_RETRIES = 1000, FIB_RETRIES_BEFORE_HALVING = 3 };
+enum { FIB_RETRIES_BEFORE_HALVING = 3 };
 
-struct fib_sync;    /* a strategy, see sync/strategy.h */
-struct lpm_engine;  /* a lookup engine, see engines/engine.h */
-struct fib_replica; /* `message`: this reader's own table */
-
-/* What the strategies with a lock need beside the FIB; zeros where there is none. */
-struct fib_locks {
-    void *memory;      /* rwlock, mutex: the segment NAME.sync, mapped writable */
-    uint64_t size;
-    int32_t semaphore; /* sem_undo: id of the SysV set, -1 = none */
-    uint32_t unused;
-};
-
-struct fib_reader {
-    const uint8_t *base;       /* of the table to walk: the segment, or one bank of it */
-    uint64_t size;             /* of that table */
-    uint32_t block_mask_limit; /* its blocks; an offset at or above it means "none" */
-    uint32_t strategy;
-    uint64_t retries;          /* batches looked up again since attach */
-    uint64_t mixed;            /* batches answered with less than was promised: seqlock, across
-                                  two generations; message, from an older table */
-    uint64_t unavailable;      /* locks: batches given up because the lock was not to be had */
-    const uint8_t *segment;
-    const struct fib_sync *sync; /* NULL: epoch, which is built in */
-    struct fib_locks locks;
-    struct fib_replica *replica;
-    uint64_t tired_of;           /* seqlock: the odd number that outlasted the patience */
-    /* Under epoch, the engine's batch over bare addresses, where it has one; else NULL. */
-    void (*lean4)(const struct fib_reader *reader, uint32_t root, const uint32_t *addresses,
-                  uint32_t *groups, uint32_t n);
-    void (*lean6)(const struct fib_reader *reader, uint32_t root, const uint8_t (*addresses)[16],
-                  uint32_t *groups, uint32_t n);
-    const struct lpm_engine *engine[2]; /* IPv4, IPv6; kept: the segment is not asked again */
-};
-
-struct fib_key {
-    uint8_t address[16]; /* network order; IPv4 in the first four bytes */
-    uint32_t hash;       /* flow hash: picks the bucket */
-    uint8_t family;      /* 4 or 6 */
-    uint8_t unused[3];
-};
+extern const struct segment_format fib_format;
 
 struct fib_answer { /* everything the packet needs, copied out under the epoch check */
     uint32_t group;     /* 0 = no route */
@@ -95,8 +60,6 @@ int fib_lookup4(struct fib_reader *reader, const uint32_t *addresses, uint32_t *
 /* Likewise for IPv6: addresses in network order, one behind the other. */
 int fib_lookup6(struct fib_reader *reader, const uint8_t (*addresses)[16], uint32_t *groups,
                 uint32_t n);
-/* Tests and benchmarks: 1 keeps every engine of this process from using AVX-512. */
-void lpm_force_portable(int on);
 /* The matched prefix as well (for `route get`, `explain`); row.nexthop = group, length = match;
  * row.nexthop 0 when nothing matches. */
 int fib_lookup_match(struct fib_reader *reader, const struct fib_key *key, struct route_row *row);
@@ -117,25 +80,6 @@ int fib_read_stamp(const struct fib_reader *reader, uint64_t generation, struct 
 /* ---- writer: control only ---- */
 
 struct fib_writer; /* private memory: free lists, retired blocks; rebuilt by fib_writer_open */
-
-struct fib_params {
-    uint32_t max_routes4;
-    uint32_t max_routes6;
-    uint32_t max_groups;      /* <= FIB_MAX_GROUPS */
-    uint32_t max_adjacencies; /* <= FIB_MAX_ADJACENCIES */
-    uint32_t engine4;         /* enum fib_engine; 0: compact */
-    uint32_t engine6;         /* 0: interval */
-    uint64_t instance_id;
-    uint32_t strategy; /* enum fib_strategy; 0 = epoch */
-    uint32_t unused;
-};
-struct fib_recovery { /* what fib_writer_open found and did */
-    uint32_t redone;      /* 1: an open intent was done again */
-    uint32_t unused;
-    uint64_t reclaimed;   /* blocks found unreachable */
-    uint64_t routes;      /* routes found */
-    uint64_t nanoseconds;
-};
 
 uint64_t fib_segment_size(const struct fib_params *params);
 /* Formats fresh zeroed memory of at least fib_segment_size() bytes; identity line last. */

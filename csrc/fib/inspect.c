@@ -4,6 +4,8 @@
  * port's own addresses; the packet path itself is in read.c. Same rules: any process, copies
  * under the epoch check, bounded, writes nothing.
  */
+#include "engines/engine.h"
+#include "fib/fib.h"
 #include "sync/strategy.h"
 
 #include <errno.h>
@@ -126,6 +128,30 @@ int fib_lookup_match(struct fib_reader *reader, const struct fib_key *key, struc
     return -EAGAIN;
 }
 
+const struct fib_header *fib_header_now(const void *segment)
+{
+    const struct fib_header *first = segment;
+    if (first->geometry.banks != 2 || (load_acquire64(&first->sync.swaps) & 1) == 0)
+        return first;
+    uint64_t bank = (uint64_t)first->geometry.blocks * FIB_BLOCK;
+    return (const struct fib_header *)(const void *)((const uint8_t *)segment + bank);
+}
+
+/* Where readers have replicas the bank in force is a snapshot for those who lag. */
+const struct fib_header *fib_header_newest(struct fib_writer *writer)
+{
+    if ((writer->sync->flags & SYNC_REPLICA) != 0)
+        return fib_working(writer)->header;
+    return fib_header_now(writer->segment);
+}
+
+uint64_t fib_generation(const struct fib_reader *reader)
+{
+    if (unlikely(reader->sync != NULL && reader->sync->generation != NULL))
+        return reader->sync->generation(reader);
+    return load_acquire64(&fib_header_of(reader)->published.generation);
+}
+
 int fib_read_published(const struct fib_reader *reader, struct fib_published *out)
 {
     const uint64_t *swaps = &fib_reader_words(reader)->swaps;
@@ -167,7 +193,7 @@ static int stamp_of(const struct fib_reader *reader, uint64_t bank, uint64_t gen
     return load_relaxed64(&stamp->generation) == generation ? 0 : -ENOENT;
 }
 
-/* In the bank in force, which under `message` may be half a ring old: then in the other one. */
+/* In the bank in force, which a reader that lags may find to be too old: then in the other one. */
 int fib_read_stamp(const struct fib_reader *reader, uint64_t generation, struct fib_stamp *out)
 {
     uint64_t bank = 0;
@@ -176,7 +202,7 @@ int fib_read_stamp(const struct fib_reader *reader, uint64_t generation, struct 
     if (reader->sync != NULL && reader->sync->banks == 2)
         bank = load_acquire64(&fib_reader_words(reader)->swaps) & 1;
     int result = stamp_of(reader, bank, generation, out);
-    if (result != 0 && reader->strategy == FIB_STRATEGY_MESSAGE)
+    if (result != 0 && reader->lags)
         result = stamp_of(reader, !bank, generation, out);
     return result;
 }

@@ -6,11 +6,14 @@
  *
  * All of a batch's keys take each arrow before any takes the next, with a prefetch between, so
  * that the cache misses of a batch overlap. After three tries in vain a batch is halved; a single
- * key that is outrun a thousand times gives -EAGAIN. What waits and what writes shared memory is the
- * strategy's business (sync/strategy.h): under the default one, nothing does.
+ * key that is outrun a thousand times gives -EAGAIN. What waits and what writes shared memory is
+ * the strategy's business (sync/strategy.h): under the default one, nothing does.
  *
  * Any process. One fib_reader belongs to one thread (`retries` is a plain counter).
  */
+#include "engines/engine.h"
+#include "engines/table.h"
+#include "fib/fib.h"
 #include "sync/strategy.h"
 
 #include <errno.h>
@@ -22,7 +25,7 @@ int fib_reader_attach(struct fib_reader *reader, const void *base, uint64_t size
 {
     const struct fib_header *header = base;
     memset(reader, 0, sizeof *reader);
-    if (segment_check(base, size, SEGMENT_FIB) != SEGMENT_READY)
+    if (segment_check(base, size, &fib_format) != SEGMENT_READY)
         return -EINVAL;
     if (lpm_engine_for(header->geometry.engine4, 4) == NULL ||
         lpm_engine_for(header->geometry.engine6, 6) == NULL ||
@@ -34,16 +37,34 @@ int fib_reader_attach(struct fib_reader *reader, const void *base, uint64_t size
     reader->segment = reader->base = base;
     reader->size = (uint64_t)header->geometry.blocks * FIB_BLOCK;
     reader->block_mask_limit = header->geometry.blocks;
-    reader->strategy = header->geometry.strategy;
     reader->locks.semaphore = -1;
     reader->engine[0] = lpm_engine(header->geometry.engine4);
     reader->engine[1] = lpm_engine(header->geometry.engine6);
-    if (reader->strategy != FIB_STRATEGY_EPOCH) {
-        reader->sync = fib_sync_of(reader->strategy);
+    const struct fib_sync *sync = fib_sync_of(header->geometry.strategy);
+    reader->lags = (sync->flags & SYNC_REPLICA) != 0;
+    if (sync->read_begin != NULL) {
+        reader->sync = sync;
     } else {
         reader->lean4 = reader->engine[0]->lookup4;
         reader->lean6 = reader->engine[1]->lookup6;
     }
+    return 0;
+}
+
+void fib_reader_detach(struct fib_reader *reader)
+{
+    if (reader->sync != NULL && reader->sync->detach != NULL)
+        reader->sync->detach(reader);
+}
+
+int fib_reader_locks(struct fib_reader *reader, const struct fib_locks *locks)
+{
+    const uint32_t with_lock = SYNC_LOCK_MEMORY | SYNC_LOCK_SEMAPHORE;
+    if (reader->sync == NULL || (reader->sync->flags & with_lock) == 0)
+        return 0;
+    if (!fib_locks_fit(reader->sync, locks))
+        return -EINVAL;
+    reader->locks = *locks;
     return 0;
 }
 

@@ -45,9 +45,9 @@ static void batch_begin(struct forwarder *f)
     f->errors = 0;
     f->examples = 0;
     f->named = f->lookups = 0;
-    /* Every lookup that begins now answers from this generation or a later one, but under
-     * `message`, where a reader that is outrun goes on with the table it has. */
-    if (f->fib != NULL && f->fib->strategy != FIB_STRATEGY_MESSAGE)
+    /* Every lookup that begins now answers from this generation or a later one, but where a reader
+     * that is outrun goes on with the table it has. */
+    if (f->fib != NULL && !f->fib->lags)
         see_generation(f, fib_generation(f->fib));
     see_addresses(f);
 }
@@ -57,22 +57,11 @@ static void batch_end(struct forwarder *f)
     if (f->errors != 0)
         forward_errors(f);
     /* What the lookups named; a batch that asked nothing was wrong about nothing. */
-    if (f->fib != NULL && f->fib->strategy == FIB_STRATEGY_MESSAGE)
+    if (f->fib != NULL && f->fib->lags)
         see_generation(f, f->lookups != 0 ? f->named : fib_generation(f->fib));
     if (f->fib != NULL)
         store_relaxed64(&f->stats.object->seen.read_retries, f->fib->retries);
     stats_commit(&f->stats);
-}
-
-/* Nobody else may send from an address of ours (RFC 1812 5.3.8): forged, or a loop. What the host
- * stack may want (link scope) is its to decide; over a host port these addresses are its own. */
-static void drop_own_source(const struct forwarder *f, struct packet *packet)
-{
-    if ((packet->verdict == PACKET_FORWARD || packet->verdict == PACKET_LOCAL) &&
-        own_addresses_has(&f->own, packet->family, packet->source)) {
-        packet->verdict = PACKET_DROP;
-        packet->drop = DROP_BAD_SOURCE;
-    }
 }
 
 static uint32_t take_frames(struct forwarder *f, uint32_t index, uint32_t budget)
@@ -89,8 +78,6 @@ static uint32_t take_frames(struct forwarder *f, uint32_t index, uint32_t budget
         work->ingress = (uint16_t)index;
         packet_parse(&work->packet, frame.frame, frame.captured, frame.wire_length, frame.vnet,
                      frame.station, f->seed, is_host);
-        if (!is_host)
-            drop_own_source(f, &work->packet);
         bytes += frame.wire_length;
         now->gso += work->packet.vnet.gso_type != VNET_GSO_NONE;
     }
@@ -163,8 +150,10 @@ static void give_up_late(struct forwarder *f)
     while (f->hold.oldest != HOLD_NONE &&
            f->now_ns - f->hold.entry[f->hold.oldest].arrived_ns >= f->hold_timeout_ns) {
         struct work *work = oldest_work(f);
+        work->decision = (struct decision){.reason = DROP_NO_NEIGHBOUR,
+                                           .error = ICMP_ERROR_UNREACHABLE};
         if (f->hold.entry[work->entry].originated == 0)
-            forward_raise_error(f, work, ICMP_ERROR_UNREACHABLE, 0);
+            forward_raise_error(f, work);
         forward_drop(f, work, DROP_NO_NEIGHBOUR);
     }
 }

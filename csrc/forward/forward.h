@@ -1,9 +1,9 @@
-/* One batch: parse -> lookup -> decide -> rewrite -> send -> commit -> slots back.
+/* One batch: decide (decide.h) -> rewrite -> send -> commit -> slots back.
  *
- *   ring slots --+                       +-> delivered (the host stack has its own copy)
- *   held packets +-> work[] -> lookup -> +-> transmit -> forwarded, or a drop
- *   own errors --+                       +-> hold queue (neighbour unknown; an event asks)
- *                                        +-> a drop, and perhaps an ICMP error of ours
+ *   ring slots --+                         +-> delivered (the host stack has its own copy)
+ *   held packets +-> work[] -> decisions ->+-> transmit -> forwarded, or a drop
+ *   own errors --+                         +-> hold queue (neighbour unknown; an event asks)
+ *                                          +-> a drop, and perhaps an ICMP error of ours
  *
  * Use: forward_frames() for each port with frames, forward_held() when control has news or time
  * has passed. Each ends in one commit, so at any instant the committed counters say
@@ -15,11 +15,9 @@
  */
 #ifndef RC_FORWARD_H
 #define RC_FORWARD_H
-#include "fib/fib.h"
+#include "decide/decide.h"
 #include "forward/hold.h"
 #include "forward/limiter.h"
-#include "forward/own_addresses.h"
-#include "packet/packet.h"
 #include "port/ring.h"
 #include "port/socket.h"
 #include "port/transmit.h"
@@ -28,27 +26,7 @@
 
 enum { ERRORS_MAX = 32 }; /* ICMP errors one batch may cause; more are counted as limited */
 
-enum work_origin { ORIGIN_RING = 0, ORIGIN_HELD = 1, ORIGIN_OWN = 2 };
-
-struct work {
-    struct packet packet;
-    uint32_t entry;      /* ORIGIN_HELD: hold entry */
-    uint32_t item;       /* transmit item, or NO_ITEM */
-    uint16_t ingress;
-    uint8_t origin;      /* enum work_origin */
-    uint8_t unused;
-};
-static const uint32_t NO_ITEM = UINT32_MAX;
-
-struct own_error { /* an ICMP error on its way: Ethernet header (type only) and IP packet */
-    uint8_t frame[ETHERNET_LENGTH + ICMP_ROOM];
-    uint8_t source_mac[6]; /* back over a host port: the offending frame's MACs, swapped */
-    uint8_t target_mac[6];
-    uint32_t length;
-    uint16_t ingress;
-    uint8_t to_ingress;    /* 1: send out where the offender came in, without a lookup */
-    uint8_t unused;
-};
+static const uint32_t NO_ITEM = UINT32_MAX; /* struct work, item */
 
 struct forward_port {
     struct ring ring;       /* base NULL: no such port */
@@ -66,6 +44,7 @@ struct forwarder {
     struct token_bucket misses; /* neighbour events a second, whatever the number of hosts */
     struct forward_port port[FIB_MAX_PORTS];
     int32_t fd[FIB_MAX_PORTS];  /* -1: none */
+    uint32_t open_ports;        /* bit i: fd[i] is there */
     struct own_addresses own;   /* as of some generation not long ago */
     uint64_t own_read_ns;       /* when */
     uint64_t own_generation;    /* it was read at, or is to be read again after; 0: never read */
@@ -79,9 +58,7 @@ struct forwarder {
     uint64_t held_ns;           /* and when */
     uint64_t examples;          /* drop reasons that have an example in this batch */
     struct work work[BATCH_MAX];
-    struct fib_key key[BATCH_MAX];
-    struct fib_answer answer[BATCH_MAX];
-    uint16_t asked[BATCH_MAX];  /* work index of key[i] */
+    struct lookup lookup;
     struct transmit transmit;
     struct own_error error[ERRORS_MAX];
     uint32_t errors;
@@ -99,18 +76,18 @@ void forward_abandon(struct forwarder *f, enum drop_reason reason);
 /* Reads PACKET_STATISTICS of a port into rx and drops[DROP_RX_RING_FULL]; commits if any. */
 void forward_ring_drops(struct forwarder *f, uint32_t port);
 
-/* ---- between the forward_*.c files ---- */
+/* ---- between the files of forward/ ---- */
 
-/* work.c: looks work[0..n) up, decides, sends and counts it. */
+/* work.c: decides on work[0..n), does it, sends and counts it. */
 void forward_work(struct forwarder *f, uint32_t n);
+/* wait.c: copies a packet into the hold queue, or leaves a held one there; asks control
+ * for the neighbour. */
+void forward_hold(struct forwarder *f, const struct work *work, const struct fib_answer *answer);
+/* error.c: builds the ICMP error that work->decision names into error[], if it may be
+ * sent. Before the packet is dropped, which frees the bytes of a held one. */
+void forward_raise_error(struct forwarder *f, const struct work *work);
 /* work.c: sends the errors raised so far; they may land in the hold queue. */
 void forward_errors(struct forwarder *f);
-/* decide.c: one packet and its answer; queues it for sending or counts it. */
-void forward_decide(struct forwarder *f, struct work *work, const struct fib_answer *answer);
-/* error.c: builds an ICMP error about a packet into error[], if it may be sent. Before
- * the packet is dropped, which frees the bytes of a held one. */
-void forward_raise_error(struct forwarder *f, const struct work *work, uint32_t what,
-                         uint32_t info);
 /* account.c: true when the packet is one of rx, to be counted now; a held one leaves
  * the queue. */
 bool forward_counts(struct forwarder *f, const struct work *work);

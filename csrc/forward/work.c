@@ -16,9 +16,10 @@ static void count_sent(struct forwarder *f, const struct work *work)
     }
     now->port[port].tx++;
     now->port[port].tx_bytes += t->bytes[work->item];
-    if (forward_ours(f, work))
+    bool fresh = work->origin == ORIGIN_RING; /* as most are: of rx, and not held */
+    if (!fresh && forward_ours(f, work))
         now->icmp_sent++;
-    if (forward_counts(f, work)) {
+    if (fresh || forward_counts(f, work)) {
         now->forwarded++;
         now->to_host += f->port[port].kind == PORT_KIND_HOST;
     }
@@ -37,7 +38,7 @@ static void tell_port_errors(struct forwarder *f)
     }
 }
 
-static void send_and_count(struct forwarder *f, uint32_t n)
+static void send_batch(struct forwarder *f, uint32_t n)
 {
     if (f->transmit.count == 0)
         return;
@@ -48,60 +49,50 @@ static void send_and_count(struct forwarder *f, uint32_t n)
     tell_port_errors(f);
 }
 
+/* Short of sending, which happens for the whole batch at once. */
+static void carry_out(struct forwarder *f, struct work *work)
+{
+    const struct decision *decision = &work->decision;
+    const struct fib_answer *answer = &f->lookup.answer[work->answer];
+    work->item = NO_ITEM;
+    switch (decision->outcome) {
+    case DECISION_SEND: {
+        const struct transmit_way way = {answer->target_mac, answer->source_mac, answer->port};
+        work->item = transmit_add(&f->transmit, &work->packet, &way, !work->packet.host_port);
+        return;
+    }
+    case DECISION_DELIVER:
+        forward_deliver(f, work);
+        return;
+    case DECISION_HOLD:
+        forward_hold(f, work, answer);
+        return;
+    default:
+        if (decision->error != 0)
+            forward_raise_error(f, work); /* first: dropping a held packet frees its bytes */
+        forward_drop(f, work, decision->reason);
+        return;
+    }
+}
+
 void forward_work(struct forwarder *f, uint32_t n)
 {
-    uint32_t asked = 0;
-    uint64_t generation = 0;
+    const struct decide_state state = {f->fib, &f->own, f->open_ports, 0};
     transmit_begin(&f->transmit);
-    for (uint32_t i = 0; i < n; i++) {
-        struct work *work = &f->work[i];
-        work->item = NO_ITEM;
-        if (work->packet.verdict == PACKET_DELIVER) {
-            forward_deliver(f, work);
-        } else if (work->packet.verdict == PACKET_DROP) {
-            forward_drop(f, work, work->packet.drop);
-        } else {
-            struct fib_key *key = &f->key[asked];
-            memcpy(key->address, work->packet.target, sizeof key->address);
-            key->hash = work->packet.hash;
-            key->family = work->packet.family;
-            f->asked[asked++] = (uint16_t)i;
-        }
+    if (decide_batch(&state, f->work, n, &f->lookup) != 0) {
+        f->lookups++;
+        if (f->lookup.generation != 0)
+            f->named = f->lookup.generation;
     }
-    if (asked == 0)
-        return;
-    int error = f->fib == NULL ? -ENODEV
-                               : fib_lookup(f->fib, f->key, f->answer, asked, &generation);
-    f->lookups++;
-    if (error == 0)
-        f->named = generation;
-    for (uint32_t i = 0; i < asked; i++) {
-        if (error == 0)
-            forward_decide(f, &f->work[f->asked[i]], &f->answer[i]);
-        else
-            forward_drop(f, &f->work[f->asked[i]], DROP_FIB_UNAVAILABLE);
-    }
-    send_and_count(f, n);
+    for (uint32_t i = 0; i < n; i++)
+        carry_out(f, &f->work[i]);
+    send_batch(f, n);
 }
 
-/* Our own errors, as work: parsed as if they came from the host, so that our addresses are no
- * martians and the fresh TTL stays. */
-static void take_error(struct forwarder *f, const struct own_error *error, struct work *work)
-{
-    work->origin = ORIGIN_OWN;
-    work->ingress = error->ingress;
-    packet_parse(&work->packet, error->frame, error->length, error->length, NULL, STATION_HOST,
-                 f->seed, 1);
-}
-
-void forward_errors(struct forwarder *f)
+/* Over a host port: back to whom the offending frame came from. */
+static void send_back(struct forwarder *f)
 {
     uint32_t n = 0;
-    for (uint32_t i = 0; i < f->errors; i++)
-        if (!f->error[i].to_ingress)
-            take_error(f, &f->error[i], &f->work[n++]);
-    forward_work(f, n);
-    n = 0;
     transmit_begin(&f->transmit);
     for (uint32_t i = 0; i < f->errors; i++) {
         const struct own_error *error = &f->error[i];
@@ -111,14 +102,21 @@ void forward_errors(struct forwarder *f)
             f->stats.now.icmp_lost++;
             continue;
         }
-        struct fib_answer answer = {
-            .kind = FIB_KIND_FORWARD, .state = ADJACENCY_RESOLVED, .port = error->ingress};
-        memcpy(answer.source_mac, error->source_mac, sizeof answer.source_mac);
-        memcpy(answer.target_mac, error->target_mac, sizeof answer.target_mac);
+        const struct transmit_way way = {error->target_mac, error->source_mac, error->ingress};
         struct work *work = &f->work[n++];
-        take_error(f, error, work);
-        work->item = transmit_add(&f->transmit, &work->packet, &answer, 0);
+        decide_own(error, f->seed, work);
+        work->item = transmit_add(&f->transmit, &work->packet, &way, 0);
     }
-    send_and_count(f, n);
+    send_batch(f, n);
+}
+
+void forward_errors(struct forwarder *f)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < f->errors; i++)
+        if (!f->error[i].to_ingress)
+            decide_own(&f->error[i], f->seed, &f->work[n++]);
+    forward_work(f, n);
+    send_back(f);
     f->errors = 0;
 }

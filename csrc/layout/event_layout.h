@@ -60,4 +60,10 @@ struct event_record {
 };
 RC_STATIC_ASSERT(sizeof(struct event_record) == 64, "EVENT_SIZE");
 
+/* What the layout identity is made of, see layout/identity.h. */
+#define EVENT_LAYOUT                                                                             \
+    LAYOUT_STRUCT(event_payload, count, generation, address, port, family, unused, code)         \
+    LAYOUT_STRUCT(event_record, version, type, worker, sequence, mono_ns, payload)               \
+    LAYOUT_NUMBER(EVENT_VERSION) LAYOUT_NUMBER(EVENT_SIZE)
+
 #endif

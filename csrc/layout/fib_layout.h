@@ -63,7 +63,6 @@ enum {
     FIB_MAX_BUCKETS = 256,   /* buckets of one group, a power of two */
     FIB_STAMPS = 1024,       /* power of two; ring of the last publishes */
     FIB_PORT_ADDRESSES = 8,
-    MESSAGE_RING_BLOCKS = 16384, /* 1 MiB: some 25,000 updates */
     FIB_GUARD = 64,          /* blocks at the end of a bank that nobody gets, so that a load which
                                 runs past a record of the last piece stays in it */
 };
@@ -102,35 +101,15 @@ struct fib_geometry { /* constant after creation */
     uint32_t max_groups;
     uint32_t max_adjacencies;
     uint32_t max_ports;
-    uint32_t engine4;        /* enum fib_engine */
+    uint32_t engine4;        /* enum fib_engine, see engines/table.h */
     uint32_t engine6;
-    uint32_t strategy;       /* enum fib_strategy */
+    uint32_t strategy;       /* enum fib_strategy, see sync/table.h */
     uint32_t max_routes4;
     uint32_t max_routes6;
     uint32_t banks;          /* complete tables in the segment, one behind the other: 1 or 2 */
     uint32_t ring_blocks;    /* blocks of the message ring behind the banks */
 };
 RC_STATIC_ASSERT(sizeof(struct fib_geometry) == 64, "one line");
-
-enum fib_engine {
-    FIB_ENGINE_MULTIBIT = 1,
-    FIB_ENGINE_COMPACT = 2,
-    FIB_ENGINE_FLAT = 3,
-    FIB_ENGINE_INTERVAL = 4,
-    FIB_ENGINE_BINARY = 5,
-};
-
-/* How readers and the writer keep out of each other's way, see sync/strategy.h. Stored: never reuse. */
-enum fib_strategy {
-    FIB_STRATEGY_EPOCH = 1,
-    FIB_STRATEGY_SEQLOCK = 2,
-    FIB_STRATEGY_DOUBLE = 3,
-    FIB_STRATEGY_RWLOCK = 4,
-    FIB_STRATEGY_SEM_UNDO = 5,
-    FIB_STRATEGY_MUTEX = 6,
-    FIB_STRATEGY_MESSAGE = 7,
-    FIB_STRATEGY_NONE = 8,
-};
 
 struct fib_published { /* writer: release. reader: acquire on epoch, then relaxed */
     uint64_t epoch;      /* +1 at every bump; decides retry and reuse, see above */
@@ -264,5 +243,30 @@ struct fib_port { /* 256 bytes */
     uint8_t reserved[32];
 };
 RC_STATIC_ASSERT(sizeof(struct fib_port) == 256, "four lines");
+
+/* What the layout identity is made of, see layout/identity.h. */
+#define FIB_LAYOUT                                                                               \
+    LAYOUT_STRUCT(fib_geometry, groups_at, adjacencies_at, ports_at, stamps_at, arena_at,        \
+                  blocks, max_groups, max_adjacencies, max_ports, engine4, engine6, strategy,    \
+                  max_routes4, max_routes6, banks, ring_blocks)                                  \
+    LAYOUT_STRUCT(fib_published, epoch, generation, digest, routes4, routes6, groups,            \
+                  adjacencies, live_blocks, retired_blocks, free_blocks, high_water)             \
+    LAYOUT_STRUCT(fib_roots, root4, root6, unused)                                               \
+    LAYOUT_STRUCT(fib_intent, sequence, operation, id, prefix, length, family, rows, value, at,  \
+                  word, width, unused)                                                           \
+    LAYOUT_STRUCT(fib_word, index, value)                                                        \
+    LAYOUT_STRUCT(fib_stamp, generation, update_id, t0, t1, t2, t3, changes, unused)             \
+    LAYOUT_STRUCT(fib_sync_words, sequence, breaks, swaps, reserve, commit, generation,          \
+                  position)                                                                      \
+    LAYOUT_STRUCT(fib_header, identity, geometry, published, born, roots, intent, sync,          \
+                  reserved)                                                                      \
+    LAYOUT_STRUCT(fib_group, kind, unused, paths, buckets, id, flags, bucket)                    \
+    LAYOUT_STRUCT(fib_adjacency, state, family, port, mtu, source_mac, target_mac, unused,       \
+                  nexthop, id, reserved)                                                         \
+    LAYOUT_STRUCT(fib_port_address, address, family, length, unused)                             \
+    LAYOUT_STRUCT(fib_port, index, mtu, ifindex, flags, mac, unused0, name, addresses, unused1,  \
+                  address, reserved)                                                             \
+    LAYOUT_NUMBER(FIB_BLOCK) LAYOUT_NUMBER(FIB_HEADER_SIZE) LAYOUT_NUMBER(FIB_MAX_GROUPS)        \
+    LAYOUT_NUMBER(FIB_STAMPS) LAYOUT_NUMBER(FIB_WIDTH_LIST) LAYOUT_NUMBER(FIB_GUARD)
 
 #endif

@@ -139,4 +139,18 @@ struct rib_node {
 };
 RC_STATIC_ASSERT(sizeof(struct rib_node) == 32, "two a line");
 
+/* What the layout identity is made of, see layout/identity.h. */
+#define RIB_LAYOUT                                                                               \
+    LAYOUT_STRUCT(rib_geometry, seed, max_rows, buckets, max_nexthops, max_nodes, journal,       \
+                  buckets_at, directory_at, journal_at, nodes_at, rows_at, blocks, unused)       \
+    LAYOUT_STRUCT(rib_words, changed, published, reselect, fib_state, unused)                    \
+    LAYOUT_STRUCT(rib_sources, generation)                                                       \
+    LAYOUT_STRUCT(rib_header, identity, geometry, words, sources, reserved)                      \
+    LAYOUT_STRUCT(rib_row, prefix, length, family, source, distance, metric, nexthop, next,      \
+                  mark, since)                                                                   \
+    LAYOUT_STRUCT(rib_journal_entry, prefix, length, family, unused)                             \
+    LAYOUT_STRUCT(rib_node, address, port, weight, family, kind, count, unused, next, state)     \
+    LAYOUT_NUMBER(RIB_JOURNAL) LAYOUT_NUMBER(RIB_MAX_PATHS) LAYOUT_NUMBER(SOURCE_COUNT)          \
+    LAYOUT_NUMBER(RIB_GENERATION_MASK) LAYOUT_NUMBER(RIB_SELECTED)
+
 #endif

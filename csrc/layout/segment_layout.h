@@ -20,13 +20,6 @@
 
 enum segment_kind { SEGMENT_FIB = 1, SEGMENT_RIB = 2, SEGMENT_STATS = 3, SEGMENT_SYNC = 4 };
 
-enum segment_state {
-    SEGMENT_ABSENT = 0,       /* no such object (found by the opener, not by segment_check) */
-    SEGMENT_INITIALISING = 1, /* magic not stored yet, or shorter than its identity line */
-    SEGMENT_FOREIGN = 2,      /* another kind, version, layout, size or a bad checksum */
-    SEGMENT_READY = 3,
-};
-
 struct segment_identity {
     uint64_t magic;        /* creator: release, last. reader: acquire, first */
     uint16_t major;        /* another major: refused */
@@ -43,21 +36,9 @@ struct segment_identity {
 };
 RC_STATIC_ASSERT(sizeof(struct segment_identity) == 64, "identity is one cache line");
 
-/* What this build expects of a segment of `kind`; segment_expected() fills it. */
-struct segment_expect {
-    uint64_t magic;
-    uint64_t layout_id;
-    uint32_t kind;
-    uint32_t header_size;
-    uint16_t major;
-    uint16_t minor;
-    uint32_t incompat_known;
-};
-
-int segment_expected(uint32_t kind, struct segment_expect *out);
-/* Writes the line, magic last. Returns 0 or -EINVAL (unknown kind, size below header). */
-int segment_identify(void *base, uint64_t size, uint32_t kind, uint64_t instance_id);
-/* Checks `mapped` bytes at `base`; returns an enum segment_state, never reads past `mapped`. */
-int segment_check(const void *base, uint64_t mapped, uint32_t kind);
+/* What the layout identity is made of, see layout/identity.h. */
+#define SEGMENT_LAYOUT                                                                           \
+    LAYOUT_STRUCT(segment_identity, magic, major, minor, header_size, layout_id, instance_id,    \
+                  segment_size, compat, incompat, kind, creator_pid, checksum)
 
 #endif

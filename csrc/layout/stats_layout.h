@@ -26,39 +26,12 @@
 #include "layout/fib_layout.h"
 #include "layout/segment_layout.h"
 
-/* Drop reasons: a closed list whose numbers are never reused. The names users see are in
- * drop_reason_name(); docs and `ribcage drops` use those. */
+/* Why a packet was dropped: a closed list whose numbers are never reused. */
 enum drop_reason {
     DROP_NONE = 0,
-    DROP_NO_ROUTE = 1,
-    DROP_BLACKHOLE = 2,
-    DROP_UNREACHABLE = 3,
-    DROP_PROHIBITED = 4,
-    DROP_TTL_EXPIRED = 5,
-    DROP_TOO_BIG = 6,              /* DF or IPv6: an ICMP error says the MTU */
-    DROP_NO_NEIGHBOUR = 7,         /* held, and the neighbour did not answer */
-    DROP_NEIGHBOUR_QUEUE_FULL = 8, /* the hold queue's bound */
-    DROP_BAD_VERSION = 9,
-    DROP_BAD_LENGTH = 10,
-    DROP_BAD_CHECKSUM = 11,
-    DROP_BAD_SOURCE = 12,          /* martian source, RFC 1812 5.3.7, or our own */
-    DROP_NOT_FOR_US = 13,          /* frame addressed to another station */
-    DROP_UNKNOWN_ETHERTYPE = 14,
-    DROP_FRAGMENT_NEEDED = 15,     /* IPv4 without DF and larger than the egress MTU */
-    DROP_OPTIONS = 16,             /* source routing options */
-    DROP_PORT_DOWN = 17,
-    DROP_TX_FULL = 18,             /* the egress queue said EAGAIN/ENOBUFS */
-    DROP_TX_ERROR = 19,
-    DROP_RX_RING_FULL = 20,        /* PACKET_STATISTICS tp_drops; also counted in rx */
-    DROP_TRUNCATED = 21,           /* the frame was larger than its ring slot */
-    DROP_FIB_UNAVAILABLE = 22,     /* no FIB mapped, or -EAGAIN from fib_lookup */
-    DROP_WORKER_RESTARTING = 23,   /* was held by a worker that died */
-    DROP_BAD_DESTINATION = 24,     /* martian destination: 0/8, 127/8, 240/4, ::, ::1 */
-    DROP_MULTICAST = 25,           /* multicast is not forwarded */
-    DROP_BROADCAST = 26,           /* limited or directed broadcast is never forwarded */
-    DROP_LINK_LOCAL = 27,          /* a link-local address never crosses a link */
-    DROP_SAME_HOST = 28,           /* from the host port back to the host's own address */
-    DROP_QUIESCED = 29,            /* given up at an orderly stop */
+#define REASON(name, number, word, what, why, remedy) name = number,
+#include "layout/drop_reasons.h"
+#undef REASON
     DROP_REASONS = 64,
 };
 
@@ -155,14 +128,19 @@ struct stats_object {
 };
 RC_STATIC_ASSERT(offsetof(struct stats_object, block) % 64 == 0, "blocks on lines");
 
-/* The user-visible name of a reason ("no-route"), NULL beyond the list. */
-const char *drop_reason_name(uint32_t reason);
-/* Copies the committed block whole. 0, or -EAGAIN when the writer outran 1000 copies. */
-int stats_read(const struct stats_object *object, struct stats_block *out);
-/* What the worker has seen, in the order that makes it true: `table` first, so that the generation is
- * one of that table; t4 last, so that it is of that generation or of a later one. */
-void stats_read_seen(const struct stats_object *object, struct stats_seen *out);
-/* 1 when rx = forwarded + delivered + sum(drops) + held. */
-int stats_balanced(const struct stats_block *block);
+/* What the layout identity is made of, see layout/identity.h. */
+#define STATS_LAYOUT                                                                             \
+    LAYOUT_STRUCT(stats_life, pid, worker, heartbeat, state, waiting, restarts, unused0,         \
+                  started_ns, events_sent, events_lost, unused1)                                 \
+    LAYOUT_STRUCT(stats_seen, generation, t4_ns, read_retries, table, unused)                    \
+    LAYOUT_STRUCT(port_counters, rx, rx_bytes, tx, tx_bytes, ring_drops, ring_next, ring_first,  \
+                  ring_mark, ring_identity, unused)                                              \
+    LAYOUT_STRUCT(stats_block, rx, forwarded, delivered, held, from_host, to_host, icmp_sent,    \
+                  icmp_limited, batches, gso, icmp_lost, unused, drops, batch_size, port)        \
+    LAYOUT_STRUCT(drop_example, source, target, mono_ns, family, protocol, port, unused,         \
+                  reserved)                                                                      \
+    LAYOUT_STRUCT(stats_object, identity, life, seen, sequence, unused, block, visible,          \
+                  example)                                                                       \
+    LAYOUT_NUMBER(DROP_REASONS) LAYOUT_NUMBER(STATS_BUCKETS) LAYOUT_NUMBER(FIB_MAX_PORTS)
 
 #endif

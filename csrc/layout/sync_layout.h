@@ -9,16 +9,17 @@
  *
  * It exists under these two strategies alone and is the one memory that workers and control
  * both write: a worker that goes mad can hold the others up here. Under rwlock it can change no
- * route. Under mutex it could: the C library keeps the links of each thread's list of robust mutexes
- * in the mutexes, as pointers, and control's unlocking stores through them.
+ * route. Under mutex it could: the C library keeps the links of each thread's list of robust
+ * mutexes in the mutexes, as pointers, and control's unlocking stores through them.
  *
  * A lock that a dead or stopped process may hold is left behind for the next one, and comes
- * into force again SYNC_LOCKS breaks later (sem_undo: SYNC_SEM_UNDO_LOCKS); under rwlock and sem_undo it is made
- * anew then. A reader that comes back to life inside looks at `breaks` first: if less than half
- * of that have passed it leaves the lock it holds, which nobody uses; later it leaves it alone.
- * One that is stopped between that look and the leaving for as many breaks counts itself out of a
- * lock in force: batches may then meet a half, until that lock is broken in its turn. Under mutex the
- * kernel knows the owner: such a lock is passed over (lock_break) until the reader has left it.
+ * into force again SYNC_LOCKS breaks later (sem_undo: SYNC_SEM_UNDO_LOCKS); under rwlock and
+ * sem_undo it is made anew then. A reader that comes back to life inside looks at `breaks` first:
+ * if less than half of that have passed it leaves the lock it holds, which nobody uses; later it
+ * leaves it alone. One that is stopped between that look and the leaving for as many breaks counts
+ * itself out of a lock in force: batches may then meet a half, until that lock is broken in its
+ * turn. Under mutex the kernel knows the owner: such a lock is passed over (lock_break) until the
+ * reader has left it.
  *
  * The words are the C library's own (sem_t, pthread_mutex_t); their sizes are part of the layout
  * id, so another C library is refused. Made by control, mapped by control and workers.
@@ -28,7 +29,10 @@
 #include "base/base.h"
 #include "layout/segment_layout.h"
 
-enum { SYNC_LOCKS = 64 };
+enum {
+    SYNC_LOCKS = 64,
+    SYNC_SEM_UNDO_LOCKS = 16, /* pairs of semaphores in a SysV set */
+};
 
 struct sync_lock {
     uint64_t turnstile[4]; /* sem_t 1: passed by everyone; held by a writer that waits */
@@ -46,13 +50,10 @@ struct sync_segment {
     struct sync_lock lock[SYNC_LOCKS];
 };
 
-/* Formats fresh zeroed memory: every lock free; identity line last. 0 or -EINVAL. */
-int sync_create(void *base, uint64_t size, uint64_t instance_id);
-
-/* `sem_undo` has a SysV set instead. Its id, or -errno (-EEXIST: the key is taken, try another).
- * group: who else may use it, -1 = nobody. */
-int sync_semaphore_create(int32_t key, uint32_t mode, int32_t group);
-int sync_semaphore_open(int32_t key);
-int sync_semaphore_remove(int32_t set);
+/* What the layout identity is made of, see layout/identity.h. */
+#define SYNC_LAYOUT                                                                              \
+    LAYOUT_STRUCT(sync_lock, turnstile, entry, room, mutex, readers, unused, reserved)           \
+    LAYOUT_STRUCT(sync_segment, identity, lock)                                                  \
+    LAYOUT_NUMBER(SYNC_LOCKS) LAYOUT_NUMBER(SYNC_SEM_UNDO_LOCKS)
 
 #endif

@@ -9,7 +9,7 @@
  *
  *     switch (packet_parse(&p, frame, captured, wire, vnet, pkttype, seed, is_host_port)) {
  *     case PACKET_FORWARD: look up; ttl <= 1 and not a host port: TIME_EXCEEDED; too big: ...
- *         built = packet_rewrite(&p, &answer, scratch, !p.host_port);
+ *         built = packet_rewrite(&p, target_mac, source_mac, scratch, !p.host_port);
  *         replaced = built - VNET_LENGTH;
  *         iov = {scratch, built}, {frame + replaced, p.send_length - replaced}
  *     case PACKET_DELIVER: count as delivered, the host stack has its own copy
@@ -27,9 +27,8 @@
 #define RC_PACKET_H
 #include "base/base.h"
 
-struct fib_answer; /* fib/fib.h; reasons are enum drop_reason of layout/stats_layout.h */
-
 enum {
+    BATCH_MAX = 256,          /* packets that are handled together at most */
     VNET_LENGTH = 10,         /* struct vnet_header, in front of every frame of a ring slot */
     ETHERNET_LENGTH = 14,
     PACKET_REWRITE_ROOM = 160, /* scratch one packet_rewrite() may use */
@@ -117,13 +116,13 @@ int packet_parse(struct packet *packet, const void *frame, uint32_t captured, ui
 uint32_t flow_hash(uint64_t seed, uint32_t family, const uint8_t *source, const uint8_t *target,
                    uint32_t protocol, uint32_t source_port, uint32_t target_port);
 
-/* Builds [vnet][Ethernet][IP header with options] for the answer's adjacency in out, which has
+/* Builds [vnet][Ethernet][IP header with options] from one station to another in out, which has
  * PACKET_REWRITE_ROOM bytes; returns the bytes built. They stand for the first (built -
  * VNET_LENGTH) bytes of the frame; the frame's bytes from there to send_length follow unchanged.
  * `decrement_ttl` not 0: TTL - 1 with the checksum adjusted (RFC 1624 eqn. 3); the caller has
  * made sure that ttl > 1. DSCP and ECN are kept; partial checksums and GSO pass through. */
-uint32_t packet_rewrite(const struct packet *packet, const struct fib_answer *answer, uint8_t *out,
-                        int decrement_ttl);
+uint32_t packet_rewrite(const struct packet *packet, const uint8_t target_mac[6],
+                        const uint8_t source_mac[6], uint8_t *out, int decrement_ttl);
 
 /* Bytes of the largest IP packet this frame is on the wire: l3_length, or for GSO one segment. */
 uint32_t packet_wire_size(const struct packet *packet);

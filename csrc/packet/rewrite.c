@@ -1,5 +1,4 @@
 /* New headers for a packet that goes on, and what it measures on the wire. See packet.h. */
-#include "fib/fib.h"
 #include "packet/checksum.h"
 #include "packet/frame.h"
 #include "packet/packet.h"
@@ -18,8 +17,8 @@ static void decrement4(uint8_t *header)
                                              load_raw16(header + 8)));
 }
 
-uint32_t packet_rewrite(const struct packet *packet, const struct fib_answer *answer, uint8_t *out,
-                        int decrement_ttl)
+uint32_t packet_rewrite(const struct packet *packet, const uint8_t target_mac[6],
+                        const uint8_t source_mac[6], uint8_t *out, int decrement_ttl)
 {
     if (packet->family == 0)
         return 0;
@@ -30,8 +29,8 @@ uint32_t packet_rewrite(const struct packet *packet, const struct fib_answer *an
     memcpy(out, &vnet, VNET_LENGTH);
 
     uint8_t *ethernet = out + VNET_LENGTH;
-    memcpy(ethernet, answer->target_mac, 6);
-    memcpy(ethernet + 6, answer->source_mac, 6);
+    memcpy(ethernet, target_mac, 6);
+    memcpy(ethernet + 6, source_mac, 6);
     memcpy(ethernet + 12, packet->frame + 12, 2);
 
     uint8_t *header = ethernet + ETHERNET_LENGTH;

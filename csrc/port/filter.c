@@ -37,10 +37,20 @@ static uint32_t ancillary(uint32_t what)
     return (uint32_t)SKF_AD_OFF + what;
 }
 
+static uint32_t last_station(uint32_t kind)
+{
+    return kind == PORT_KIND_HOST ? PACKET_OTHERHOST : PACKET_MULTICAST;
+}
+
+int port_filter_takes(uint32_t kind, uint32_t ethertype, uint32_t vlan, uint32_t station)
+{
+    return (ethertype == ETH_P_IP || ethertype == ETH_P_IPV6) && (vlan & VLAN_ID) == 0 &&
+           station <= last_station(kind);
+}
+
 uint32_t port_filter_program(uint32_t kind, struct port_instruction *out)
 {
     struct program p = {out, 0, 0};
-    uint32_t last_station = kind == PORT_KIND_HOST ? PACKET_OTHERHOST : PACKET_MULTICAST;
     emit(&p, BPF_LD | BPF_H | BPF_ABS, ancillary(SKF_AD_PROTOCOL), 0, 0);
     emit(&p, BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IP, 1, 0);
     emit(&p, BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IPV6, 0, 6);
@@ -48,7 +58,7 @@ uint32_t port_filter_program(uint32_t kind, struct port_instruction *out)
     emit(&p, BPF_ALU | BPF_AND | BPF_K, VLAN_ID, 0, 0);
     emit(&p, BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 3);
     emit(&p, BPF_LD | BPF_B | BPF_ABS, ancillary(SKF_AD_PKTTYPE), 0, 0);
-    emit(&p, BPF_JMP | BPF_JGT | BPF_K, last_station, 1, 0);
+    emit(&p, BPF_JMP | BPF_JGT | BPF_K, last_station(kind), 1, 0);
     emit(&p, BPF_RET | BPF_K, ACCEPT, 0, 0);
     emit(&p, BPF_RET | BPF_K, 0, 0, 0);
     return p.length;

@@ -32,6 +32,9 @@ enum { PORT_PROGRAM_MAX = 160 };
  * PORT_KIND_HOST takes frames to any station: the host stack addresses whatever it takes for its
  * own. Returns the number of instructions, at most PORT_PROGRAM_MAX. */
 uint32_t port_filter_program(uint32_t kind, struct port_instruction *out);
+/* What that program says of a frame, without a kernel: 1 when it is taken. `vlan`: its tag's ID, 0
+ * without; `ethertype`: behind the tag; `station`: enum packet_station of packet.h. */
+int port_filter_takes(uint32_t kind, uint32_t ethertype, uint32_t vlan, uint32_t station);
 /* Accepts nothing: what a member wears until it has joined its fanout group. */
 uint32_t port_closed_program(struct port_instruction *out);
 /* Hash of addresses, and ports of TCP and UDP unless a fragment; the same for both directions of

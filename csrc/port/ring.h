@@ -24,6 +24,9 @@
 #include "layout/stats_layout.h"
 #include "port/socket.h"
 
+/* Where the kernel puts the Ethernet header in a slot; what the slot cannot hold behind it is cut. */
+enum { RING_FRAME_AT = 76 };
+
 struct ring {
     uint8_t *base;      /* mapped; NULL: no ring */
     struct ring_geometry geometry;

@@ -12,18 +12,19 @@ void transmit_begin(struct transmit *transmit)
 }
 
 uint32_t transmit_add(struct transmit *transmit, const struct packet *packet,
-                      const struct fib_answer *answer, int decrement_ttl)
+                      const struct transmit_way *way, int decrement_ttl)
 {
     uint32_t i = transmit->count++;
-    uint32_t built = packet_rewrite(packet, answer, transmit->scratch[i], decrement_ttl);
+    uint32_t built = packet_rewrite(packet, way->target_mac, way->source_mac, transmit->scratch[i],
+                                    decrement_ttl);
     uint32_t replaced = built - VNET_LENGTH;
     transmit->part[i][0] = (struct iovec){transmit->scratch[i], built};
     transmit->part[i][1] =
         (struct iovec){(void *)(uintptr_t)(packet->frame + replaced), packet->send_length - replaced};
     transmit->bytes[i] = packet->send_length;
-    transmit->port[i] = answer->port;
+    transmit->port[i] = way->port;
     transmit->outcome[i] = DROP_NONE;
-    transmit->ports |= 1u << answer->port;
+    transmit->ports |= 1u << way->port;
     return i;
 }
 

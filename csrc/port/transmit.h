@@ -16,14 +16,11 @@
 #include <sys/socket.h>
 
 #include "base/base.h"
-#include "fib/fib.h"
+#include "layout/fib_layout.h"
 #include "layout/stats_layout.h"
 #include "packet/packet.h"
 
-enum {
-    BATCH_MAX = 256,       /* packets of one batch at most */
-    TRANSMIT_FAILURES = 8,
-};
+enum { TRANSMIT_FAILURES = 8 };
 
 struct transmit {
     struct mmsghdr message[BATCH_MAX]; /* built for one port at a time */
@@ -39,9 +36,15 @@ struct transmit {
 };
 
 void transmit_begin(struct transmit *transmit);
-/* Index of the new item. The caller adds at most BATCH_MAX and has checked answer->port. */
+/* Where a packet goes: out of `port` (the caller has checked it), between these stations. */
+struct transmit_way {
+    const uint8_t *target_mac;
+    const uint8_t *source_mac;
+    uint16_t port;
+};
+/* Index of the new item. The caller adds at most BATCH_MAX. */
 uint32_t transmit_add(struct transmit *transmit, const struct packet *packet,
-                      const struct fib_answer *answer, int decrement_ttl);
+                      const struct transmit_way *way, int decrement_ttl);
 /* Sends everything; fd[port] < 0: the port is gone (DROP_PORT_DOWN). */
 void transmit_flush(struct transmit *transmit, const int32_t fd[FIB_MAX_PORTS]);
 

@@ -1,46 +1,42 @@
 /* Stats objects: names of drop reasons, whole copies for readers, commits for the owner. */
 #include "report/stats.h"
+#include "layout/event_layout.h"
 
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
-static const char *const NAMES[DROP_REASONS] = {
-    [DROP_NO_ROUTE] = "no-route",
-    [DROP_BLACKHOLE] = "blackhole",
-    [DROP_UNREACHABLE] = "unreachable",
-    [DROP_PROHIBITED] = "prohibited",
-    [DROP_TTL_EXPIRED] = "ttl-expired",
-    [DROP_TOO_BIG] = "too-big",
-    [DROP_NO_NEIGHBOUR] = "no-neighbour",
-    [DROP_NEIGHBOUR_QUEUE_FULL] = "neighbour-queue-full",
-    [DROP_BAD_VERSION] = "bad-version",
-    [DROP_BAD_LENGTH] = "bad-length",
-    [DROP_BAD_CHECKSUM] = "bad-checksum",
-    [DROP_BAD_SOURCE] = "bad-source",
-    [DROP_NOT_FOR_US] = "not-for-us",
-    [DROP_UNKNOWN_ETHERTYPE] = "unknown-ethertype",
-    [DROP_FRAGMENT_NEEDED] = "fragment-needed",
-    [DROP_OPTIONS] = "options",
-    [DROP_PORT_DOWN] = "port-down",
-    [DROP_TX_FULL] = "tx-full",
-    [DROP_TX_ERROR] = "tx-error",
-    [DROP_RX_RING_FULL] = "rx-ring-full",
-    [DROP_TRUNCATED] = "truncated",
-    [DROP_FIB_UNAVAILABLE] = "fib-unavailable",
-    [DROP_WORKER_RESTARTING] = "worker-restarting",
-    [DROP_BAD_DESTINATION] = "bad-destination",
-    [DROP_MULTICAST] = "multicast",
-    [DROP_BROADCAST] = "broadcast",
-    [DROP_LINK_LOCAL] = "link-local",
-    [DROP_SAME_HOST] = "same-host",
-    [DROP_QUIESCED] = "quiesced",
+static const struct drop_text TEXTS[DROP_REASONS] = {
+#define REASON(name, number, word, what, why, remedy) [name] = {word, what, why, remedy},
+#include "layout/drop_reasons.h"
+#undef REASON
 };
+
+const struct drop_text *drop_reason_text(uint32_t reason)
+{
+    return reason < DROP_REASONS && TEXTS[reason].name != NULL ? &TEXTS[reason] : NULL;
+}
 
 const char *drop_reason_name(uint32_t reason)
 {
-    return reason < DROP_REASONS ? NAMES[reason] : NULL;
+    return reason < DROP_REASONS ? TEXTS[reason].name : NULL;
 }
+
+static const struct layout own_layout = LAYOUT(SEGMENT_LAYOUT STATS_LAYOUT EVENT_LAYOUT);
+
+/* The events that workers send are of the same build as the objects they count in. */
+static const struct layout *stats_part(uint32_t position)
+{
+    return position == 0 ? &own_layout : NULL;
+}
+
+const struct segment_format stats_format = {
+    .magic = 0x0054415445474252u, /* "RBGETAT", little-endian */
+    .kind = SEGMENT_STATS,
+    .header_size = sizeof(struct stats_object),
+    .major = 2,
+    .part = stats_part,
+};
 
 enum { READ_TRIES = 1000, WORD = sizeof(uint64_t) };
 enum { BLOCK_WORDS = sizeof(struct stats_block) / WORD };
@@ -116,14 +112,14 @@ int stats_create(void *base, uint64_t size, uint32_t worker, uint64_t instance_i
     if (size < sizeof *object)
         return -EINVAL;
     object->life.worker = worker;
-    return segment_identify(base, size, SEGMENT_STATS, instance_id);
+    return segment_identify(base, size, &stats_format, instance_id);
 }
 
 int stats_attach(struct stats_writer *writer, struct stats_object *object, uint64_t size,
                  uint64_t now_ns)
 {
     memset(writer, 0, sizeof *writer);
-    if (segment_check(object, size, SEGMENT_STATS) != SEGMENT_READY ||
+    if (segment_check(object, size, &stats_format) != SEGMENT_READY ||
         stats_read(object, &writer->now) != 0)
         return -EINVAL;
     if (!stats_balanced(&writer->now))

@@ -2,7 +2,8 @@
  *
  * Use: stats_attach() once, then count into `writer.now` (plain private memory) and call
  * stats_commit() at the end of each batch, after its packets left and before its ring slots go
- * back to the kernel. The readers' half (stats_read, stats_balanced) is in layout/stats_layout.h.
+ * back to the kernel. The readers' half (stats_read,
+ * stats_balanced) is for any process that maps the object.
  *
  *     count, count, count -> stats_commit() -> slots back      killed here: slots are handed back
  *                         ^ killed here: batch read again        by the successor, nothing twice
@@ -13,6 +14,27 @@
 #ifndef RC_STATS_H
 #define RC_STATS_H
 #include "layout/stats_layout.h"
+#include "segment/segment.h"
+
+extern const struct segment_format stats_format;
+
+/* Of one reason (layout/drop_reasons.h). */
+struct drop_text {
+    const char *name; /* "no-route" */
+    const char *what;
+    const char *why;
+    const char *remedy;
+};
+/* NULL beyond the list; so is the name. */
+const struct drop_text *drop_reason_text(uint32_t reason);
+const char *drop_reason_name(uint32_t reason);
+/* Copies the committed block whole. 0, or -EAGAIN when the writer outran 1000 copies. */
+int stats_read(const struct stats_object *object, struct stats_block *out);
+/* What the worker has seen, in the order that makes it true: `table` first, so that the generation
+ * is one of that table; t4 last, so that it is of that generation or of a later one. */
+void stats_read_seen(const struct stats_object *object, struct stats_seen *out);
+/* 1 when rx = forwarded + delivered + sum(drops) + held. */
+int stats_balanced(const struct stats_block *block);
 
 struct stats_writer {
     struct stats_object *object;

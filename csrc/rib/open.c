@@ -7,6 +7,21 @@
 
 #include "rib/private.h"
 
+static const struct layout own_layout = LAYOUT(SEGMENT_LAYOUT RIB_LAYOUT);
+
+static const struct layout *rib_part(uint32_t position)
+{
+    return position == 0 ? &own_layout : NULL;
+}
+
+const struct segment_format rib_format = {
+    .magic = 0x0042495245474252u, /* "RBGERIB", little-endian */
+    .kind = SEGMENT_RIB,
+    .header_size = sizeof(struct rib_header),
+    .major = 2,
+    .part = rib_part,
+};
+
 enum { AHEAD = 48 }; /* buckets whose first row is prefetched: 20 rows, each a TLB miss too */
 
 /* Fills everything but the seed; 0, or -EINVAL when a number is out of range. */
@@ -53,7 +68,7 @@ int rib_create(void *base, uint64_t size, const struct rib_params *params)
         return -EINVAL;
     geometry.seed = params->seed;
     header->geometry = geometry;
-    return segment_identify(base, size, SEGMENT_RIB, params->instance_id);
+    return segment_identify(base, size, &rib_format, params->instance_id);
 }
 
 /* The stored geometry is trusted only where it is what this build would compute itself. */
@@ -61,7 +76,7 @@ static int attach(struct rib *rib, void *base, uint64_t size)
 {
     struct rib_header *header = base;
     struct rib_geometry mine, *theirs = &header->geometry;
-    if ((uintptr_t)base % 64 != 0 || segment_check(base, size, SEGMENT_RIB) != SEGMENT_READY)
+    if ((uintptr_t)base % 64 != 0 || segment_check(base, size, &rib_format) != SEGMENT_READY)
         return -EINVAL;
     struct rib_params params = {.max_rows = theirs->max_rows,
                                 .max_nexthops = theirs->max_nexthops,

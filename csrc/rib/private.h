@@ -3,6 +3,7 @@
 #ifndef RC_RIB_PRIVATE_H
 #define RC_RIB_PRIVATE_H
 #include "rib/rib.h"
+#include "rows/rows.h"
 
 #include <string.h>
 

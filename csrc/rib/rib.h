@@ -13,6 +13,9 @@
 #define RC_RIB_H
 #include "layout/fib_layout.h"
 #include "layout/rib_layout.h"
+#include "segment/segment.h"
+
+extern const struct segment_format rib_format;
 
 struct rib; /* private memory: free lists, counts, reference counts; rebuilt by rib_open */
 
@@ -38,8 +41,8 @@ struct rib_recovery { /* what rib_open found and did */
 uint64_t rib_segment_size(const struct rib_params *params); /* 0: params out of range */
 /* Formats fresh zeroed memory of at least rib_segment_size() bytes; identity line last. */
 int rib_create(void *base, uint64_t size, const struct rib_params *params);
-/* Walks and verifies the whole segment (measured: 75 to 150 ms a million rows). NULL with *error: -EINVAL
- * (not a ready RIB of this build), -EBADMSG (damaged: an index out of range, a row reached
+/* Walks and verifies the whole segment (measured: 75 to 150 ms a million rows). NULL with *error:
+ * -EINVAL (not a ready RIB of this build), -EBADMSG (damaged: an index out of range, a row reached
  * twice, an unknown next-hop set), -ENOMEM. */
 struct rib *rib_open(void *base, uint64_t size, struct rib_recovery *recovery, int *error);
 void rib_close(struct rib *rib); /* frees private memory; the segment stays as it is */

@@ -9,7 +9,7 @@
  * come from a stranger: nothing is read beyond `length`, a line has no limit but that. Works on
  * private memory alone, takes none of its own; any process. Sorting is in sort.c.
  */
-#include "layout/row_layout.h"
+#include "rows/rows.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,12 +1,12 @@
 /* Sorting rows by family, address, length.
  *
  * A bottom-up merge sort: a sorted file costs one pass, halves in order are left alone, a
- * shuffled table of 900,000 rows takes 0.2 s. It is stable, since of two rows of one prefix the later
- * one is in force. Without memory for a second array the merges rotate in place instead.
+ * shuffled table of 900,000 rows takes 0.2 s. It is stable, since of two rows of one prefix the
+ * later one is in force. Without memory for a second array the merges rotate in place instead.
  *
  * Private memory alone; any process.
  */
-#include "layout/row_layout.h"
+#include "rows/rows.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -11,8 +11,9 @@
  * what a writer leaves when it is killed was never visible.
  *
  * The price: twice the memory, twice the work of each update, and a batch of lookups that a
- * publish falls into is done again (epoch bears one). The log is bounded; what does not fit, a bulk load, is
- * caught up with by copying the bank. So does the successor, who trusts the bank in force alone.
+ * publish falls into is done again (epoch bears one). The log is bounded; what does not fit, a bulk
+ * load, is caught up with by copying the bank. So does the successor, who trusts the bank in force
+ * alone.
  */
 #include "sync/log.h"
 #include "sync/strategy.h"
@@ -32,16 +33,41 @@ static int double_read_end(struct fib_reader *reader, struct fib_ticket *ticket)
     return load_relaxed64(&fib_reader_words(reader)->swaps) == ticket->mark;
 }
 
+/* A bank's number counts while readers use that bank. One who was stopped between the two loads
+ * could meet the number of a publish that is still to come, in a bank that is the writer's by
+ * then: as everywhere, `swaps` has to be the same after. Outrun for ever by a writer that never
+ * rests: the last number is at most one publish early. */
+static uint64_t generation_in_force(const struct fib_reader *reader)
+{
+    const struct fib_sync_words *words = fib_reader_words(reader);
+    uint64_t generation = 0, swaps = 0;
+    for (uint32_t tries = 0; tries < FIB_RETRIES; tries++) {
+        swaps = load_acquire64(&words->swaps);
+        const uint8_t *bank = reader->segment + (swaps & 1) * reader->size;
+        const struct fib_header *header = (const void *)bank;
+        generation = load_relaxed64(&header->published.generation);
+        atomic_thread_fence(memory_order_acquire);
+        if (likely(load_relaxed64(&words->swaps) == swaps))
+            break;
+    }
+    return generation;
+}
+
 static struct fib_writer *in_force(struct fib_writer *writer)
 {
     return fib_working(writer) == writer ? writer->twin : writer;
+}
+
+static struct fib_log *log_of(struct fib_writer *writer)
+{
+    return writer->sync_state;
 }
 
 static int replay_log(struct fib_writer *bank, const struct fib_log *log)
 {
     for (uint64_t at = 0; at < log->used;) {
         const struct fib_entry *entry = (const void *)(log->bytes + at);
-        int error = fib_replay(bank, entry, entry + 1);
+        int error = bank_replay(bank, entry, entry + 1);
         if (error != 0)
             return error;
         at += fib_entry_room(entry);
@@ -53,7 +79,7 @@ static int replay_log(struct fib_writer *bank, const struct fib_log *log)
  * next batch begins; until then nothing is lost, the log says that it has to be a copy. */
 static int catch_up(struct fib_writer *writer)
 {
-    struct fib_log *log = writer->log;
+    struct fib_log *log = log_of(writer);
     struct fib_writer *to = fib_working(writer), *from = in_force(writer);
     int error = 0;
     if (log->lost || replay_log(to, log) != 0) {
@@ -75,31 +101,31 @@ static int catch_up(struct fib_writer *writer)
 
 static int double_write_begin(struct fib_writer *writer)
 {
-    if (unlikely(writer->log == NULL)) {
-        writer->log = fib_log_new();
-        if (writer->log == NULL)
+    if (unlikely(log_of(writer) == NULL)) {
+        writer->sync_state = fib_log_new();
+        if (log_of(writer) == NULL)
             return -ENOMEM;
     }
-    return unlikely(writer->log->behind) ? catch_up(writer) : 0;
+    return unlikely(log_of(writer)->behind) ? catch_up(writer) : 0;
 }
 
 static void double_changed(struct fib_writer *writer, const struct fib_entry *entry,
                            const void *data)
 {
-    fib_log_put(writer->log, entry, data);
+    fib_log_put(log_of(writer), entry, data);
 }
 
 static void double_published(struct fib_writer *writer, uint64_t generation)
 {
     uint64_t *swaps = &fib_writer_words(writer)->swaps;
     (void)generation;
-    if (unlikely(writer->log == NULL))
+    if (unlikely(log_of(writer) == NULL))
         return;
     RC_FAULT("before-swap");
     store_release64(swaps, load_relaxed64(swaps) + 1);
     atomic_thread_fence(memory_order_release);
     RC_FAULT("swapped");
-    writer->log->behind = catch_up(writer) != 0;
+    log_of(writer)->behind = catch_up(writer) != 0;
 }
 
 static int double_recover(struct fib_writer *writer)
@@ -110,15 +136,23 @@ static int double_recover(struct fib_writer *writer)
     return 0;
 }
 
+static void double_close(struct fib_writer *writer)
+{
+    fib_log_free(log_of(writer));
+}
+
 const struct fib_sync fib_sync_double = {
     .id = FIB_STRATEGY_DOUBLE,
     .name = "double",
     .banks = 2,
+    .layout = LAYOUT(LAYOUT_FIELD(fib_sync_words, swaps)),
     .read_begin = double_read_begin,
     .read_end = double_read_end,
+    .generation = generation_in_force,
     .write_begin = double_write_begin,
     .write_end = fib_sync_nothing_ends,
     .recover = double_recover,
     .changed = double_changed,
     .published = double_published,
+    .close = double_close,
 };

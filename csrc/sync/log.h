@@ -6,7 +6,7 @@
  */
 #ifndef RC_FIB_SYNC_LOG_H
 #define RC_FIB_SYNC_LOG_H
-#include "arena/writer.h"
+#include "bank/bank.h"
 
 enum { LOG_FIRST = 1 << 16, LOG_MOST = 1 << 22 };
 
@@ -14,16 +14,9 @@ struct fib_log {
     uint8_t *bytes;
     uint64_t used;
     uint64_t room;
-    uint64_t head;   /* message: bytes ever put into the ring */
     uint32_t lost;   /* not all is here */
     uint32_t behind; /* the other bank still wants it */
 };
-
-/* Bytes of an entry with its data. */
-static inline uint64_t fib_entry_room(const struct fib_entry *entry)
-{
-    return (sizeof *entry + entry->bytes + 15) & ~UINT64_C(15);
-}
 
 struct fib_log *fib_log_new(void); /* NULL: no memory */
 void fib_log_free(struct fib_log *log);

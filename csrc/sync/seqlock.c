@@ -39,13 +39,13 @@ static int seqlock_read_begin(struct fib_reader *reader, struct fib_ticket *tick
             ticket->mark = load_acquire64(sequence);
             if (likely((ticket->mark & 1) == 0))
                 return 0;
-            if (ticket->mark == reader->tired_of)
+            if (ticket->mark == reader->sync_mark)
                 break;
             first = first == 0 ? ticket->mark : first;
             pause_a_little();
         }
         if (ticket->mark == first)
-            reader->tired_of = first;
+            reader->sync_mark = first;
     }
     ticket->weak = 1;
     ticket->epoch = load_acquire64(&fib_header_of(reader)->published.epoch);
@@ -76,7 +76,7 @@ static int seqlock_write_begin(struct fib_writer *writer)
 static void seqlock_write_end(struct fib_writer *writer)
 {
     uint64_t *sequence = &fib_writer_words(writer)->sequence;
-    if (fib_unpublished(writer))
+    if (writer->unfinished || writer->seen != 0) /* one bank: fib_unpublished() */
         return;
     RC_FAULT("sequence-before-even");
     store_release64(sequence, (load_relaxed64(sequence) | 1) + 1);
@@ -95,6 +95,7 @@ const struct fib_sync fib_sync_seqlock = {
     .id = FIB_STRATEGY_SEQLOCK,
     .name = "seqlock",
     .banks = 1,
+    .layout = LAYOUT(LAYOUT_FIELD(fib_sync_words, sequence)),
     .read_begin = seqlock_read_begin,
     .read_end = seqlock_read_end,
     .write_begin = seqlock_write_begin,

@@ -49,19 +49,14 @@
  * (drop reason `fib-unavailable`); the writer waits SYNC_WRITE_WAIT_NS, then breaks the lock.
  *
  * Pure C, no allocation on the reader's side but for a replica. The ordering argument of each
- * strategy stands at the top of its file.
+ * strategy stands at the top of its file. What is peculiar about one is a flag or a hook here.
  */
-#ifndef RC_FIB_SYNC_H
-#define RC_FIB_SYNC_H
-#include "arena/writer.h"
-#include "engines/engine.h"
-#include "layout/sync_layout.h"
-
-enum {
-    SYNC_READ_WAIT_NS = 10 * 1000 * 1000,  /* some hundred batches' time: the ring outlasts it */
-    SYNC_WRITE_WAIT_NS = 50 * 1000 * 1000, /* a reader holds the lock for microseconds */
-    SYNC_SEM_UNDO_LOCKS = 16,              /* pairs of semaphores in the SysV set */
-};
+#ifndef RC_STRATEGY_H
+#define RC_STRATEGY_H
+#include "arena/reader.h"
+#include "bank/bank.h"
+#include "layout/identity.h"
+#include "sync/table.h"
 
 /* What a reader remembers from read_begin to read_end. */
 struct fib_ticket {
@@ -74,32 +69,35 @@ struct fib_ticket {
 struct fib_sync {
     uint32_t id; /* enum fib_strategy */
     const char *name;
-    uint32_t banks; /* tables in the segment */
-    uint32_t locks; /* 1: memory, 2: semaphore: what fib_reader_locks() has to bring */
-    /* Reader. 0: walk now; -EAGAIN, -ENOLCK: do not. read_end: 1 the walk stands, 0 once more. */
+    uint32_t banks;       /* tables in the segment, 1 or 2 */
+    uint32_t ring_blocks; /* blocks behind the banks, for its own use */
+    uint32_t flags;       /* enum fib_strategy_flag */
+    /* The words, structs and numbers it uses in shared memory: part of the FIB's layout identity.
+     * Without it no segment is made at all. */
+    struct layout layout;
+    const void *own; /* what its functions share with others of their kind; NULL: nothing */
+
+    /* Reader. 0: walk now; -EAGAIN, -ENOLCK: do not. read_end: 1 the walk stands, 0 once more.
+     * Both NULL for the strategy that is built into the reader's loop (below). */
     int (*read_begin)(struct fib_reader *reader, struct fib_ticket *ticket);
     int (*read_end)(struct fib_reader *reader, struct fib_ticket *ticket);
+    /* May be NULL: the generation readers are told of, where it is not that of the one bank;
+     * giving back what read_begin made for this reader. */
+    uint64_t (*generation)(const struct fib_reader *reader);
+    void (*detach)(struct fib_reader *reader);
+
     /* Writer. The first change of a batch, its end (publish or not), and what a successor does
      * before it looks at anything; write_end follows that too. */
     int (*write_begin)(struct fib_writer *writer);
     void (*write_end)(struct fib_writer *writer);
     int (*recover)(struct fib_writer *writer);
-    /* May be NULL. A change that is in force in the bank worked on; a publish of it. */
+    /* May be NULL. A change that is in force in the bank worked on; a publish of it; giving up the
+     * lock that somebody may hold for ever; giving back what it made in writer->sync_state. */
     void (*changed)(struct fib_writer *writer, const struct fib_entry *entry, const void *data);
     void (*published)(struct fib_writer *writer, uint64_t generation);
+    int (*break_lock)(struct fib_writer *writer);
+    void (*close)(struct fib_writer *writer);
 };
-
-/* NULL for a number this build does not know. */
-const struct fib_sync *fib_sync_of(uint32_t strategy);
-
-extern const struct fib_sync fib_sync_epoch;
-extern const struct fib_sync fib_sync_seqlock;
-extern const struct fib_sync fib_sync_double;
-extern const struct fib_sync fib_sync_rwlock;
-extern const struct fib_sync fib_sync_sem_undo;
-extern const struct fib_sync fib_sync_mutex;
-extern const struct fib_sync fib_sync_message;
-extern const struct fib_sync fib_sync_none;
 
 /* The strategy's words: those of the segment's first header. */
 static inline const struct fib_sync_words *fib_reader_words(const struct fib_reader *reader)
@@ -150,15 +148,20 @@ static inline int fib_read_end(struct fib_reader *reader, struct fib_ticket *tic
     return stands;
 }
 
-/* (fib/banks.c) 1: the strategy is known, and the segment has its tables and its ring, all laid
- * out alike, inside `size`. Asked once, at attaching; geometry does not change after creation. */
+/* ---- banks.c ---- */
+
+/* The bank that changes go to. */
+struct fib_writer *fib_working(struct fib_writer *writer);
+/* 1: the strategy is known, and the segment has its tables and its ring, all laid out alike, inside
+ * `size`. Asked once, at attaching; geometry does not change after creation. */
 int fib_banks_valid(const void *segment, uint64_t size);
-/* (fib/recover.c) 1: a table of `size` bytes could be laid out so. All that a writer of it, a
- * replica's as well, does not check again. */
-int fib_geometry_valid(const struct fib_geometry *geometry, uint64_t size);
-/* Both of them, of a ready segment. */
+/* That, and each table is laid out as a writer of it trusts (bank_geometry_valid). */
 int fib_tables_valid(const void *segment);
 
+/* ---- table.c ---- */
+
+/* 1: they are what the strategy needs. */
+int fib_locks_fit(const struct fib_sync *sync, const struct fib_locks *locks);
 /* For strategies whose writer has nothing to do at that point. */
 int fib_sync_nothing(struct fib_writer *writer);
 void fib_sync_nothing_ends(struct fib_writer *writer);

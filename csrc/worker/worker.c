@@ -219,6 +219,7 @@ int worker_add_port(struct worker *w, uint32_t index, int fd, uint32_t kind, uin
         return error;
     }
     w->f.fd[index] = fd;
+    w->f.open_ports |= 1u << index;
     w->f.port[index].kind = kind;
     w->f.port[index].unread = 1; /* drops since a former owner last asked */
     w->paused_ns[index] = 0;
@@ -237,6 +238,7 @@ int worker_del_port(struct worker *w, uint32_t index)
     memset(ring, 0, sizeof *ring);
     close(w->f.fd[index]);
     w->f.fd[index] = -1;
+    w->f.open_ports &= ~(1u << index);
     return 0;
 }
 

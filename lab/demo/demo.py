@@ -36,7 +36,7 @@ from ribcage.lab.demo.steps import STEPS, Demo, Step, leftovers, stop
 from ribcage.lab.tables import SampleTable, find_table
 from ribcage.lab.topology.namespaces import Lab, available
 from ribcage.lab.topology.router import Router
-from ribcage.lab.topology.topologies import R1_INTERFACES
+from ribcage.lab.topology.topologies import R1_INTERFACES, R1_ROUTES
 from ribcage.lab.topology.topologies import demo as demo_topology
 from ribcage.shared.process.names import Names
 
@@ -51,15 +51,7 @@ teach = true
 
 [workers]
 count = 2
-{R1_INTERFACES}
-[[route]]
-dst = "10.0.3.0/24"
-via = "10.0.2.2"
-
-[[route]]
-dst = "2001:db8:3::/64"
-via = "2001:db8:2::2"
-"""
+{R1_INTERFACES}{R1_ROUTES}"""
 TRY = """
 The lab is up. Try:
   .venv/bin/ribcage -i demo ps --maps

@@ -27,6 +27,16 @@ address = ["10.0.1.1/24", "2001:db8:1::1/64"]
 name = "eth2"
 address = ["10.0.2.1/24", "2001:db8:2::1/64"]
 """
+# And what is behind h2.
+R1_ROUTES = """
+[[route]]
+dst = "10.0.3.0/24"
+via = "10.0.2.2"
+
+[[route]]
+dst = "2001:db8:3::/64"
+via = "2001:db8:2::2"
+"""
 
 
 def _addresses(interface: str, *addresses: str) -> list[str]:

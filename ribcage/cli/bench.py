@@ -47,7 +47,9 @@ def fib(
     portable: Annotated[
         bool, typer.Option("--portable", help="no AVX-512, in ours nor in the peer")
     ] = False,
-    teach: Annotated[bool, typer.Option("--teach", help="allow strategy none")] = False,
+    teach: Annotated[
+        bool, typer.Option("--teach", help="allow strategies that give wrong answers")
+    ] = False,
     quick: Annotated[bool, typer.Option("--quick", help="a minute at most, coarser")] = False,
     reps: Annotated[int | None, typer.Option(min=1, max=1000, help="repetitions of each")] = None,
     seed: Annotated[int, typer.Option(min=0, max=(1 << 63) - 1, help="of all that is drawn")] = 1,

@@ -164,25 +164,26 @@ def semaphores() -> Finding:
     return Finding("POSIX semaphores", "FAIL", text, "mount a tmpfs on /dev/shm, mode 1777")
 
 
-def table_bytes(plan: FibPlan) -> int:
-    """The FIB and RIB segments of a plan: what csrc says, or a generous guess when the
-    compiled module (another check's matter) cannot be asked."""
-    routes4, routes6 = plan.max_routes4, plan.max_routes6
+def table_bytes(plan: FibPlan | None) -> int:
+    """The FIB and RIB segments of a plan (None: of the defaults): what csrc says, or a generous
+    guess when the compiled module (another check's matter) cannot be asked."""
     try:
         from ribcage.shared._core import ffi, lib
         from ribcage.shared.memory.fib_engines import engine_id
 
-        fib = {"max_routes4": routes4, "max_routes6": routes6,
+        plan = FibPlan() if plan is None else plan
+        fib = {"max_routes4": plan.max_routes4, "max_routes6": plan.max_routes6,
                "max_groups": lib.FIB_MAX_GROUPS, "max_adjacencies": 16384,
                "engine4": engine_id(4, plan.lookup4),
                "engine6": engine_id(6, plan.lookup6)}  # fmt: skip
-        rib = {"max_rows": routes4 + routes6, "max_nexthops": 32768, "max_nodes": 65536}
+        rows = plan.max_routes4 + plan.max_routes6
+        rib = {"max_rows": rows, "max_nexthops": 32768, "max_nodes": 65536}
         return int(
             lib.fib_segment_size(ffi.new("struct fib_params *", fib))
             + lib.rib_segment_size(ffi.new("struct rib_params *", rib))
         )
     except Exception:  # what is wrong with the module is compiled_module() to tell
-        return routes4 * 280 + routes6 * 850
+        return 1_200_000 * 280 + 300_000 * 850
 
 
 def shared_memory(wanted: int) -> Callable[[], Finding]:

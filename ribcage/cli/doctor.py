@@ -72,14 +72,12 @@ def _checks(session: Session, config: Path | None) -> "Sequence[Callable[[], Fin
 def _shared_memory(session: Session, config: Path | None) -> int:
     """Bytes the tables of a configuration (or of the defaults) may take."""
     from ribcage.cli.checks import table_bytes
-    from ribcage.shared.plan import FibPlan
 
-    fib = FibPlan()
-    if config is not None:
-        from ribcage.cli.config import read
+    if config is None:
+        return table_bytes(None)
+    from ribcage.cli.config import read
 
-        fib = read(session, config)[0].fib
-    return table_bytes(fib)
+    return table_bytes(read(session, config)[0].fib)
 
 
 def _lines(session: Session, findings: "Sequence[Finding]", failed: list[str]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """`ribcage explain`: what would happen to a packet, stage by stage, without sending one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +13,11 @@ HELP = """\b
 Examples:
   ribcage explain 10.0.1.2 198.51.100.7 --in eth1
   ribcage explain 198.51.100.7 --ttl 1
+  ribcage explain 10.0.1.2 10.0.3.2 --in eth1 --protocol udp --dport 53 --length 1600
+  ribcage explain --in eth1 --frame 020000000001020000000002080045000054...
+
+The decision is that of the code that forwards. What only the moment knows is left open: full
+queues, a neighbour that does not answer, the rate limits of ICMP errors.
 
 \b
 Exit 1 when the packet would be dropped."""
@@ -21,8 +26,8 @@ Exit 1 when the packet would be dropped."""
 def explain(
     context: typer.Context,
     addresses: Annotated[
-        list[str], typer.Argument(metavar="[SOURCE] DST", help="one or two addresses")
-    ],
+        list[str] | None, typer.Argument(metavar="[SOURCE] DST", help="one or two addresses")
+    ] = None,
     port: Annotated[str | None, typer.Option("--in", help="the interface it comes in on")] = None,
     ttl: Annotated[int | None, typer.Option(min=0, max=255, help="TTL or hop limit")] = None,
     length: Annotated[
@@ -31,21 +36,53 @@ def explain(
     df: Annotated[
         bool, typer.Option("--df/--no-df", help="IPv4: set the don't-fragment bit")
     ] = True,
+    protocol: Annotated[
+        str | None, typer.Option(help="icmp (an echo request), tcp, udp, or a number")
+    ] = None,
+    sport: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="source port of TCP or UDP")
+    ] = None,
+    dport: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="destination port of TCP or UDP")
+    ] = None,
+    gso: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="a TCP or UDP super-frame: payload bytes of a segment"),
+    ] = None,
+    frame: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HEX", help="instead of the words: a frame from its destination MAC on"
+        ),
+    ] = None,
 ) -> None:
     session = session_of(context)
-    if len(addresses) > 2:
-        raise usage(f"{len(addresses)} addresses given", "ribcage explain [SOURCE] DST")
-    source, dst = (addresses[0], addresses[1]) if len(addresses) == 2 else (None, addresses[0])
-    params: dict[str, Any] = {"dst": words.host(dst)}
-    if source is not None:
-        params["source"] = words.host(source)
-        if (":" in params["source"]) != (":" in params["dst"]):
-            raise usage(f"{source} and {dst} are not of one family", code="E115")
-    params |= {"in": port, "ttl": ttl, "length": length, "df": df}
+    params = _addresses(addresses or [], frame)
+    params |= {"in": port, "ttl": ttl, "length": length, "df": df, "protocol": _protocol(protocol)}
+    params |= {"source_port": sport, "target_port": dport, "gso": gso, "frame": frame}
     answer = session.call("explain", **params)
     session.output.answer(answer, _lines(session, answer))
     if answer.get("verdict") == "drop":
         raise typer.Exit(Exit.NO)
+
+
+def _addresses(addresses: Sequence[str], frame: str | None) -> dict[str, Any]:
+    if len(addresses) > 2 or (not addresses) != (frame is not None):
+        said = "with --frame: no address" if frame is not None else "one address or two"
+        raise usage(f"{len(addresses)} addresses given, {said}", "ribcage explain [SOURCE] DST")
+    if not addresses:
+        return {}
+    params: dict[str, Any] = {"dst": words.host(addresses[-1])}
+    if len(addresses) == 2:
+        params["source"] = words.host(addresses[0])
+        if (":" in params["source"]) != (":" in params["dst"]):
+            raise usage(f"{' and '.join(addresses)} are not of one family", code="E115")
+    return params
+
+
+def _protocol(text: str | None) -> str | int | None:
+    """A number as one; the words are the router's to check."""
+    return int(text) if text is not None and text.isdecimal() and len(text) < 4 else text
 
 
 def _lines(session: Session, answer: Mapping[str, Any]) -> Iterator[str]:

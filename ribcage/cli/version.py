@@ -45,8 +45,13 @@ def _layouts() -> dict[str, str]:
 
     expect = ffi.new("struct segment_expect *")
     found = {}
-    kinds = {"fib": lib.SEGMENT_FIB, "rib": lib.SEGMENT_RIB, "stats": lib.SEGMENT_STATS}
+    kinds = {
+        "fib": lib.SEGMENT_FIB,
+        "rib": lib.SEGMENT_RIB,
+        "stats": lib.SEGMENT_STATS,
+        "sync": lib.SEGMENT_SYNC,
+    }
     for name, kind in kinds.items():
-        if lib.segment_expected(kind, expect) == 0:
+        if lib.segment_expected(lib.segment_format(kind), expect) == 0:
             found[name] = f"{expect.layout_id:#018x}"
     return found

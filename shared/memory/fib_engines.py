@@ -1,11 +1,13 @@
 """Lookup engines by name: the words of `fib.lookup4` and `fib.lookup6`, and their numbers.
 
-    engines(4)                  {"multibit": 1, "compact": 2, ...}: this build's, for one family
+    engines(4)                  {"compact": 2, ...}: this build's, for one family, the default first
     engine_id(4, "compact")     the number in geometry.engine4; E_ENGINE names what there is
     engine_name(2, 4)           and back
 
-Any process; the list is the C table's (csrc/engines/engine.c), so a new engine is here by itself.
+Any process; the list is the C table's (csrc/engines/table.h), so a new engine is here by itself.
 """
+
+from collections.abc import Iterator
 
 from ribcage.shared._core import ffi, lib
 
@@ -19,14 +21,27 @@ def engine_name(number: int, family: int) -> str | None:
 
 
 def engines(family: int) -> dict[str, int]:
-    """Engines of this build that serve the family, by name."""
-    names = ((engine_name(i, family), i) for i in range(1, lib.FIB_CHOICES))
-    return {name: i for name, i in names if name is not None}
+    """Engines of this build that serve the family, by name, the default first."""
+    return {str(engine_name(number, family)): number for number in _numbers(family)}
+
+
+def default_engine(family: int) -> str:
+    """The engine a segment gets when nobody says which."""
+    return next(iter(engines(family)))
+
+
+def _numbers(family: int) -> Iterator[int]:
+    position = 0
+    while number := int(lib.fib_engine_at(position, family)):
+        yield number
+        position += 1
 
 
 def engine_id(family: int, name: str) -> int:
-    """E_ENGINE with the list: a plan of another build may ask for what this one does not have."""
+    """The default's for "". E_ENGINE with the list: a plan of another build may ask for what this
+    one does not have."""
     known = engines(family)
+    name = name or default_engine(family)
     if name not in known:
         raise RibcageError(
             "E_ENGINE",

@@ -1,8 +1,8 @@
-"""Strategies by name, and what those with a lock need beside the FIB.
+"""Strategies by name, what is peculiar about each, and what those with a lock need beside the FIB.
 
     STRATEGIES["epoch"]             the number in geometry.strategy; names as in the config
-    Locks.of_memory(fd)             rwlock, mutex: the segment NAME.sync, mapped for writing
-    Locks.of_semaphore(id)          sem_undo: a System V set
+    Locks.of_memory(fd)             WITH_SEGMENT: the segment NAME.sync, mapped for writing
+    Locks.of_semaphore(id)          WITH_SEMAPHORE: a System V set
     create_sync(names.sync, id)     makes that segment; create_semaphore() that set
 
 What each strategy promises is the table in csrc/sync/strategy.h. Readers need write access to
@@ -11,6 +11,7 @@ to.
 """
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,20 +21,29 @@ from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.memory.identity import SegmentKind, SegmentState
 from ribcage.shared.memory.segment import Mapped, create_segment, map_segment
 
-STRATEGIES: dict[str, int] = {
-    "epoch": lib.FIB_STRATEGY_EPOCH,
-    "seqlock": lib.FIB_STRATEGY_SEQLOCK,
-    "double": lib.FIB_STRATEGY_DOUBLE,
-    "rwlock": lib.FIB_STRATEGY_RWLOCK,
-    "sem_undo": lib.FIB_STRATEGY_SEM_UNDO,
-    "mutex": lib.FIB_STRATEGY_MUTEX,
-    "message": lib.FIB_STRATEGY_MESSAGE,
-    "none": lib.FIB_STRATEGY_NONE,
-}
-WITH_SEGMENT = ("rwlock", "mutex")
-WITH_SEMAPHORE = ("sem_undo",)
+
+def _listed() -> Iterator[tuple[str, int]]:
+    position = 0
+    while number := int(lib.fib_strategy_at(position)):
+        yield ffi.string(lib.fib_strategy_name(number)).decode(), number
+        position += 1
+
+
+STRATEGIES: dict[str, int] = dict(_listed())
+"""The C table's (csrc/sync/table.h), the default first."""
+DEFAULT_STRATEGY = next(iter(STRATEGIES))
+
+
+def _with(flags: int) -> tuple[str, ...]:
+    return tuple(n for n, number in STRATEGIES.items() if lib.fib_strategy_flags(number) & flags)
+
+
+WITH_SEGMENT = _with(lib.SYNC_LOCK_MEMORY)
+WITH_SEMAPHORE = _with(lib.SYNC_LOCK_SEMAPHORE)
 WITH_LOCK = WITH_SEGMENT + WITH_SEMAPHORE
 """These waive "no lock a writer can hold"."""
+TEACHING = _with(lib.SYNC_TEACHING)
+"""These give wrong answers under change, to be seen."""
 KEY_TRIES = 16
 
 
@@ -46,11 +56,11 @@ def strategy_name(number: int) -> str:
 
 
 def refuse_untaught(sync: str, teach: bool) -> None:
-    """E_TEACH for the strategy whose readers trust anything, unless that is the lesson."""
-    if sync == "none" and not teach:
+    """E_TEACH for a strategy whose readers trust anything, unless that is the lesson."""
+    if sync in TEACHING and not teach:
         raise RibcageError(
             "E_TEACH",
-            'strategy "none" gives wrong answers under change and is for the lab',
+            f'strategy "{sync}" gives wrong answers under change and is for the lab',
             hint="run --teach, or set teach = true in [router], or choose another fib.sync",
             exit_code=Exit.CONFIG,
         )
@@ -95,7 +105,7 @@ def create_sync(name: str, instance_id: int, mode: int = 0o600) -> Mapped:
 
 
 def create_semaphore(group: int | None = None) -> tuple[int, int]:
-    """(key, id) of a fresh set for `sem_undo`, its key random; mode 0600, or 0660 with a group.
+    """(key, id) of a fresh set for WITH_SEMAPHORE, its key random; mode 0600, or 0660 with a group.
     E_SYNC when the kernel has none left."""
     mode = 0o600 if group is None else 0o660
     for _ in range(KEY_TRIES):

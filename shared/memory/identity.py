@@ -64,7 +64,7 @@ class Side:
 def expected_side(kind: SegmentKind) -> Side:
     """What this build writes into, and asks of, a segment of this kind."""
     expect = ffi.new("struct segment_expect *")
-    if lib.segment_expected(kind, expect) != 0:
+    if lib.segment_expected(lib.segment_format(kind), expect) != 0:
         raise RibcageError("E_KIND", f"this build knows no segments of kind {kind.name}")
     return Side(
         expect.magic,
@@ -107,7 +107,7 @@ def unready(name: str, kind: SegmentKind, state: SegmentState, why: str) -> Ribc
 
 def check(address: Any, size: int, kind: SegmentKind) -> tuple[SegmentState, str]:
     """The state, and in words why it is not ready."""
-    state = SegmentState(lib.segment_check(address, size, kind))
+    state = SegmentState(lib.segment_check(address, size, lib.segment_format(kind)))
     if state is SegmentState.READY:
         return state, ""
     if state is SegmentState.INITIALISING:

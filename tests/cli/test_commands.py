@@ -272,6 +272,16 @@ PARAMS = [
      {"dst": "192.0.2.9/32", "via": "10.0.2.9", "metric": 3, "wait": "visible", "dry_run": True}),
     (["explain", "198.51.100.7", "--df", "--length", "1500"],
      {"dst": "198.51.100.7", "df": True, "length": 1500}),
+    (["explain", "10.0.1.2", "198.51.100.7", "--protocol", "udp", "--sport", "4000",
+      "--dport", "53"],
+     {"dst": "198.51.100.7", "source": "10.0.1.2", "df": True, "protocol": "udp",
+      "source_port": 4000, "target_port": 53}),
+    (["explain", "198.51.100.7", "--protocol", "47", "--in", "eth1"],
+     {"dst": "198.51.100.7", "df": True, "protocol": 47, "in": "eth1"}),
+    (["explain", "198.51.100.7", "--protocol", "tcp", "--length", "9000", "--gso", "1448"],
+     {"dst": "198.51.100.7", "df": True, "protocol": "tcp", "length": 9000, "gso": 1448}),
+    (["explain", "--frame", "020000000001", "--in", "eth1"],
+     {"frame": "020000000001", "df": True, "in": "eth1"}),
 ]  # fmt: skip
 
 
@@ -304,6 +314,9 @@ BAD = [
     (["explain", "10.0.1.2", "2001:db8::1"], "E115"),
     (["explain", "1.2.3.4", "1.2.3.5", "1.2.3.6"], "E_USAGE"),
     (["explain", "10.0.1.2", "--ttl", "256"], "E_USAGE"),
+    (["explain"], "E_USAGE"),
+    (["explain", "10.0.1.2", "--frame", "02"], "E_USAGE"),
+    (["explain", "10.0.1.2", "--dport", "65536"], "E_USAGE"),
     (["fib", "verify", "--samples", "-1"], "E_USAGE"),
     (["drops", "--for", "x"], "E_USAGE"),
     (["stats", "extra"], "E_USAGE"),

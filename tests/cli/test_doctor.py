@@ -5,11 +5,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from ribcage.cli import checks
 from ribcage.cli.checks import Finding
-from ribcage.cli.reasons import REASONS
 from ribcage.cli.trial import in_child
 
 
@@ -75,13 +72,3 @@ def test_a_check_may_crash_or_hang_in_its_child() -> None:
     assert in_child(refuse) == (False, "Operation not permitted")
     assert in_child(hang, timeout=0.2) == (False, "no result within 0.2 s")
     assert in_child(crash) == (False, "the check ended with status -9")
-
-
-def test_each_drop_reason_has_its_help() -> None:
-    """The closed list of csrc and the help pages are one list."""
-    core = pytest.importorskip("ribcage.shared._core")
-    if not hasattr(core.lib, "drop_reason_name"):
-        pytest.skip("this build has no drop_reason_name()")
-    names = [core.lib.drop_reason_name(number) for number in range(1, 64)]
-    known = {core.ffi.string(name).decode() for name in names if name != core.ffi.NULL}
-    assert set(REASONS) == known - {""}

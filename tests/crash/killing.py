@@ -20,12 +20,14 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib import FibReader
+from ribcage.shared.memory.fib_engines import default_engine
 from ribcage.shared.memory.fib_records import FibKind
 from ribcage.shared.memory.fib_sync import STRATEGIES, WITH_LOCK
 from ribcage.shared.memory.identity import SegmentKind
 from ribcage.shared.memory.rows import row_of
 from ribcage.shared.memory.segment import map_segment
 from tests.crash.fib_script import Script, Stage
+from tests.model.fib_memory import ENGINES as BOTH
 from tests.model.golden import Golden
 from tests.suite.tally import DONE
 
@@ -111,8 +113,8 @@ def after(generation: int) -> list[Contents]:
 SYNCS = [name for name in STRATEGIES if name != "none"]
 
 
-# The interval engine is the IPv6 half of the last two.
-ENGINES = ("binary", "multibit", "compact", "flat")
+# The default for IPv6 is the other half of the engines for IPv4 alone.
+ENGINES = tuple(name for name in BOTH if name != default_engine(6))
 
 
 each_pair = pytest.mark.parametrize(("sync", "engine"), list(product(SYNCS, ENGINES)))
@@ -166,12 +168,12 @@ class Successor:
 
     def _records(self) -> tuple[Groups, Adjacencies, Ports]:
         groups = {
-            g.id: (int(g.kind), g.buckets)
+            i: (int(g.kind), g.buckets)
             for i in range(1, 64)
             if (g := self._when_let_in(partial(self.reader.group, i)))
         }
         adjacencies = {
-            a.id: (a.port, a.mtu)
+            i: (a.hop.port, a.mtu)
             for i in range(1, 64)
             if (a := self._when_let_in(partial(self.reader.adjacency, i)))
         }

@@ -66,7 +66,7 @@ int main(int argc, char **argv)
     double until = seconds_now() + atof(argv[5]);
 
     void *base = map_file(argv[1], 1, &size);
-    if (segment_check(base, size, SEGMENT_FIB) == SEGMENT_INITIALISING) {
+    if (segment_check(base, size, &fib_format) == SEGMENT_INITIALISING) {
         memset(base, 0, size); /* what a creator that was killed left */
         CHECK_EQUAL(0, fib_create(base, size, &params));
     }

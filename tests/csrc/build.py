@@ -34,7 +34,7 @@ def rooms(*names: str) -> list[str]:
 
 
 # What a FIB is made of, from the identity line of its segment up.
-FIB = rooms("segment", "rows", "arena", "engines", "sync", "fib")
+FIB = rooms("base", "segment", "rows", "arena", "engines", "bank", "sync", "fib")
 RIB = rooms("segment", "rows", "rib")
 
 

@@ -15,7 +15,7 @@ from ribcage.shared._core import ffi
 from ribcage.cli.main import main
 from ribcage.lab.bench.fib import report
 from ribcage.lab.bench.fib.build import build, dpdk_missing
-from ribcage.lab.bench.fib.contestants import choose, params_file, strategies
+from ribcage.lab.bench.fib.contestants import choose, params_file
 from ribcage.lab.bench.fib.measure import BenchPlan, Measurement
 from ribcage.lab.bench.fib.program import Program
 from ribcage.lab.bench.fib.run import BenchRequest, run
@@ -26,7 +26,7 @@ from ribcage.lab.tables import synthetic
 from ribcage.lab.topology.router import wait_for
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib_engines import engines
-from ribcage.shared.memory.fib_sync import WITH_LOCK
+from ribcage.shared.memory.fib_sync import STRATEGIES, WITH_LOCK
 
 ADDRESSES = 1 << 14
 PLAN = replace(
@@ -68,7 +68,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 # In IPv6 one of each kind: the segment alone, a lock in it, two tables, a replica.
-NAMED = {4: list(strategies()), 6: ["epoch", "double", "mutex", "message"]}
+NAMED = {4: list(STRATEGIES), 6: ["epoch", "double", "mutex", "message"]}
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -243,7 +243,7 @@ def test_a_contestant_that_is_stuck_is_given_up(tmp_path: Path) -> None:
     ("words", "code", "said"),
     [
         (["--engine", "quick"], "E_ENGINE", list(engines(4))),
-        (["--strategy", "epcoh"], "E_STRATEGY", list(strategies())),
+        (["--strategy", "epcoh"], "E_STRATEGY", list(STRATEGIES)),
         (["--against", "vpp"], "E_PEER", ["dpdk", "pytricia", "py-radix"]),
         (["--table", "/nowhere/table.xz"], "E_NO_FILE", []),
         (["--updates", "/nowhere/updates.xz"], "E_NO_FILE", []),

@@ -10,6 +10,7 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.fib.segment.create import FibParams
 from ribcage.shared.addresses import Network
+from ribcage.shared.memory.fib_engines import default_engine, engine_id, engines
 from ribcage.shared.memory.fib_records import Adjacency, AdjacencyState, FibKind, Group, Hop
 from ribcage.shared.memory.fib_sync import (
     WITH_SEGMENT,
@@ -21,13 +22,13 @@ from ribcage.shared.memory.fields import prefix_of, set_address
 from ribcage.shared.memory.rows import Row, key_of, rows_of
 
 SMALL = FibParams(max_routes4=64, max_routes6=64, max_groups=64, max_adjacencies=64)
-# (IPv4, IPv6); the interval engine takes both families.
+# Every engine of the build for the families it serves, the default for the other one: (IPv4, IPv6).
 ENGINES = {
-    "binary": (lib.FIB_ENGINE_BINARY, lib.FIB_ENGINE_BINARY),
-    "multibit": (lib.FIB_ENGINE_MULTIBIT, lib.FIB_ENGINE_MULTIBIT),
-    "compact": (lib.FIB_ENGINE_COMPACT, lib.FIB_ENGINE_INTERVAL),
-    "flat": (lib.FIB_ENGINE_FLAT, lib.FIB_ENGINE_INTERVAL),
-    "interval": (lib.FIB_ENGINE_INTERVAL, lib.FIB_ENGINE_INTERVAL),
+    name: (
+        engine_id(4, name if name in engines(4) else default_engine(4)),
+        engine_id(6, name if name in engines(6) else default_engine(6)),
+    )
+    for name in dict.fromkeys([*engines(4), *engines(6)])
 }
 
 

@@ -265,7 +265,7 @@ def test_a_crowd_turns_into_directories_and_back() -> None:
                 addresses = golden.borders()[:: 1 + len(golden.routes) // 40]
                 truth = [golden.lookup(a) for a in addresses]
                 for portable in (1, 0):
-                    lib.lpm_force_portable(portable)
+                    lib.cpu_force_portable(portable)
                     assert truth == fib.lookup(addresses)
                 if at % 200 == 0:
                     fib.open()

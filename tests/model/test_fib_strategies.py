@@ -128,9 +128,9 @@ def test_an_odd_number_is_waited_for_once() -> None:
     with opened("seqlock") as fib:
         for group in (2, 3):
             assert fib.apply(row_of(PREFIXES[0], group))[0] == 0
-            assert fib.reader.tired_of != fib.header.sync.sequence
+            assert fib.reader.sync_mark != fib.header.sync.sequence
             assert fib.lookup(ADDRESSES)[0] == group
-            assert fib.reader.tired_of == fib.header.sync.sequence
+            assert fib.reader.sync_mark == fib.header.sync.sequence
             fib.publish()
             assert fib.lookup(ADDRESSES)[0] == group
 

@@ -21,18 +21,10 @@ from ribcage.lab.demo.steps import leftovers
 from ribcage.lab.probe.traffic import StreamResult, probe
 from ribcage.lab.topology.namespaces import Lab, Node
 from ribcage.lab.topology.router import Router, wait_for
-from ribcage.lab.topology.topologies import R1_INTERFACES, demo
+from ribcage.lab.topology.topologies import R1_INTERFACES, R1_ROUTES, demo
 
 INTERFACES = R1_INTERFACES
-ROUTES = """
-[[route]]
-dst = "10.0.3.0/24"
-via = "10.0.2.2"
-
-[[route]]
-dst = "2001:db8:3::/64"
-via = "2001:db8:2::2"
-"""
+ROUTES = R1_ROUTES
 FLOWS = 16
 # Room for two seconds of a stream in each ring (8 MiB, 32 MiB a router), should a CPU stand still
 # that long. A slot holds a packet of these links, not the 64 KiB of a TCP sender's.

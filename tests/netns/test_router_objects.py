@@ -48,7 +48,7 @@ def foreign_layout() -> bytes:
     """A whole identity line, and another layout behind it: what another build would leave."""
     line = ffi.new("struct segment_identity *")
     expect = ffi.new("struct segment_expect *")
-    assert lib.segment_expected(SegmentKind.FIB, expect) == 0
+    assert lib.segment_expected(lib.segment_format(SegmentKind.FIB), expect) == 0
     line.magic, line.kind, line.major = expect.magic, expect.kind, expect.major
     line.layout_id = expect.layout_id ^ 0xFFFF
     line.header_size = expect.header_size

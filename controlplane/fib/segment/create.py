@@ -11,23 +11,24 @@ from typing import Any
 from ribcage.shared._core import ffi, lib
 
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.memory.fib_sync import STRATEGIES
+from ribcage.shared.memory.fib_sync import DEFAULT_STRATEGY, STRATEGIES
 from ribcage.shared.memory.identity import SegmentState
 from ribcage.shared.memory.segment import HugePages, Mapped, create_segment, remove_segment
 
 
 @dataclass(frozen=True, slots=True)
 class FibParams:
-    """What the segment is sized for; see csrc/fib/create.c for the formula."""
+    """What the segment is sized for; see csrc/bank/geometry.c for the formula."""
 
     max_routes4: int = 1_200_000
     max_routes6: int = 300_000
     max_groups: int = lib.FIB_MAX_GROUPS
     max_adjacencies: int = 16_384
-    sync: str = "epoch"
+    sync: str = DEFAULT_STRATEGY
     """The strategy, for as long as the segment lives; see csrc/sync/strategy.h."""
-    engine4: int = lib.FIB_ENGINE_COMPACT
-    engine6: int = lib.FIB_ENGINE_INTERVAL
+    engine4: int = 0
+    """Numbers of csrc/engines/table.h; 0: the build's default."""
+    engine6: int = 0
     huge_pages: HugePages = HugePages.TRY
 
     def to_c(self, instance_id: int = 0) -> Any:

@@ -7,10 +7,10 @@ change between them. Control only.
 from collections.abc import Awaitable
 from typing import Any
 
-from ribcage.controlplane.management import explain as explaining
 from ribcage.controlplane.management.listing import MAX_PAGE, page_rows, walk_page
 from ribcage.controlplane.management.methods.method import method
 from ribcage.controlplane.management.peer import Role
+from ribcage.controlplane.management.question import Question, default_source, flow_hash
 from ribcage.controlplane.management.router import RouterView
 from ribcage.controlplane.management.server import Call
 from ribcage.controlplane.rib.records import Filter
@@ -68,13 +68,9 @@ def route_get(router: RouterView, call: Call, params: dict[str, Any]) -> dict[st
             Exit.NO,
         )
     text = params.get("source")
-    source = (
-        parse_address(text)
-        if text is not None
-        else explaining.default_source(core.topology, None, dst)
-    )
-    question = explaining.Question(dst, source)
-    flow = explaining.flow_hash(router.instance_id, question)
+    source = parse_address(text) if text is not None else default_source(core.topology, None, dst)
+    question = Question(dst, source)
+    flow = flow_hash(router.instance_id, question)
     answer = core.reader.lookup(dst, flow)
     group = core.reader.group(match.group)
     paths = list(dict.fromkeys(group.buckets)) if group is not None else []

@@ -21,6 +21,7 @@ import sysv_ipc
 from ribcage.controlplane.supervisor.statefile import State
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.memory.fib_sync import (
+    DEFAULT_STRATEGY,
     WITH_SEMAPHORE,
     create_semaphore,
     open_semaphore,
@@ -52,7 +53,7 @@ class Objects:
         create_stats: CreateStats,
         queue_bytes: int,
         group: int | None = None,
-        sync: str = "epoch",
+        sync: str = DEFAULT_STRATEGY,
     ) -> "Objects":
         """A new run: random instance id and queue key. E_TAKEN when a name is in use, E_LAYOUT
         when what has it is no segment of this build."""

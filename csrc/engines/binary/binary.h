@@ -17,9 +17,9 @@
  * node that is there or leaves one that has to stay, else the word that names the node, its
  * parent's child[] or the root word.
  *
- * Moments (see layout/fib_layout.h): a walk takes the shorter prefixes first, and of a node the group
- * before the child. So only what is withdrawn can make it answer with something that was never
- * right: a shorter prefix as it was before, while the longer one is gone. `turned` and
+ * Moments (see layout/fib_layout.h): a walk takes the shorter prefixes first, and of a node the
+ * group before the child. So only what is withdrawn can make it answer with something that was
+ * never right: a shorter prefix as it was before, while the longer one is gone. `turned` and
  * `turned_above` tell how long ago anything changed on the way to a node, and a withdrawal keeps
  * two epochs behind that.
  */
@@ -40,6 +40,10 @@ struct binary_node { /* one block */
     uint8_t unused[24];
 };
 RC_STATIC_ASSERT(sizeof(struct binary_node) == FIB_BLOCK, "a node is a block");
+
+/* What the layout identity is made of, see layout/identity.h. */
+#define BINARY_LAYOUT                                                                            \
+    LAYOUT_STRUCT(binary_node, high, low, length, group, child, turned, turned_above, unused)
 
 #if RC_INLINE_SECTION
 

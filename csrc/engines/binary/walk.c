@@ -6,8 +6,8 @@
  *
  * Control alone: not safe beside a writer.
  */
-#include "arena/writer.h"
 #include "engines/binary/binary.h"
+#include "engines/engine.h"
 
 #include <errno.h>
 #include <string.h>

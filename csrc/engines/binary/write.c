@@ -10,8 +10,8 @@
  *
  * Control alone.
  */
-#include "arena/writer.h"
 #include "engines/binary/binary.h"
+#include "engines/engine.h"
 
 #include <errno.h>
 

@@ -1,4 +1,4 @@
-/* The compact and the flat engine's batch with AVX-512, chosen at run time (lpm_avx512).
+/* The compact and the flat engine's batch with AVX-512, chosen at run time (cpu_avx512).
  *
  * 64 addresses: all directory words, then all bitmap words, then all leaves, so that each stage
  * has 64 loads in flight; sixteen ranks are one shift and one VPOPCNTD. Offsets are 32 bits and
@@ -21,7 +21,7 @@ enum { STAGE = 64, LANES = 16, VECTORS = STAGE / LANES, FEW = 24 };
 
 int compact_avx512_able(const struct fib_reader *reader)
 {
-    return lpm_avx512() && reader->size <= UINT64_C(1) << 31;
+    return cpu_avx512() && reader->size <= UINT64_C(1) << 31;
 }
 
 /* Leaves that name sub-nodes, one by one. */

@@ -74,6 +74,15 @@ struct compact_short { /* a piece of its own: the list of some short prefixes */
     uint32_t entry[1]; /* [count] */
 };
 
+/* What the layout identity is made of, see layout/identity.h. */
+#define COMPACT_LAYOUT                                                                           \
+    LAYOUT_STRUCT(compact_root, dir, fallback, top_at, flat_at, unused, short_at, uniform_at,    \
+                  todo, was)                                                                     \
+    LAYOUT_STRUCT(compact_tail, routes, subs, background, unused, entry)                         \
+    LAYOUT_STRUCT(compact_short, count, entry)                                                   \
+    LAYOUT_NUMBER(COMPACT_WORDS) LAYOUT_NUMBER(COMPACT_WORD_SLOTS)                               \
+    LAYOUT_NUMBER(COMPACT_LEAVES_AT) LAYOUT_NUMBER(COMPACT_SUB) LAYOUT_NUMBER(COMPACT_WIDE)
+
 #if RC_INLINE_SECTION
 RC_STATIC_ASSERT(sizeof(struct compact_root) % FIB_BLOCK == 0, "whole blocks");
 RC_STATIC_ASSERT(offsetof(struct compact_root, todo) % FIB_BLOCK == 0, "a list begins a block");

@@ -2,9 +2,9 @@
  *
  * Lookups: any process. flat_derive: control alone.
  */
-#include "arena/writer.h"
 #include "engines/compact/flat.h"
 #include "engines/compact/look.h"
+#include "engines/engine.h"
 
 enum { STAGE = 64 };
 

@@ -18,6 +18,10 @@ enum {
     FLAT_BLOCKS = FLAT_SLOTS * 2 / FIB_BLOCK,
 };
 
+/* What the layout identity is made of, see layout/identity.h. */
+#define FLAT_LAYOUT                                                                              \
+    LAYOUT_NUMBER(FLAT_SLOTS) LAYOUT_NUMBER(FLAT_ESCAPE)
+
 #if RC_INLINE_SECTION
 void flat_lookup(const struct fib_reader *reader, uint32_t root, const struct fib_key *keys,
                  uint32_t *groups, uint32_t n);
@@ -32,5 +36,10 @@ uint32_t flat_lookup4_avx512(const struct fib_reader *reader, const struct compa
 uint64_t flat_blocks_for(uint8_t family, uint32_t routes);
 /* Paints what rows[0..n) may have changed again, from the nodes as they are. */
 void flat_derive(struct fib_writer *writer, const struct route_row *rows, uint32_t n);
+/* 1: the table is this writer's engine, and has to be kept. */
+static inline int flat_in_use(const struct fib_writer *writer)
+{
+    return writer->derive[0] == flat_derive;
+}
 #endif
 #endif

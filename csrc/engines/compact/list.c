@@ -24,7 +24,7 @@ struct compact_position compact_list_find(const uint32_t *entry, uint32_t count,
                                           int wanted)
 {
 #if defined(__x86_64__)
-    if (lpm_avx512())
+    if (cpu_avx512())
         return compact_list_find_avx512(entry, count, prefix);
 #endif
     uint32_t at = place(entry, count, prefix), half = compact_first(prefix), i = wanted ? at : 0;

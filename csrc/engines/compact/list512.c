@@ -2,7 +2,7 @@
  * that no branch but the end depends on what they are. A random route of the real table lies in a
  * list of 92 on average, where a binary search would guess its way.
  *
- * Chosen at run time (lpm_avx512). The last load is masked: it reads nothing behind the list.
+ * Chosen at run time (cpu_avx512). The last load is masked: it reads nothing behind the list.
  */
 #include "engines/compact/compact.h"
 

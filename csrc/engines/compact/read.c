@@ -77,7 +77,7 @@ void compact_lookup4(const struct fib_reader *reader, uint32_t root, const uint3
 #if defined(__x86_64__)
     if (compact_avx512_able(reader))
         done = compact_lookup4_avx512(reader, at, addresses, groups, n);
-    if (lpm_popcnt())
+    if (cpu_popcnt())
         lookup_popcnt(reader, at, addresses + done, groups + done, n - done);
     else
 #endif

@@ -7,9 +7,9 @@
  * A sweep trusts nothing: a node is looked into only after its block numbers, counts and lists
  * made sense, and the sweep itself finds a block with two owners. Control alone.
  */
-#include "arena/writer.h"
 #include "engines/compact/compact.h"
 #include "engines/compact/flat.h"
+#include "engines/engine.h"
 
 #include <errno.h>
 #include <string.h>
@@ -179,7 +179,7 @@ static int walk_root(const struct walk *walk, uint32_t block)
     for (uint32_t page = 0; page < 128 && stop == 0; page++)
         if (root->uniform_at[page] != 0)
             stop = visit_blocks(walk, root->uniform_at[page], COMPACT_UNIFORM_PAGE);
-    int flat = walk->writer->engine[0]->id == FIB_ENGINE_FLAT;
+    int flat = flat_in_use(walk->writer);
     if (stop == 0 && flat != (root->flat_at != 0))
         return -EBADMSG;
     return stop == 0 && flat ? visit_blocks(walk, root->flat_at, FLAT_BLOCKS) : stop;

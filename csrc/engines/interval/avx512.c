@@ -10,7 +10,7 @@
  * the deepest key needs. Lines are left to scalar code around one vector compare each: they are
  * 64 independent chains of two loads, which is what an out-of-order core likes best.
  *
- * Chosen at run time (lpm_avx512), never by the build's flags. Same rules as
+ * Chosen at run time (cpu_avx512), never by the build's flags. Same rules as
  * read.c: any process, any word may be stale, every block number is bounded.
  */
 #include "engines/engine.h"

@@ -124,6 +124,19 @@ struct interval_rows {
 RC_STATIC_ASSERT(sizeof(struct interval_entry) == 16, "four a block");
 RC_STATIC_ASSERT(offsetof(struct interval_rows, entry) == 16, "entries follow the header");
 
+/* What the layout identity is made of, see layout/identity.h. */
+#define INTERVAL_LAYOUT                                                                          \
+    LAYOUT_STRUCT(interval_root, short_word, unused, slot)                                       \
+    LAYOUT_STRUCT(interval_directory, slot, count, own)                                          \
+    LAYOUT_STRUCT(interval_narrow, end, group, rows)                                             \
+    LAYOUT_STRUCT(interval_wide, end, group, rows)                                               \
+    LAYOUT_STRUCT(interval_deep, end, group, rows)                                               \
+    LAYOUT_STRUCT(interval_entry, key, value, group, length, unused)                             \
+    LAYOUT_STRUCT(interval_rows, routes, escapes, blocks, unused, entry)                         \
+    LAYOUT_NUMBER(INTERVAL_ESCAPE) LAYOUT_NUMBER(INTERVAL_SHORT)                                 \
+    LAYOUT_NUMBER(INTERVAL_SEPARATORS) LAYOUT_NUMBER(INTERVAL_SEPARATORS_DEEP)                   \
+    LAYOUT_NUMBER(INTERVAL_DEEP_LINES)
+
 #if RC_INLINE_SECTION
 
 static inline uint32_t interval_kind(uint32_t word)

@@ -305,7 +305,7 @@ static void batch(const struct fib_reader *reader, uint32_t root, const uint8_t 
         .limit = reader->block_mask_limit - INTERVAL_PIECE, /* a whole piece behind every number */
         .short_at = &top->short_word,
     };
-    uint32_t done = lpm_avx512() ? interval_batch_avx512(&table, address, stride, groups, n) : 0;
+    uint32_t done = cpu_avx512() ? interval_batch_avx512(&table, address, stride, groups, n) : 0;
     if (n - done >= FEW)
         batch_portable(&table, address + (uint64_t)done * stride, stride, groups + done, n - done);
     else

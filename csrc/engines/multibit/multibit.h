@@ -44,6 +44,11 @@ RC_STATIC_ASSERT(offsetof(struct multibit_node, list) == MULTIBIT_SLOT_BLOCKS * 
                  "the list begins on a line of its own");
 RC_STATIC_ASSERT(FIB_BLOCK % sizeof(uint64_t) == 0, "no slot straddles two lines");
 
+/* What the layout identity is made of, see layout/identity.h. */
+#define MULTIBIT_LAYOUT                                                                          \
+    LAYOUT_STRUCT(multibit_node, slot, list, own)                                                  \
+    LAYOUT_NUMBER(MULTIBIT_SLOT_BLOCKS)
+
 #if RC_INLINE_SECTION
 
 /* The list's first word. `born`: the epoch the node was published at, its low 23 bits. Since then

@@ -7,7 +7,7 @@
  *
  * Control alone: not safe beside a writer.
  */
-#include "arena/writer.h"
+#include "engines/engine.h"
 #include "engines/multibit/multibit.h"
 
 #include <errno.h>

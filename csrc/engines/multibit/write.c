@@ -10,7 +10,7 @@
  *
  * Control alone. Until 4 everything can be given back, so -ENOSPC leaves no trace.
  */
-#include "arena/writer.h"
+#include "engines/engine.h"
 #include "engines/multibit/multibit.h"
 
 #include <errno.h>

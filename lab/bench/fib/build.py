@@ -30,7 +30,7 @@ FLAGS = ("-std=gnu11", "-D_GNU_SOURCE", "-O3", "-g", "-fstack-protector-strong",
          "-D_FORTIFY_SOURCE=2", "-Wall", "-Wextra", "-Werror")  # fmt: skip
 DPDK_APT = "apt-get install -y libdpdk-dev"
 # The rooms of csrc/ that the table is made of.
-FIB_ROOMS = ("segment", "rows", "arena", "engines", "sync", "fib")
+FIB_ROOMS = ("base", "segment", "rows", "arena", "engines", "bank", "sync", "fib")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,8 @@ def _digest(sources: list[Path], line: list[str]) -> str:
 
 def _make(program: Path, sources: list[Path], compile_line: list[str], link: list[str]) -> None:
     folder = program.parent
-    objects = [folder / f"{path.stem}.o" for path in sources]
+    # Files of different rooms have one name: numbered.
+    objects = [folder / f"{i}-{path.stem}.o" for i, path in enumerate(sources)]
     lines = [
         [*compile_line, "-c", str(source), "-o", str(target)]
         for source, target in zip(sources, objects, strict=True)

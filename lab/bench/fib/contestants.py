@@ -1,6 +1,6 @@
 """Who is measured: engines and strategies of this build, peers that this machine has.
 
-    choices = engines(4)                         # {"multibit": 1, ...}, from the C tables
+    choices = engines(4)                         # {"compact": 2, ...}, from the C tables
     ours = choose(4, ["compact"], ["epoch"])     # every engine with every strategy
     with started(ours, ["dpdk"], folder, cpu) as programs: ...
 
@@ -11,7 +11,6 @@ get it (exit 5).
 from __future__ import annotations
 
 import importlib.util
-import mmap
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,8 +25,15 @@ from ribcage.lab.bench.fib.program import Program
 from ribcage.lab.bench.fib.python_peer import MODULES
 from ribcage.lab.bench.fib.table import Rows
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.memory.fib_engines import engines
-from ribcage.shared.memory.fib_sync import WITH_SEMAPHORE, create_semaphore, remove_semaphore
+from ribcage.shared.memory.fib_engines import default_engine, engines
+from ribcage.shared.memory.fib_sync import (
+    DEFAULT_STRATEGY,
+    STRATEGIES,
+    TEACHING,
+    WITH_SEMAPHORE,
+    create_semaphore,
+    remove_semaphore,
+)
 
 PEERS = ("dpdk", *MODULES)
 
@@ -52,43 +58,24 @@ class Ours:
         return _params(self.family, routes, self.engine_id, self.strategy_id)
 
 
-def strategies() -> dict[str, int]:
-    names = ((i, lib.fib_strategy_name(i)) for i in range(1, lib.FIB_CHOICES))
-    return {ffi.string(name).decode(): i for i, name in names if name != ffi.NULL}
-
-
-def defaults(family: int) -> tuple[str, str]:
-    """The engine and strategy a segment gets when nobody says which."""
-    params = _params(family, 1, 0, 0)
-    size = int(lib.fib_segment_size(params))
-    with mmap.mmap(-1, size) as memory:
-        address = ffi.from_buffer("char[]", memory, require_writable=True)
-        made = lib.fib_create(address, size, params)
-        geometry = ffi.cast("struct fib_header *", address).geometry
-        engine, strategy = getattr(geometry, f"engine{family}"), geometry.strategy
-        ffi.release(address)
-    assert made == 0
-    by_id = {i: name for name, i in engines(family).items()}
-    return by_id[engine], {i: name for name, i in strategies().items()}[strategy]
-
-
 def choose(
     family: int, named: Sequence[str], synced: Sequence[str], teach: bool = False
 ) -> list[Ours]:
     """Every one of these engines with every one of these strategies; [] means the default.
     E_TEACH for the strategy that shows torn reads, unless they are wanted."""
-    engine, strategy = defaults(family)
-    chosen = _known(synced or [strategy], strategies(), "E_STRATEGY", "strategy")
-    if "none" in chosen and not teach:
+    chosen = _known(synced or [DEFAULT_STRATEGY], STRATEGIES, "E_STRATEGY", "strategy")
+    if (wrong := next((s for s in chosen if s in TEACHING), None)) and not teach:
         raise RibcageError(
             "E_TEACH",
-            "strategy none answers torn and foreign reads; it is there to show them",
+            f"strategy {wrong} answers torn and foreign reads; it is there to show them",
             "add --teach to measure it nevertheless",
             Exit.USAGE,
         )
     return [
-        Ours(family, e, engines(family)[e], s, strategies()[s])
-        for e in _known(named or [engine], engines(family), "E_ENGINE", f"IPv{family} engine")
+        Ours(family, e, engines(family)[e], s, STRATEGIES[s])
+        for e in _known(
+            named or [default_engine(family)], engines(family), "E_ENGINE", f"IPv{family} engine"
+        )
         for s in chosen
     ]
 
@@ -150,8 +137,7 @@ def started(
 
 @contextmanager
 def semaphore_for(one: Ours) -> Iterator[int]:
-    """The id of a System V set for the strategy `sem_undo`, removed at the end; -1 for the
-    others."""
+    """The id of a System V set for a strategy that wants one, removed at the end; else -1."""
     if one.strategy not in WITH_SEMAPHORE:
         yield -1
         return

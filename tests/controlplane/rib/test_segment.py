@@ -118,7 +118,7 @@ def test_the_message_names_both_layouts(names: Names) -> None:
     Rib.create_or_attach(names, PARAMS).close()
     scribble(names, 16, struct.pack("<Q", 0x91C2))
     ours = ffi.new("struct segment_expect *")
-    lib.segment_expected(lib.SEGMENT_RIB, ours)
+    lib.segment_expected(lib.segment_format(lib.SEGMENT_RIB), ours)
     message = refusal(names).message
     assert "layout 0x91c2" in message and f"this build {ours.layout_id:#x}" in message
 

@@ -15,6 +15,8 @@
 #define RC_TEST_LOCKSTEP_H
 #include <errno.h>
 
+#include "rows/rows.h"
+#include "base/cpu.h"
 #include "check.h"
 #include "fib/fib.h"
 
@@ -75,7 +77,7 @@ static void compare_answers(void)
     CHECK_EQUAL(0, fib_lookup_groups(&reader[0], keys, truth, n));
     for (int e = 0; e < ENGINES; e++)
         for (int portable = 0; portable < 2; portable++) {
-            lpm_force_portable(portable);
+            cpu_force_portable(portable);
             CHECK_EQUAL(0, ask_bare(&reader[e], groups, n));
             for (uint32_t i = 0; i < n; i++)
                 CHECK_EQUAL(truth[i], groups[i]);
@@ -154,7 +156,7 @@ static int lockstep(int argc, char **argv)
             rows[i] = some_row();
         if (below(2))
             rows_sort(rows, n);
-        lpm_force_portable(round & 1); /* the writer paints either way */
+        cpu_force_portable(round & 1); /* the writer paints either way */
         apply_everywhere(rows, n);
         compare_answers();
         if (below(8) == 0)

@@ -5,6 +5,8 @@
  * Loaded half sorted, half in random order; then each address is looked up, a /1 and a /0 come
  * and go above them, and a successor takes over.
  */
+#include "rows/rows.h"
+#include "base/cpu.h"
 #include "check.h"
 #include "fib/fib.h"
 
@@ -22,7 +24,7 @@ static void apply(struct fib_writer *writer, const struct route_row *some, uint3
 static void all_found(struct fib_reader *reader)
 {
     for (int portable = 0; portable < 2; portable++) {
-        lpm_force_portable(portable);
+        cpu_force_portable(portable);
         CHECK_EQUAL(0, -fib_lookup4(reader, address, groups, n));
         for (uint32_t i = 0; i < n; i++)
             CHECK_EQUAL(rows[i].nexthop, groups[i]);

@@ -6,7 +6,7 @@
  * sub-nodes; group ids cross 255, so that leaves turn wide and back. The multibit engine, itself
  * held to a golden model in tests/model, is the yardstick.
  */
-#include "layout/fib_layout.h"
+#include "engines/table.h"
 
 enum { FAMILY = 4, ENGINES = 4, ROUTES = 3000, ROWS = 600, KEYS = 700, GROUPS = 700 };
 static const uint32_t engine_id[ENGINES] = {FIB_ENGINE_MULTIBIT, FIB_ENGINE_COMPACT,

@@ -8,7 +8,7 @@
  * turn wide and back. The multibit engine, itself held to a golden model in tests/model, is the
  * yardstick.
  */
-#include "layout/fib_layout.h"
+#include "engines/table.h"
 
 enum { FAMILY = 6, ENGINES = 3, ROUTES = 1500, ROWS = 600, KEYS = 700, GROUPS = 700 };
 static const uint32_t engine_id[ENGINES] = {FIB_ENGINE_MULTIBIT, FIB_ENGINE_INTERVAL,

@@ -9,6 +9,8 @@
  * one byte, of two, and both, so that nodes turn wide and back; the routes of /0../15 below change
  * too. Under ASan the segments are heap blocks of their exact size.
  */
+#include "fib/fib.h"
+#include "base/cpu.h"
 #include "arena/writer.h"
 #include "check.h"
 #include "engines/compact/compact.h"
@@ -103,7 +105,7 @@ static void compare_answers(uint32_t first, uint32_t n)
         address[i] = CHUNK << 16 | ((first + i) & 0xffff);
     for (int s = 0; s < SEGMENTS; s++)
         for (int portable = 0; portable < 2; portable++) {
-            lpm_force_portable(portable);
+            cpu_force_portable(portable);
             CHECK_EQUAL(0, fib_lookup4(&reader[s], address, groups, n));
             for (uint32_t i = 0; i < n; i++)
                 CHECK_EQUAL(answer[address[i] & 0xffff], groups[i]);
@@ -161,7 +163,7 @@ static uint32_t some_length(const struct phase *phase)
 static void change(struct span span, uint32_t length, uint32_t group)
 {
     const struct route_row row = row_of(CHUNK << 16 | span.first, length, group);
-    lpm_force_portable((int)below(2)); /* the writer's half of it */
+    cpu_force_portable((int)below(2)); /* the writer's half of it */
     apply(&row, *span.slot);
     *span.slot = (uint16_t)group;
     compare_nodes();

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 
+#include "rows/rows.h"
 #include "arena/arena.h"
 #include "check.h"
 #include "engines/engine.h"

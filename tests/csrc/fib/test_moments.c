@@ -17,6 +17,7 @@
  * answer has to be wrong, or the test sees nothing. Exit 3: there were wrong ones, their number
  * printed.
  */
+#include "base/cpu.h"
 #include "fresh_fib.h"
 
 enum { LEVELS = 6, BATCH = 4, STAGE = 24, MTU = 1000 };
@@ -267,7 +268,7 @@ int main(int argc, char **argv)
     create((uint32_t)atoi(argv[1]), (uint32_t)atoi(argv[2]));
     int vectors = flat || atoi(argv[1]) == FIB_ENGINE_COMPACT;
     const char *part = argv[4];
-    lpm_force_portable(strcmp(part, "portable") == 0);
+    cpu_force_portable(strcmp(part, "portable") == 0);
     if (strcmp(part, "others") != 0)
         two_routes(&state, SOME);
     if (strcmp(part, "vectors") == 0 && vectors)

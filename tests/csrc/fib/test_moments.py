@@ -4,24 +4,25 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from ribcage.shared._core import lib
 
+from ribcage.shared.memory.fib_engines import default_engine
 from tests.csrc.build import FIB, build_c_test, run
+from tests.model.fib_memory import ENGINES as BOTH
 
 FLAGS = ("-O2", "-DRC_LOAD_POINTS", "-Wl,--wrap=fib_grace_since")
-ENGINES = {
-    "binary": (lib.FIB_ENGINE_BINARY, lib.FIB_ENGINE_BINARY),
-    "multibit": (lib.FIB_ENGINE_MULTIBIT, lib.FIB_ENGINE_MULTIBIT),
-    "compact": (lib.FIB_ENGINE_COMPACT, lib.FIB_ENGINE_INTERVAL),
-    "flat": (lib.FIB_ENGINE_FLAT, lib.FIB_ENGINE_INTERVAL),
-}
+# The default for IPv6 is the other half of the engines for IPv4 alone.
+ENGINES = {name: both for name, both in BOTH.items() if name != default_engine(6)}
+TRIES = ("binary", "multibit")
 # Of each engine the families and the runs that share the work. Beside the flat engine IPv6 would be
 # the same as beside the compact one; the tries have no vectors, so theirs are the portable runs.
 RUNS = {
-    "binary": list(product(("6", "4"), ("portable", "others"))),
-    "multibit": list(product(("6", "4"), ("portable", "others"))),
-    "compact": list(product(("6", "4"), ("vectors", "portable", "others"))),
-    "flat": list(product(("4",), ("vectors", "portable", "others"))),
+    engine: list(
+        product(
+            ("4",) if engine == "flat" else ("6", "4"),
+            ("portable", "others") if engine in TRIES else ("vectors", "portable", "others"),
+        )
+    )
+    for engine in ENGINES
 }
 # A guard against hanging. The longest run takes 10 s, with AVX-512 or without.
 PATIENCE_S = 280

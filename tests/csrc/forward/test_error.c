@@ -40,7 +40,8 @@ static void raise(struct forwarder *f, const struct shape *shape)
     packet_parse(&work.packet, shape->bytes, shape->length, shape->length, NULL, STATION_HOST, 0,
                  0);
     CHECK_EQUAL(PACKET_FORWARD, work.packet.verdict);
-    forward_raise_error(f, &work, ICMP_ERROR_TIME_EXCEEDED, 0);
+    work.decision.error = ICMP_ERROR_TIME_EXCEEDED;
+    forward_raise_error(f, &work);
 }
 
 static void test_the_source_is_never_link_local(void)

@@ -4,7 +4,7 @@
 #include <errno.h>
 
 #include "check.h"
-#include "forward/own_addresses.h"
+#include "decide/own_addresses.h"
 
 static struct fib_port ports[FIB_MAX_PORTS];
 static uint32_t busy_from = FIB_MAX_PORTS;

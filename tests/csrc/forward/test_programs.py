@@ -5,11 +5,15 @@ import pytest
 from tests.csrc.build import SANITIZE, build_c_test, rooms, run, run_c_test
 
 FAULTS = (*SANITIZE, "-DRC_FAULT_POINTS")
+DECIDE = ("decide/decide.c", "decide/error.c", "decide/own_addresses.c")
 TESTS = {
-    "test_own_addresses.c": ("forward/own_addresses.c", "base/address_class.c"),
+    "test_own_addresses.c": ("decide/own_addresses.c", "base/address_class.c"),
     "test_hold.c": ("forward/hold.c",),
-    "test_forward.c": rooms("base", "segment", "report", "packet", "port", "forward"),
-    "test_error.c": ("forward/error.c", "forward/limiter.c", *rooms("base", "packet")),
+    "test_forward.c": (*rooms("base", "segment", "report", "packet", "port", "forward"), *DECIDE),
+    "test_error.c": (
+        *("forward/error.c", "forward/limiter.c", "decide/error.c"),
+        *rooms("base", "packet"),
+    ),
 }
 
 

@@ -33,15 +33,15 @@ static inline void check_record(const struct packet *p, int verdict)
 
 static inline void check_rewrite(const struct packet *p)
 {
-    struct fib_answer answer = {.source_mac = {2, 1, 1, 1, 1, 1}, .target_mac = {2, 2, 2, 2, 2, 2}};
+    static const uint8_t source[6] = {2, 1, 1, 1, 1, 1}, target[6] = {2, 2, 2, 2, 2, 2};
     uint8_t *out = malloc(PACKET_REWRITE_ROOM);
     CHECK(out != NULL);
-    uint32_t built = packet_rewrite(p, &answer, out, 1);
+    uint32_t built = packet_rewrite(p, target, source, out, 1);
     CHECK(built <= PACKET_REWRITE_ROOM);
     CHECK((built == 0) == (p->family == 0));
     if (p->verdict == PACKET_FORWARD) {
         CHECK(built - VNET_LENGTH <= p->send_length);
-        CHECK(memcmp(out + VNET_LENGTH, answer.target_mac, 6) == 0);
+        CHECK(memcmp(out + VNET_LENGTH, target, 6) == 0);
         const uint8_t *header = out + VNET_LENGTH + ETHERNET_LENGTH;
         if (p->family == 4)
             CHECK_EQUAL(0, checksum_finish(checksum_partial(

@@ -24,7 +24,9 @@ SEED = 0x5EED
 DROP: dict[str, int] = {
     name: int(number)
     for name, number in re.findall(
-        r"^\s*DROP_(\w+) = (\d+),", (CSRC / "layout/stats_layout.h").read_text(), re.MULTILINE
+        r"^REASON\(DROP_(\w+), (\d+),",
+        (CSRC / "layout" / "drop_reasons.h").read_text(),
+        re.MULTILINE,
     )
 }
 DROP_NAME = {number: name for name, number in DROP.items()}
@@ -76,12 +78,9 @@ class Parsed:
 
     def rewrite(self, decrement: bool = True) -> tuple[bytes, bytes]:
         """(vnet header, whole frame as it would be sent)."""
-        # fib_answer by hand (MACs at 14 and 20; test_packet.c asserts it), so that these tests need
-        # the frame functions alone.
-        answer = ffi.new("uint8_t[]", b"\0" * 14 + SOURCE_MAC + TARGET_MAC + b"\0" * 64)
         out = ffi.new("uint8_t[]", lib.PACKET_REWRITE_ROOM)
-        pointer = ffi.cast("struct fib_answer *", answer)
-        built = lib.packet_rewrite(ffi.addressof(self.packet), pointer, out, int(decrement))
+        packet = ffi.addressof(self.packet)
+        built = lib.packet_rewrite(packet, TARGET_MAC, SOURCE_MAC, out, int(decrement))
         head = bytes(ffi.buffer(out, built))
         replaced = built - lib.VNET_LENGTH
         rest = self.frame[replaced : self.packet.send_length]

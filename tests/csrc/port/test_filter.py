@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ribcage.shared._core import lib
 
 from ribcage.shared.filters import (
     ANCILLARY_AT,
@@ -123,6 +124,17 @@ def test_foreign_unicast_is_taken_on_host_ports_only() -> None:
 def test_priority_tag_is_no_vlan() -> None:
     """VID 0 with a priority (IEEE 802.1Q 6.9) is the port's own traffic."""
     assert run(port_filter("port"), b"", proto=IPV4, type=HOST, vlan=0xE000) > 0
+
+
+@pytest.mark.parametrize("kind", ["port", "host"])
+def test_the_function_says_what_the_program_says(kind: str) -> None:
+    """`explain` asks without a kernel: every station, tag and some protocols."""
+    number = lib.PORT_KIND_HOST if kind == "host" else lib.PORT_KIND_NETWORK
+    for proto in (IPV4, IPV6, ARP, 0x8100, 0x88CC, 0):
+        for station in (HOST, BROADCAST, MULTICAST, OTHER, OUTGOING):
+            for vlan in (0, 1, 5, 0x0FFF, 0x2000, 0x6001):
+                taken = run(port_filter(kind), b"", proto=proto, type=station, vlan=vlan) > 0
+                assert taken == lib.port_filter_takes(number, proto, vlan, station)
 
 
 addresses = st.one_of(

@@ -5,5 +5,5 @@ from tests.csrc.build import SANITIZE, build_c_test, run
 
 def test_a_killed_commit_reads_as_the_old_state_or_the_new() -> None:
     """At any step, balanced, and a successor takes the object over."""
-    sources = ["report/stats.c", "segment/identity.c"]
+    sources = ["report/stats.c", "segment/segment.c"]
     run(build_c_test("report/test_stats.c", sources, flags=(*SANITIZE, "-DRC_FAULT_POINTS")))

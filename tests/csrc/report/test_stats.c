@@ -94,8 +94,14 @@ int main(void)
     writer.now.rx++; /* a block that does not balance is refused, not repaired silently */
     stats_commit(&writer);
     CHECK_EQUAL((uint64_t)-EBADMSG, stats_attach(&writer, &object, sizeof object, 8));
+    uint32_t named = 0; /* without a gap from 1 on */
     for (uint32_t reason = 1; reason < DROP_REASONS; reason++)
-        CHECK_EQUAL(reason <= DROP_QUIESCED, drop_reason_name(reason) != NULL);
+        named += drop_reason_name(reason) != NULL;
+    CHECK(named >= DROP_QUIESCED && named < DROP_REASONS);
+    for (uint32_t reason = 1; reason < DROP_REASONS; reason++) {
+        CHECK_EQUAL(reason <= named, drop_reason_name(reason) != NULL);
+        CHECK_EQUAL(reason <= named, drop_reason_text(reason) != NULL);
+    }
     CHECK(drop_reason_name(DROP_REASONS) == NULL);
     CHECK_EQUAL(0, stats_bucket(0, 8));
     CHECK_EQUAL(0, stats_bucket(1, 8));

@@ -4,6 +4,7 @@
  *
  * Use: test_aggregate ROUNDS
  */
+#include "rows/rows.h"
 #include "check.h"
 #include "rib/aggregate/aggregate.h"
 #include "rib/rib.h"

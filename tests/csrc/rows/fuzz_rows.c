@@ -11,7 +11,7 @@
 #include <arpa/inet.h>
 
 #include "check.h"
-#include "layout/row_layout.h"
+#include "rows/rows.h"
 
 enum { CONTROL = 3, ROWS = 600, GATEWAYS = 5, INPUT_MAX = 4096 };
 

@@ -126,7 +126,7 @@ static void a_stamp_is_whole_or_not_there(uint32_t strategy)
     struct fib_reader before = reader;
     reader.segment = (const uint8_t *)to;
     reader.sync = NULL;
-    reader.strategy = FIB_STRATEGY_EPOCH;
+    reader.lags = 0;
     reader.base = (const uint8_t *)to;
     store_relaxed64(&to->published.generation, newest);
     whole = met = 0;

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "sync/lock.h"
+#include "sync/lock/lock.h"
 
 enum { MS = 1000 * 1000, PATIENCE = 200 * MS, ALARM_US = 1000, TURNS = 1000 };
 

@@ -12,9 +12,10 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "base/cpu.h"
 #include "check.h"
 #include "fib/fib.h"
-#include "layout/sync_layout.h"
+#include "sync/lock/locks.h"
 
 enum { GROUPS = 8, SITES = 12, KEYS = 2 * SITES, READERS = 2, MOST_ROWS = 6 * SITES + 2 };
 
@@ -159,7 +160,7 @@ int main(int argc, char **argv)
     params.engine4 = (uint32_t)atoi(argv[2]);
     params.engine6 = (uint32_t)atoi(argv[3]);
     uint32_t rounds = (uint32_t)atoi(argv[4]);
-    lpm_force_portable(1); /* gathers are not instrumented */
+    cpu_force_portable(1); /* gathers are not instrumented */
     make_segment();
     struct fib_writer *writer = fib_writer_open_locked(segment, size, &locks, NULL);
     CHECK(writer != NULL);

@@ -35,7 +35,9 @@ def name() -> Iterator[str]:
 
 def ready(name: str) -> Mapped:
     mapped = create_segment(name, SIZE)
-    assert lib.segment_identify(mapped.address, SIZE, SegmentKind.FIB, 0xABCD) == 0
+    assert (
+        lib.segment_identify(mapped.address, SIZE, lib.segment_format(SegmentKind.FIB), 0xABCD) == 0
+    )
     return mapped
 
 
@@ -81,7 +83,7 @@ def test_a_foreign_layout_shows_both_sides(name: str) -> None:
     ("field", "value", "said"),
     [
         ("magic", 0x1234, "magic 0x1234, this build 0x"),
-        ("major", 9, "major 9, this build 1"),
+        ("major", 9, "major 9, this build 2"),
         ("kind", 3, "kind 3, this build 1"),
         ("header_size", 64, "header_size 64, this build 4096"),
         ("incompat", 4, "features 0x4, this build 0x0"),

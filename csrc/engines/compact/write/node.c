@@ -3,8 +3,8 @@
  * A node is assembled in private memory and stored as relaxed words into fresh blocks, since a
  * reader that began two epochs ago may still be looking at them. Control alone.
  */
-#include "arena/writer.h"
 #include "engines/compact/write/build.h"
+#include "engines/engine.h"
 
 #include <string.h>
 
@@ -26,7 +26,7 @@ uint32_t compact_build(struct fib_writer *writer, const struct compact_plan *pla
     struct compact_image image;
     struct compact_runs runs;
 #if defined(__x86_64__)
-    if (lpm_avx512())
+    if (cpu_avx512())
         compact_paint_avx512(plan, &runs);
     else
 #endif

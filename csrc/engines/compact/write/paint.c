@@ -89,7 +89,7 @@ static void paint_plain(const struct compact_plan *plan, struct compact_runs *ru
 void compact_paint(const struct compact_plan *plan, struct compact_runs *runs)
 {
 #if defined(__x86_64__)
-    if (lpm_popcnt()) {
+    if (cpu_popcnt()) {
         paint_popcnt(plan, runs);
         return;
     }

@@ -1,7 +1,7 @@
 /* Painting a node's 256 slots and finding their runs with AVX-512: a route is one masked store,
  * 32 slots give their run starts by one compare and their leaves by one compress (VBMI2).
  *
- * Chosen at run time (lpm_avx512). Private memory alone.
+ * Chosen at run time (cpu_avx512). Private memory alone.
  */
 #include "engines/compact/write/build.h"
 

@@ -3,9 +3,9 @@
  * A fresh root is filled and given its first routes before the root word names it, so an update
  * that makes one is a single store too. Control alone.
  */
-#include "arena/writer.h"
 #include "engines/compact/compact.h"
 #include "engines/compact/flat.h"
+#include "engines/engine.h"
 
 #include <errno.h>
 #include <string.h>
@@ -23,7 +23,7 @@ static void zero(struct fib_writer *writer, uint32_t block, uint32_t size)
 static int make_root(struct fib_writer *writer, struct compact_target *target)
 {
     static const struct route_row none = {.family = 4};
-    int is_flat = writer->engine[0]->id == FIB_ENGINE_FLAT;
+    int is_flat = flat_in_use(writer);
     uint32_t flat = is_flat ? fib_take(writer, FLAT_BLOCKS) : 0;
     uint32_t block = is_flat && flat == 0 ? 0 : fib_take(writer, ROOT_BLOCKS);
     if (block == 0) {

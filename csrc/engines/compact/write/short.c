@@ -8,8 +8,8 @@
  *
  * Only /16s whose answer changes are touched. Control alone.
  */
-#include "arena/writer.h"
 #include "engines/compact/write/build.h"
+#include "engines/engine.h"
 
 #include <errno.h>
 #include <string.h>

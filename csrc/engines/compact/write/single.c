@@ -12,8 +12,8 @@
  * Not for everything: a node that comes or goes, or that turns wide or narrow, is painted.
  * Control alone.
  */
-#include "arena/writer.h"
 #include "engines/compact/write/build.h"
+#include "engines/engine.h"
 
 #include <errno.h>
 #include <string.h>

@@ -8,8 +8,8 @@
  *
  * Control alone. Until 3 everything can be given back, so -ENOSPC leaves no trace.
  */
-#include "arena/writer.h"
 #include "engines/compact/write/build.h"
+#include "engines/engine.h"
 
 #include <errno.h>
 #include <string.h>

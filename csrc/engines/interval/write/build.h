@@ -6,7 +6,7 @@
  */
 #ifndef RC_FIB_INTERVAL_BUILD_H
 #define RC_FIB_INTERVAL_BUILD_H
-#include "arena/writer.h"
+#include "engines/engine.h"
 #include "engines/interval/interval.h"
 
 enum {
@@ -20,7 +20,7 @@ struct interval_pieces {
     uint32_t n, max;
 };
 
-/* Kept in struct fib_writer between changes for its memory alone. */
+/* Made when a bank is opened (interval.c) and kept between changes for its memory alone. */
 struct interval_job {
     struct fib_writer *writer;
     struct interval_pieces taken;    /* by this job: given back when it fails */
@@ -126,8 +126,5 @@ int interval_collapse(struct interval_job *job, const struct interval_place *pla
  * `inherited` before. */
 int interval_rebuild(struct interval_job *job, const struct interval_place *place, uint32_t old,
                      uint32_t inherited, struct interval_edit *edits, uint32_t n, uint32_t *word);
-
-/* write.c */
-void interval_job_free(struct interval_job *job);
 
 #endif

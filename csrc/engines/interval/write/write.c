@@ -13,7 +13,6 @@
 #include "engines/interval/write/build.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -280,24 +279,6 @@ static void publish(struct interval_job *job, const struct path *path, uint32_t 
     job->taken.n = job->replaced.n = 0;
 }
 
-static struct interval_job *job_of(struct fib_writer *writer)
-{
-    if (writer->interval == NULL)
-        writer->interval = calloc(1, sizeof *writer->interval);
-    if (writer->interval != NULL)
-        writer->interval->writer = writer;
-    return writer->interval;
-}
-
-void interval_job_free(struct interval_job *job)
-{
-    if (job == NULL)
-        return;
-    free(job->taken.piece);
-    free(job->replaced.piece);
-    free(job);
-}
-
 /* Everything up to the store. 1: there is something to publish, 0: nothing, or an error. */
 static int prepare(struct interval_job *job, const struct path *path, uint32_t *level,
                    struct run *run, uint32_t room, uint32_t *word)
@@ -328,9 +309,7 @@ int interval_apply(struct fib_writer *writer, const struct route_row *rows, uint
     struct path path;
     struct run run;
     uint32_t word = 0;
-    struct interval_job *job = job_of(writer);
-    if (job == NULL)
-        return -ENOSPC;
+    struct interval_job *job = writer->engine_state[family_index(rows->family)];
     find_path(writer, rows, &path);
     ask_ahead(writer, &path);
     uint32_t level = choose_step(&path, rows, n);

@@ -3,6 +3,7 @@
  * The segment is shared memory mapped as the router's (segment/map.h); lookups go through a read-only
  * mapping and with the epoch check, as a worker's, from bare addresses to group ids.
  */
+#include "base/cpu.h"
 #include "ribcage_fib.h"
 #include "segment/map.h"
 
@@ -167,7 +168,8 @@ static int memory(const struct bench *bench)
     uint64_t fixed = (uint64_t)header->geometry.arena_at * FIB_BLOCK;
     uint64_t top = published->high_water == 0 ? fixed
                                               : ((uint64_t)published->high_water + 1) * FIB_BLOCK;
-    uint64_t replica = header->geometry.strategy == FIB_STRATEGY_MESSAGE ? top : 0;
+    uint32_t flags = fib_strategy_flags(header->geometry.strategy);
+    uint64_t replica = (flags & SYNC_REPLICA) != 0 ? top : 0;
     top = top * banks + more;
     (void)bench;
     bench_say("{\"used\":%llu,\"segment\":%llu,\"fixed\":%llu,\"live\":%llu,\"retired\":%llu,"
@@ -184,7 +186,7 @@ int ours_vector(const struct bench *bench, char *const *argument)
 {
     int wanted = argument[0][0] == '1';
     (void)bench;
-    lpm_force_portable(!wanted);
+    cpu_force_portable(!wanted);
     bench_say("{\"vector\":%d}", wanted);
     return 0;
 }

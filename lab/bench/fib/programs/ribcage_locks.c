@@ -1,7 +1,7 @@
 /* See ribcage_locks.h. */
 #include "ribcage_locks.h"
 
-#include "sync/strategy.h"
+#include "sync/lock/locks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,8 +42,8 @@ int locks_open(const char *path, int semaphore)
 static uint32_t needs(const void *segment)
 {
     const struct fib_header *header = segment;
-    const struct fib_sync *sync = fib_sync_of(header->geometry.strategy);
-    return sync == NULL ? 0 : sync->locks;
+    uint32_t flags = fib_strategy_flags(header->geometry.strategy);
+    return flags & (SYNC_LOCK_MEMORY | SYNC_LOCK_SEMAPHORE);
 }
 
 int locks_waited_for(const void *base)
