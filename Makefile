@@ -2,7 +2,7 @@
 #
 #   make demo               packets cross a router, its processes are killed (KEEP=1 leaves the
 #                           lab up, STOP=1 takes it down, JSON=1 prints one JSON document)
-#   make test ARGS="-k fib" the test suite, or a part of it
+#   make test ARGS="-k fib" the test suite on all cores, or a part of it (-n0: in one process)
 #   make torture            the crash and torture tests for minutes: thousands of kills
 #   make fuzz FOR=60        libFuzzer on frames, rows and FIB segments, so many seconds each
 #   make lint               ruff, mypy --strict over the packages as installed
@@ -33,14 +33,14 @@ demo: build
 	@$(BIN)/python -m ribcage.lab.demo $(DEMO)
 
 test: build
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 torture: build
-	RIBCAGE_TORTURE=$(or $(FACTOR),10) $(BIN)/python -m pytest tests/model tests/c/test_fib_threads.py tests/crash $(ARGS)
+	RIBCAGE_TORTURE=$(or $(FACTOR),10) $(BIN)/python -m pytest tests/model tests/csrc/sync/test_threads.py tests/crash $(ARGS)
 
 FOR ?= 60
 fuzz: build
-	RIBCAGE_FUZZ_SECONDS=$(FOR) $(BIN)/python -m pytest tests/c/test_fuzz.py -k finds_nothing $(ARGS)
+	RIBCAGE_FUZZ_SECONDS=$(FOR) $(BIN)/python -m pytest tests/csrc/test_fuzz.py -k finds_nothing $(ARGS)
 
 bench: build
 	$(BIN)/python -m ribcage.lab.bench.tcp $(ARGS)

@@ -8,10 +8,15 @@ tested. `make torture` is where new examples are looked for: there each run draw
 import os
 import signal
 
-import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.c.build import CACHE
+# The suite's own parts; each says in its first line what it is for.
+pytest_plugins = [
+    "tests.suite.processes",
+    "tests.suite.again",
+    "tests.suite.compiling",
+    "tests.suite.tally",
+]
 
 # A shell that starts the suite in the background has it ignore SIGINT, and so would each command
 # that a test interrupts.
@@ -26,9 +31,3 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("ribcage")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def objects(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Where C files are kept once they were compiled with some flags: see c/build.py."""
-    CACHE[:] = [tmp_path_factory.mktemp("objects")]

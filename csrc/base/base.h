@@ -31,10 +31,10 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-/* The place before each load of a shared word: where a test stops a reader (test_fib_moments.c).
+/* The place before each load of a shared word: where a test stops a reader (tests/csrc/fib/test_moments.c).
  * Compiled to nothing but in builds with -DRC_LOAD_POINTS. */
-#ifdef RC_LOAD_POINTS
 void load_point(void);
+#ifdef RC_LOAD_POINTS
 #define RC_LOAD() load_point()
 #else
 #define RC_LOAD() ((void)0)
@@ -98,8 +98,8 @@ static inline void store_release64(uint64_t *p, uint64_t v)
 
 /* A point at which the crash tests stop the writer. Compiled to nothing but in builds with
  * -DRC_FAULT_POINTS, where the test supplies the function (see tests/crash/). */
-#ifdef RC_FAULT_POINTS
 void fault_point(const char *name);
+#ifdef RC_FAULT_POINTS
 #define RC_FAULT(name) fault_point(name)
 #else
 #define RC_FAULT(name) ((void)0)

@@ -3,7 +3,7 @@
  * Words of the tuple are folded in one by one with the 128-bit multiply of wyhash/MUM (Wang Yi;
  * both halves of the product xor-ed), keyed by the instance's seed: three multiplies for IPv4,
  * five for IPv6. The seed enters before the first, so that flows which share a path here do not
- * all share one at the next router (polarisation). tests/c/test_flow_hash.c holds it to this:
+ * all share one at the next router (polarisation). tests/csrc/packet/test_flow_hash.c holds it to this:
  * every input bit flips every output bit with probability 0.5 +- 0.05 over 4,096 keys, and 64 k
  * consecutive flows fill 64 buckets within a chi-square bound.
  * Not a MAC: it does not promise to resist somebody who can watch which path his packets take.

@@ -15,12 +15,18 @@ from ribcage.cli.checks import Finding
 from ribcage.cli.trial import in_child
 
 
+def ownerless(path: Path) -> bool:
+    """Still there, and its maker is us or has ended: another doctor may be at work just now."""
+    maker = int(path.name.rpartition(".")[2])
+    return path.exists() and (maker == os.getpid() or not Path(f"/proc/{maker}").exists())
+
+
 def test_every_check_gives_a_verdict_and_leaves_nothing(ribcage: Any) -> None:
     """Text and JSON agree; no shared object, namespace or interface stays."""
     before = (set(Path("/dev/shm").iterdir()), Path("/proc/self/ns/net").readlink())
     ran = ribcage("-j", "doctor")
     after = (set(Path("/dev/shm").iterdir()), Path("/proc/self/ns/net").readlink())
-    assert not [path for path in after[0] - before[0] if "doctor" in path.name]
+    assert not [path for path in after[0] - before[0] if "doctor" in path.name and ownerless(path)]
     assert before[1] == after[1]
     document = ran.document
     verdicts = {check["name"]: check["verdict"] for check in document["checks"]}

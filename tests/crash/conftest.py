@@ -1,11 +1,18 @@
-"""Says at the end what the crash tests came to."""
+"""What the crash tests of the FIB run."""
 
-from typing import Any
+from pathlib import Path
 
-from tests.crash.fib_script import DONE
+import pytest
+
+from tests.crash.fib_script import built
+from tests.crash.killing import SCRIPT
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    done = ", ".join(f"{n:,} {what}" for what, n in sorted(DONE.items()) if n)
-    if done:
-        terminalreporter.write_line(f"crash tests: {done}")
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with links to both programs, and the script."""
+    folder = tmp_path_factory.mktemp("programs")
+    for name in ("victim", "witness"):
+        (folder / name).symlink_to(built(name))
+    SCRIPT.write(folder / "script")
+    return folder

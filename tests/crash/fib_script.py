@@ -7,15 +7,13 @@ Use: `Script([Step([...]), ...])`; operations are tuples as script.h reads them,
 
 import os
 import struct
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import pytest
 from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.fib.segment.create import FibParams
@@ -28,14 +26,12 @@ from ribcage.shared.memory.fib_sync import (
     remove_semaphore,
 )
 from ribcage.shared.memory.rows import row_of
-from tests.c.build import FIB, build_c_test
+from tests.csrc.build import FIB, build_c_test
 from tests.model.fib_memory import ENGINES, on
 from tests.model.golden import Golden
 
 Operation = tuple[Any, ...]
 TORTURE = int(os.environ.get("RIBCAGE_TORTURE", "1"))  # `make torture` sets it
-DONE: Counter[str] = Counter()
-"""What a whole run came to: lookups checked, kills; conftest.py says it at the end."""
 HERE = Path(__file__).resolve().parent
 PARAMS = FibParams(max_routes4=200, max_routes6=100, max_groups=64, max_adjacencies=64)
 
@@ -89,23 +85,10 @@ class Stage:
             remove_semaphore(self.semaphore)
 
 
-def build_program(
-    name: str, tmp_path: Path, *flags: str, instead: Mapping[str, Path] | None = None
-) -> Path:
-    """tests/crash/NAME.c with the FIB's C files, optimised as the product is; `instead` names
-    files that take the place of one."""
-    sources = [str((instead or {}).get(source, source)) for source in FIB]
-    return build_c_test(
-        str(HERE / f"{name}.c"), sources, tmp_path, flags=("-O3", f"-I{HERE}", *flags)
-    )
-
-
-def built(factory: pytest.TempPathFactory, name: str) -> Path:
-    """The program as it is for every test of a session, compiled once."""
-    folder = factory.getbasetemp() / "fib-programs"
-    folder.mkdir(exist_ok=True)
-    program = folder / name
-    return program if program.exists() else build_program(name, folder, "-DRC_FAULT_POINTS")
+def built(name: str) -> Path:
+    """tests/crash/NAME.c with the FIB's C files, optimised as the product is."""
+    flags = ("-O3", f"-I{HERE}", "-DRC_FAULT_POINTS")
+    return build_c_test(str(HERE / f"{name}.c"), FIB, flags=flags)
 
 
 def play(golden: Golden, operation: Operation) -> Iterator[Golden]:

@@ -1,6 +1,5 @@
 """kill -9 of control at each step of an update: the successor has every acknowledged route."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -8,6 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import posix_ipc
 import pytest
@@ -72,7 +72,7 @@ VICTIM = textwrap.dedent(
 
 @pytest.fixture
 def names(tmp_path: Path) -> Iterator[Names]:
-    made = Names(f"k{os.getpid()}", tmp_path)
+    made = Names(f"k{uuid4().hex[:12]}", tmp_path)
     made.make_run_dir()
     yield made
     for name in (made.fib, made.rib):

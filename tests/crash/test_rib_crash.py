@@ -6,7 +6,6 @@ import random
 import signal
 import struct
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
@@ -16,7 +15,7 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.rib.mapping import PrivateMemory, RibParams, anonymous_rib
 from ribcage.controlplane.rib.segment import Rib
-from tests.c.build import RIB, build_c_test
+from tests.csrc.build import RIB, build_c_test
 
 VICTIM = Path(__file__).with_name("rib_victim.c")
 PARAMS = RibParams(max_rows=40, max_nexthops=8, max_nodes=24, instance_id=1)
@@ -220,9 +219,8 @@ def rib_prefix(row: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("victim")
-    yield build_c_test(str(VICTIM), RIB, folder, flags=("-DRC_FAULT_POINTS",))
+def victim() -> Path:
+    return build_c_test(str(VICTIM), RIB, flags=("-DRC_FAULT_POINTS",))
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -11,8 +11,9 @@ import pytest
 
 from ribcage.shared.memory.fib_records import FibKind
 from ribcage.shared.memory.fib_sync import STRATEGIES, WITH_LOCK
-from tests.crash.fib_script import DONE, TORTURE, Stage, built, cycle
+from tests.crash.fib_script import TORTURE, Stage, built, cycle
 from tests.model.fib_memory import ENGINES
+from tests.suite.tally import DONE
 
 FORWARD = int(FibKind.FORWARD)
 # The writer goes on until both readers have counted what the tests ask for, however long the
@@ -33,9 +34,7 @@ WATCHED = [
 ]
 
 
-def torture(
-    factory: pytest.TempPathFactory, path: Path, sync: str, engine: str
-) -> list[dict[str, int]]:
+def torture(path: Path, sync: str, engine: str) -> list[dict[str, int]]:
     """What each of two readers counted beside one writer, which keeps its routes in `engine`,
     until each had counted its goals (under `none`, one of them)."""
     script = cycle(FORWARD)
@@ -43,13 +42,13 @@ def torture(
     truth = script.write_truth(path / "truth", WATCHED, n)
     with Stage(path / "fib", sync, engine) as stage:
         # Two rounds first: witness.c asks for the answers of a table that has been round once.
-        run = stage.victim(built(factory, "victim"), text, 0, 2 * n, 30)
+        run = stage.victim(built("victim"), text, 0, 2 * n, 30)
         subprocess.run(run, check=True, capture_output=True, timeout=40)
         exact = sync not in ("epoch", "none")
-        reader = built(factory, "witness")
+        reader = built("witness")
         watch = stage.witness(reader, truth, n, len(WATCHED), 10**12, AT_MOST + 30,
                               exact=exact, goals=GOALS.get(sync, EXACT))  # fmt: skip
-        write = stage.victim(built(factory, "victim"), text, 0, 10**12, AT_MOST)
+        write = stage.victim(built("victim"), text, 0, 10**12, AT_MOST)
         pipe = subprocess.PIPE
         readers = [subprocess.Popen(watch, stdout=pipe, bufsize=0) for _ in range(2)]
         writer = subprocess.Popen(write, stdout=pipe, text=True)
@@ -97,13 +96,11 @@ def until_enough(readers: list[subprocess.Popen[bytes]], wanted: int) -> list[by
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("sync", [name for name in STRATEGIES if name != "none"])
-def test_every_answer_was_valid_while_it_was_asked(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, sync: str, engine: str
-) -> None:
+def test_every_answer_was_valid_while_it_was_asked(tmp_path: Path, sync: str, engine: str) -> None:
     """Two readers beside a writer that publishes without pause: not one answer is torn, stale
     or invented, and lookups go on all the time. Where the strategy promises whole batches, all
     answers of a call are those of the one generation it names."""
-    for figures in torture(tmp_path_factory, tmp_path, sync, engine):
+    for figures in torture(tmp_path, sync, engine):
         assert figures["wrong"] == 0, figures
         assert figures["checked"] >= EXACT[CHECKED], figures
         DONE["lookups checked"] += figures["checked"]
@@ -121,11 +118,11 @@ def test_every_answer_was_valid_while_it_was_asked(
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_without_synchronisation_the_torture_finds_wrong_answers(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, engine: str
+    tmp_path: Path, engine: str
 ) -> None:
     """The counter-example, `none`: readers that check nothing get answers that no generation
     gave. So the test above can fail, and the strategy is what makes it pass."""
-    found = torture(tmp_path_factory, tmp_path, "none", engine)
+    found = torture(tmp_path, "none", engine)
     assert sum(figures["wrong"] for figures in found), "not caught"
 
 

@@ -14,7 +14,7 @@ from ribcage.shared.memory.identity import SegmentKind
 from ribcage.shared.memory.segment import open_segment
 from ribcage.shared.memory.stats import StatsReader
 from tests.netns.router_rig import FLOWS, Rig, rig
-from tests.netns.worker_frames import udp_frame
+from tests.netns.worker.frames import udp_frame
 
 POSSIBLE, REASON = available()
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(not POSSIBLE, reason=REASON)]

@@ -10,7 +10,7 @@ import pytest
 
 from ribcage.lab.topology.namespaces import available
 from tests.netns.router_rig import Rig, config, rig
-from tests.netns.worker_frames import checksum, patched, udp_frame
+from tests.netns.worker.frames import checksum, patched, udp_frame
 
 POSSIBLE, REASON = available()
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(not POSSIBLE, reason=REASON)]

@@ -9,7 +9,7 @@ import pytest
 from ribcage.lab.probe.traffic import Stream
 from ribcage.lab.topology.namespaces import available
 from tests.netns.router_rig import FLOWS, Rig, rig
-from tests.netns.worker_frames import icmp_of, udp_frame
+from tests.netns.worker.frames import icmp_of, udp_frame
 
 POSSIBLE, REASON = available()
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(not POSSIBLE, reason=REASON)]

@@ -13,7 +13,7 @@ import pytest
 from ribcage.lab.probe.traffic import transfer
 from ribcage.lab.topology.namespaces import available
 from tests.netns.router_rig import INTERFACES, TCP_SLOTS, Rig, config, rig
-from tests.netns.worker_frames import icmp_of
+from tests.netns.worker.frames import icmp_of
 
 POSSIBLE, REASON = available()
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(not POSSIBLE, reason=REASON)]

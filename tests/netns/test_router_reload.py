@@ -11,7 +11,7 @@ from ribcage.lab.probe.traffic import Stream, probe
 from ribcage.lab.topology.namespaces import available
 from ribcage.lab.topology.router import wait_for
 from tests.netns.router_rig import FLOWS, INTERFACES, ROUTES, Rig, config, rig
-from tests.netns.worker_frames import udp_frame
+from tests.netns.worker.frames import udp_frame
 
 POSSIBLE, REASON = available()
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(not POSSIBLE, reason=REASON)]
@@ -168,7 +168,9 @@ def test_a_worker_that_leaves_forwards_what_it_has_first(tmp_path: Path) -> None
     ring is empty, so no packet is lost."""
 
     def text(count: int) -> str:
-        return config(workers=f"count = {count}")
+        # Rings for four seconds: the stop lasts as long as the file is compiled.
+        rings = "slots = 4096\nslot_bytes = 4096"
+        return config(workers=f"count = {count}", rings=rings)
 
     with rig(tmp_path, text(3)) as built:
         pid = built.router.pid("worker", 2)

@@ -15,7 +15,7 @@ from ribcage.shared.memory.identity import SegmentKind
 from ribcage.shared.memory.segment import open_segment
 from ribcage.shared.memory.stats import StatsReader
 from tests.netns.router_rig import FLOWS, Rig, config, rig
-from tests.netns.worker_frames import udp_frame
+from tests.netns.worker.frames import udp_frame
 
 POSSIBLE, REASON = available()
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(not POSSIBLE, reason=REASON)]
@@ -104,6 +104,7 @@ def test_a_pause_of_all_flows_is_no_workers_fault() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone  # milliseconds are promised: the neighbours' would be among them
 def test_killed_workers_lose_no_packet_and_their_flows_resume(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

@@ -1,6 +1,7 @@
 """A management server in a thread of its own, for tests that talk to it over real sockets."""
 
 import asyncio
+import json
 import socket
 import threading
 import time
@@ -144,3 +145,13 @@ def eventually(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"never: {what}"
         threading.Event().wait(0.005)
+
+
+def line(id: int, method: str, **params: Any) -> bytes:
+    body = {"jsonrpc": "2.0", "id": id, "method": method, "params": params}
+    return json.dumps(body).encode() + b"\n"
+
+
+def replies(raw: bytes) -> list[dict[str, Any]]:
+    assert raw == b"" or raw.endswith(b"\n")
+    return [json.loads(one) for one in raw.splitlines()]

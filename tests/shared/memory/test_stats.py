@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -54,7 +55,7 @@ class Writer:
 
 def test_created_object_is_exclusive_and_private(tmp_path: Path) -> None:
     """One slot, one object, mode 0600, close-on-exec; a second creation is refused."""
-    names = Names(f"t{os.getpid()}", tmp_path)
+    names = Names(f"t{uuid4().hex[:12]}", tmp_path)
     path = Path("/dev/shm") / names.stats(4)[1:]
     fd = create_stats(names, 4, 7)
     try:
