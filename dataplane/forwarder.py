@@ -1,4 +1,4 @@
-"""The C worker as a Python object: settings in, wake-ups out.
+"""Wraps the C worker in a Python object: settings go in, wake-ups come out.
 
 Use: `forwarder = Forwarder(settings, stats_fd)`, give it a FIB and ports, then call `run` in a
 loop. Belongs to a worker process; tests may hold one too. Every method that can fail raises

@@ -1,4 +1,4 @@
-"""What a worker process knows and does between two calls of the C loop.
+"""A worker process between two calls of the C loop: messages, signals, deadlines.
 
 Use (dataplane/worker.py): `Worker(channel, signals, attach).loop()`; returns at an orderly stop.
 Handles the messages of the channel, gives a supervisor's successor every descriptor back, and

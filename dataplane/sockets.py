@@ -1,4 +1,4 @@
-"""Opening a port's packet sockets: what the supervisor is lent by the composition root.
+"""Opens a port's packet sockets. The composition root hands this function to the supervisor.
 
 Use: `fd, fanout = open_port(port, worker, workers, fanout)`, workers in order, fanout 0 for the
 first. Needs CAP_NET_RAW in the network namespace of the interface; workers themselves have no

@@ -1,4 +1,4 @@
-"""The classic BPF of a port, for people: what `doctor` and `show ports` print.
+"""Prints the classic BPF programs of a port for people (`doctor`, `show ports`).
 
 Use: `print(listing(port_filter("port")))`, `listing(fanout_program())`. The programs come from
 csrc/port/filter.c, the very ones that are attached. Pure; any process. What a listing means is

@@ -1,4 +1,4 @@
-"""A typed file to the Plan the processes run on. Pure; the file has passed every check."""
+"""Compiles a configuration that passed every check into the Plan the processes run on. Pure."""
 
 from typing import cast
 

@@ -1,6 +1,6 @@
-"""What the machine or plain sense refuses: CPUs, groups, queue and ring sizes. Pure.
+"""Checks a file against the machine: CPUs, groups, queue and ring sizes, strategies. Pure.
 
-As links.py: reads the raw document, says nothing about what translate.py has already told.
+Like links.py it reads the raw document, and repeats nothing that translate.py has told.
 """
 
 from collections.abc import Iterator, Mapping

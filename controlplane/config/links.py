@@ -1,7 +1,7 @@
-"""The interfaces of a file against one another: names, addresses, networks. Pure.
+"""Checks the interfaces of a file against one another: names, addresses, networks. Pure.
 
-Works on the raw document and skips what is misshapen (translate.py has told about that), so that
-one bad key does not hide the others. `Links` is what the routes are then checked against.
+It works on the raw document and skips what is malformed (translate.py has told about that), so
+that one bad key does not hide the others. `Links` is what the routes are then checked against.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""The configuration's front door: a file or a text in, a Plan and a Report out.
+"""Loads a configuration: a file or a text in, a Plan and a Report out. Reading begins here.
 
     plan, report = load(Path("ribcage.toml"))      # plan is None when report.errors
     plan = load_plan(path)                          # raises ConfigErrors instead

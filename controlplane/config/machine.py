@@ -1,4 +1,4 @@
-"""What this machine offers, as far as a configuration can ask too much of it.
+"""What this machine offers: CPUs, groups, kernel limits. A configuration may ask for too much.
 
 `Machine.here()` reads it; tests and `config check` for another machine make a Machine of their
 own. Reads /sys and /proc only, never fails: what cannot be read is assumed usual.

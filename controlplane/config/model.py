@@ -2,7 +2,7 @@
 
 One class a table. Every key of the manual that this build acts on is here; a setting with one
 value left (`offload`, ...) is here so that a file may say it. What only this machine or
-other parts of the file can refuse is in checks.py. Unknown keys are errors.
+other parts of the file can refuse is in limits.py, links.py, routes.py. Unknown keys are errors.
 """
 
 from typing import Annotated

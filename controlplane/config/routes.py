@@ -1,6 +1,6 @@
-"""The static routes of a file against its interfaces and one another. Pure.
+"""Checks the static routes of a file against its interfaces and one another. Pure.
 
-As links.py: reads the raw document, says nothing about what translate.py has already told.
+Like links.py it reads the raw document, and repeats nothing that translate.py has told.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""From pydantic's findings to ours: code, words, place and what to write instead. Pure."""
+"""Turns pydantic's findings into ours: code, message, place, what to write instead. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

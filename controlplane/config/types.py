@@ -1,4 +1,4 @@
-"""The values a configuration holds: what each may be, and what is said when it is not.
+"""The types of configuration values: what each may be, and what is said when it is not.
 
 Each name below goes into an `Annotated` of model.py. A refusal is a PydanticCustomError whose
 type is our code; its text says {key} where the key's name belongs. Pure.

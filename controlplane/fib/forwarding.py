@@ -1,4 +1,4 @@
-"""The FIB's small tables kept right: ports, adjacencies, groups. Control only.
+"""Keeps ports, adjacencies and groups in the FIB up to date. Control only.
 
     forwarding.define(7, nexthops)        # group 7 and its adjacencies exist from here on
     forwarding.put_port(port)             # one record, its adjacencies, the groups it lives in

@@ -2,7 +2,7 @@
 
     await publisher.submit(rows, count, t0)    # one request among many -> Published
     publisher.commit(rows, count, t0)          # now, with everything pending -> Published
-    publisher.touch(t0)                        # a small table changed: publish soon
+    publisher.touch(t0)                        # a port or a group changed: publish soon
 
 Each step of a batch is finished before the next begins, so a death between any two loses
 nothing acknowledged (the successor repeats what the RIB's journal has open):

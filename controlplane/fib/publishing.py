@@ -1,4 +1,4 @@
-"""What a publish is made of: what the publisher asks of the RIB and of the FIB, and what it says.
+"""The values of a publish: what the publisher asks of RIB and FIB, and what it answers.
 
     RouteTable, RouteWriter     # the two tables as publisher.py needs them; tests bring fakes
     Published                   # what came of a publish

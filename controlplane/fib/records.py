@@ -1,7 +1,7 @@
-"""The records of the FIB's small tables as values, and the writer's side of the tables.
+"""Port and adjacency records of the FIB as values, and what a writer of these tables can do.
 
     port_record(port); adjacency_record(hop, port, known)    # what the FIB should say
-    Tables                                                   # who writes it: fib_tables.py
+    Tables                                                   # who writes it: tables.py
 
 Pure: nothing is written here. forwarding.py decides when which record is written; `verify` compares
 with the same functions.
@@ -19,7 +19,7 @@ from ribcage.shared.memory.fib_records import Adjacency, AdjacencyState, Group, 
 
 
 class Tables(Protocol):
-    """The writer's side of the small tables, as this file needs it."""
+    """The writer of groups, adjacencies and ports, as forwarding.py needs it."""
 
     def write_group(self, group: int, record: Group) -> None: ...
     def clear_group(self, group: int) -> None: ...

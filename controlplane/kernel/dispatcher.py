@@ -1,13 +1,13 @@
-"""What the kernel says, told to control: tables first, then events, then what hangs on them.
+"""Dispatches what the kernel says: messages update tables, differences become events.
 
     emitter = Emitter(on_event, log)
     dispatcher = MessageDispatcher(links, neighbours, provisioner, resolver, guard, emitter)
     Monitor(socket, dispatcher.message, dispatcher.complete, ...)
     await dispatcher.synced.wait()          # the first dump was told to its end
 
-The tables (links.py, neighbours.py) turn messages into differences; here each difference is
-counted, shown to the provisioner of the ports and to the resolver, and handed to control. Control's
-loop alone; nothing here waits or raises.
+The tables (links.py, neighbours.py) turn messages into differences. Each difference is counted
+here, shown to the provisioner and to the resolver, and handed to control. Nothing here waits or
+raises. Control's event loop alone.
 """
 
 import asyncio

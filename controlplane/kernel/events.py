@@ -1,4 +1,4 @@
-"""What the kernel tells control, as values: links, addresses, neighbours, forwarding switches.
+"""Events of the kernel as values: links, addresses, neighbours, forwarding switches.
 
 `Kernel` calls its `on_event` with one of these for every change, and once for everything
 that exists when it starts. After an overrun of the netlink socket only differences are told, so

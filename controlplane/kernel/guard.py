@@ -2,7 +2,7 @@
 
 Routing daemons and container engines switch it on when they start; then the kernel would send
 every packet a second time. The monitor hears RTM_NEWNETCONF, and the switch is set back, ten
-times in ten seconds at most: a fight with somebody who insists is told, not fought for ever.
+times in ten seconds at most: when somebody insists, that is logged and left as it is.
 Used by Kernel.
 """
 

@@ -16,8 +16,8 @@ For control's event loop thread alone. Problems are lines for a person; nothing 
 what the kernel refuses or does not answer, but OSError from `start` when netlink itself is
 refused. Every wait has a deadline (deadline.py), so start, configure and stop always return.
 
-This file is the interface. provisioner.py does the changing, dispatcher.py the telling, resolver.py
-resolves neighbours, undo.py takes everything back.
+Reading begins here. provisioner.py changes the kernel, dispatcher.py takes in what it says,
+resolver.py has neighbours resolved, changes/undo.py takes everything back.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Links and own addresses as last told by the kernel, and the events that differences make.
+"""A table of the links and own addresses the kernel told of; differences become events.
 
     table = LinkTable()
     events = table.apply(message, generation)     # one message of the monitor

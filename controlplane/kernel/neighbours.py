@@ -1,4 +1,4 @@
-"""The neighbours on our ports: a bounded table of what the kernel says, and whom to ask for.
+"""A bounded table of the neighbours on our ports, and a limit on how often we ask for one.
 
     table = NeighbourTable(max_neighbours=4096)
     events = table.apply(message, generation)

@@ -1,4 +1,4 @@
-"""The configured interfaces, made as the plan says and put back when it no longer names them.
+"""Sets up the configured interfaces, and restores those that the plan no longer names.
 
     ports = Ports(journal, settings, table)
     problems = await ports.bring_up(netlink, interface)

@@ -1,4 +1,4 @@
-"""Keeps the ports, the host port and the transit filter as the plan wants them.
+"""Sets up the ports, the host port and the transit filter as the plan wants, and repairs them.
 
     provisioner = Provisioner(instance, links, journal, settings, log)
     problems = await provisioner.make_host_port()    # at start

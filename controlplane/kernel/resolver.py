@@ -1,4 +1,4 @@
-"""Whom the kernel is asked to resolve: hosts now, gateways for ever.
+"""Asks the kernel to resolve neighbours: hosts once, gateways for as long as routes need them.
 
 Used by Kernel. A host is asked for when a worker holds a packet for it; a gateway of the RIB
 is "managed": the kernel promises to keep it resolved (NTF_EXT_MANAGED), and we ask again when its

@@ -1,4 +1,4 @@
-"""One management client: bytes in, lines to answer, bytes out, and when to give up on it.
+"""One management client: reads requests, writes replies, and knows when to give up.
 
 What a client can cost is bounded: `max_line` bytes of an unfinished request and one read beyond,
 the replies in flight (HIGH_WATER and one more), one request at a time. It is let go when a

@@ -1,4 +1,4 @@
-"""From a line to its reply: which method runs, whether this client may call it, what came out.
+"""Answers a line: finds the method, checks that this client may call it, makes the reply.
 
 A method gets a Call (who asks) and its params, and returns JSON values or raises RibcageError
 (reply: error with its code, hint and exit status). Anything else it raises is a bug: the reply is

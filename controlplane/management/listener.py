@@ -1,4 +1,4 @@
-"""The management socket in the file system: made so that nobody slips in, removed when ours.
+"""The management socket in the file system: made safely, removed only when it is ours.
 
     listener = make_listener(path, mode=0o660, group="ribcage")
     ...

@@ -1,4 +1,4 @@
-"""A page of routes as `route.list` shows them, made in bulk: a table has a million rows.
+"""Makes the pages of `route.list`, in bulk: a table has a million rows.
 
     rows = page_rows(core, routes, count, {"seen": 2, "of": 2})    # routes: struct rib_route[]
 

@@ -1,4 +1,4 @@
-"""Who is at the other end of a Unix socket, as the kernel says, and what they may do."""
+"""Asks the kernel who is at the other end of a Unix socket, and says what that user may do."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""What /proc says about our processes, for `ps`: rights, maps of our segments. Read only.
+"""Reads from /proc what `ps` shows about our processes: rights, maps of our segments.
 
 Whatever cannot be read is None or left out: another user's process keeps its maps to itself.
 """

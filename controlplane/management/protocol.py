@@ -1,4 +1,4 @@
-"""The management wire: JSON-RPC 2.0, one object per line, UTF-8, LF. Pure functions.
+"""The management protocol: JSON-RPC 2.0, one object per line, UTF-8, LF. Pure functions.
 
     {"jsonrpc":"2.0","id":1,"method":"route.add","params":{...}}\n
     {"jsonrpc":"2.0","id":1,"result":{...}}\n

@@ -1,4 +1,4 @@
-"""SIGUSR1: control's view of everything, in a file for a person to read.
+"""Writes control's view of everything into a file, for a person to read (SIGUSR1).
 
     dumps = Dumps(names.control_dump, router, log);  await dumps.write()
 

@@ -1,4 +1,4 @@
-"""What control looks after by itself: gateways, hosts, unused next-hop sets, the tables' peace.
+"""Control's housekeeping: gateways, hosts, unused next-hop sets, one check after a takeover.
 
     housekeeping = Housekeeping(core, links.manage_gateways, neighbours.probe_hosts, log)
     housekeeping.published()            # after each publish

@@ -1,4 +1,4 @@
-"""Attaching RIB and FIB: ownership first, then what is there, then what is missing.
+"""Attaches the RIB and the FIB: takes ownership, takes over what is there, makes what is missing.
 
     segments = await open_segments(names, plan, instance_id, log)
     segments.fresh        # nothing was there: this is the router's start, not a takeover

@@ -1,4 +1,4 @@
-"""The channel to the supervisor, as the asyncio side of it: say, ask, hear, find again.
+"""Control's end of the channel to the supervisor, in asyncio: send, ask, receive, reconnect.
 
     link = SupervisorLink(channel, on_message, log)
     link.say({"type": "ready", ...});  answer = await link.ask({"type": "ps-request"})

@@ -1,4 +1,4 @@
-"""What the calls of class Rib answer: plain values, see the C structs of the same names."""
+"""What the methods of class Rib return: plain values, named like the C structs they copy."""
 
 from dataclasses import dataclass
 

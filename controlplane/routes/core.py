@@ -1,4 +1,4 @@
-"""The control process's state in one place: RIB, FIB, links, and the operations on all of them.
+"""The state of the control process: RIB, FIB, links, and the operations on all of them.
 
     core = Core(plan, rib, fib, reader, publisher options...)
     core.takeover()                 # what a dead predecessor left is in force again

@@ -1,4 +1,4 @@
-"""Who is at the other end of the ports' links: adjacencies, host routes, gateways kept resolved.
+"""The neighbours on the ports' links: adjacencies, host routes, gateways kept resolved.
 
     neighbours = LinkNeighbours(core, kernel, counters)
     neighbours.hear(event, t0)          # the kernel's word: an adjacency's MAC, a host route

@@ -1,4 +1,4 @@
-"""What the kernel says about links, addresses and neighbours, turned into ports and routes.
+"""Turns what the kernel says about links, addresses and neighbours into ports and routes.
 
     links = Links(core, kernel, tell, log)
     Kernel(on_event=links.hear, ...)          # every event; never blocks, never raises

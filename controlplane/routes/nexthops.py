@@ -2,7 +2,7 @@
 
     number = nexthops.intern(nexthop_set([...]))     # RIB node, FIB group and adjacencies exist
     nexthops.load()                                  # takeover: every set of the RIB again
-    died, revived = nexthops.update_liveness()       # tell the RIB which sets lost their way out
+    again = nexthops.update_liveness()               # tell the RIB which sets died or came back
     nexthops.reclaim()                               # housekeeping: forget sets no route uses
 
 A number is given back in three steps, none of which a worker could mistake, each two publishes

@@ -1,4 +1,4 @@
-"""Routes that somebody asks for at run time: add, del, and what a listing shows.
+"""Adds and deletes routes at run time, and says what a listing shows of a route.
 
     result = await RouteRequests(core, watches).add({"dst": "203.0.113.0/24", "nexthops": [...]})
 

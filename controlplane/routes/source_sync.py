@@ -1,4 +1,4 @@
-"""Whole sources: what each wants now, made so in the RIB by mark, announce, sweep.
+"""Brings all routes of a source into the RIB: mark the old ones, announce, sweep the rest.
 
     sync = SourceSync(inputs, rib, nexthops, publisher, log)
     await sync.sync(STATIC)            # afterwards the RIB holds of it what it wants now

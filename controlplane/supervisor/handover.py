@@ -1,4 +1,4 @@
-"""What each child is told and given: attach, promote, port-add, fib, workers.
+"""Sends the children what they need: attach, promote, port-add, fib, workers.
 
 One direction only, supervisor to child. Every send is posted: a child that does not read now
 gets it later, in order; one that does not read 256 messages is hung and is killed.

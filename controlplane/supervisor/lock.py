@@ -1,4 +1,4 @@
-"""One supervisor a run directory: an open-file-description lock, dropped by the kernel at death.
+"""Allows one supervisor a run directory: a lock that the kernel drops at its death.
 
 Use: `lock = SupervisorLock.take(names)` before anything else. The file holds the owner's pid for
 the message a second start gets; the lock, not the file, decides. Children close the descriptor,

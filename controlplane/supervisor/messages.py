@@ -1,4 +1,4 @@
-"""What children say: one method a message type, each checked before it is trusted.
+"""Handles the messages of children: one method a type. Each message is checked first.
 
 A message that is malformed, unknown or not this child's to send is counted, logged and ignored;
 it never raises. Control may ask for ports, `ps`, faults, stop and reload; workers only report.

@@ -1,4 +1,4 @@
-"""What a router may not be started without: asked once, before anything is made.
+"""Checks once, before anything is made, that the rights a router needs are there.
 
 Use (ribcage/roles.py): `require_rights()`. Ports are packet sockets (CAP_NET_RAW), links and
 addresses are set by control (CAP_NET_ADMIN), both in the network namespace we are in. Without

@@ -1,4 +1,4 @@
-"""state.json: what this run made and whom it forked, written before it is made.
+"""state.json: what this run has made and forked. It is written before the thing is made.
 
 Use: the supervisor writes it at each change; the next supervisor reads it to adopt the living
 or to remove what the dead left. Written to a temporary file and renamed, so a reader sees the

@@ -1,4 +1,4 @@
-"""The orderly stop: control first, so that it undoes what it did to the kernel; then workers.
+"""The orderly stop: control first, so that it takes back its changes of the kernel; then workers.
 
     stop -> control (undoes nft, sysctl; deadline) -> undo helper if control could not
          -> workers and standby (deadline) -> SIGKILL by pidfd for the slow -> done

@@ -1,4 +1,4 @@
-"""Addresses and prefixes as people write them, read strictly: used by config and command line.
+"""Reads addresses and prefixes as people write them, strictly. For config and command line.
 
 Each function takes text and returns an `ipaddress` value, or raises AddressError with a code,
 what is wrong and the corrected text. No normalising behind the user's back: "010.0.0.1",

@@ -1,4 +1,4 @@
-"""What a request or a plan says about a route, turned into values or a named error. Pure.
+"""Parses what a request or a plan says about a route into values, or a named error. Pure.
 
     network = parse_prefix("203.0.113.0/24")
     hops    = resolve(topology, "forward", [NexthopPlan(via="10.0.2.9")])

@@ -1,9 +1,9 @@
 """What control knows about the links: ports, their addresses, and who is connected to what.
 
-A value with no edges: control feeds it from the kernel watch, the sources and the routes read
-it. A port's index is its place in the FIB and in every worker's tables; it is chosen once a
-name (`index_for`) and recovered by name after a restart, so that a worker never sees a port
-change its meaning.
+It is a plain value: control feeds it from the kernel's events, the sources and the routes read
+it. A port's index is its place in the FIB and in every worker's tables. It is chosen once a name
+(`index_for`) and recovered by name after a restart, so that a worker never sees a port change its
+meaning.
 
     topology.put(Port(...)); topology.egress(gateway) -> Port | None; topology.alive(hop) -> bool
 

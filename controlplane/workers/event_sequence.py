@@ -1,4 +1,4 @@
-"""Did every event of a worker arrive, and each once? Pure.
+"""Counts whether every event of a worker arrived, and each once. Pure.
 
     order = EventOrder();  order.take(event) -> False for a repetition
     missing = order.take_missing()  # when the queue is empty: numbers given that never came

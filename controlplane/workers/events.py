@@ -1,4 +1,4 @@
-"""What workers tell control: the event queue, its bell, and who acts on an event.
+"""Receives what workers report: the event queue, its bell, and who acts on an event.
 
     events = WorkerEvents(bell, queue_key, neighbours.miss, counters, log)
     events.listen();  events.close()

@@ -1,4 +1,4 @@
-"""The workers' counters as reports: `stats show` and `drops show`. Reads stats objects only."""
+"""Reports of the workers' counters, for `stats` and `drops`. Reads stats objects only."""
 
 from typing import Any
 

@@ -1,9 +1,9 @@
-"""When is a change used by the workers? Read from their stats objects, never asked of them.
+"""Waits until workers use a change. Their stats objects tell; the workers are never asked.
 
 A worker counts as having seen generation g when it began a batch with g or a later one, or when
-it sleeps in poll() with no batch open: its next batch begins with the newest (design: stamps,
-t4 and the asleep rule). Nobody is woken and nobody is waited for inside the loop: the objects
-are mapped, and the coroutine looks at them between other work, at most until its deadline.
+it sleeps in poll() with no batch open: its next batch begins with the newest. Nobody is woken and
+nobody is waited for inside the loop: the objects are mapped, and the coroutine looks at them
+between other work, at most until its deadline.
 
 Control only. A worker that died is not waited for; its successor begins with the newest.
 """

@@ -1,4 +1,4 @@
-"""The workers as control sees them: their mapped stats objects, their bells, their state.
+"""The workers as control sees them: mapped stats objects, bells, states.
 
     workers.attach(message)              # attach and `workers` messages bring descriptors
     workers.watches()                    # who to wait for, see visible.py

@@ -1,6 +1,7 @@
-/* Pieces of the arena: the free lists first, the smallest piece that fits; then the current
- * extent, then the next one. What to do when there is none is the caller's (fib_take), since it
- * costs epochs. See arena.h for the life of a block.
+/* Takes blocks from the arena and gives them back. See arena.h for the life of a block.
+ *
+ * It looks in the free lists first, for the smallest piece that fits; then in the current extent,
+ * then in the next one. When there is none, the caller decides (fib_take): waiting costs epochs.
  */
 #include "arena/arena.h"
 

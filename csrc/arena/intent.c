@@ -1,4 +1,5 @@
-/* The intent record around each word: what the successor of a dead writer finishes.
+/* The intent: a record of the one word that is about to be stored. The successor of a dead writer
+ * finishes what it finds there.
  *
  * All widths run through the same steps. Killed before `sequence` is odd: the new blocks are
  * unreachable and swept. Killed while it is odd: the successor stores the word again. Killed after:

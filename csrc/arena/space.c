@@ -1,4 +1,4 @@
-/* Epochs, and what may be used again or changed because of them.
+/* Grace periods: when retired memory may be used again, and when a record may change.
  *
  * The rules are in layout/fib_layout.h: what is retired at epoch r is reused at epoch >= r + 2, and
  * what an arrow turned away from at epoch r is changed at epoch >= r + 2. Bumping

@@ -1,4 +1,4 @@
-/* The writer's interface: rows in, routes in force, a generation published.
+/* The writer: rows go in, routes come into force, a generation is published.
  *
  * bank_apply hands stretches of rows to the family's engine, which puts the front of them in
  * force by one word, and accounts for what it says it did. bank_publish makes it official: stamp,

@@ -1,4 +1,4 @@
-/* Address classes by prefix. See address_class.h. */
+/* Tells the class of an address from its prefix. See address_class.h. */
 #include "base/address_class.h"
 
 #include <string.h>

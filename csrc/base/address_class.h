@@ -1,4 +1,4 @@
-/* What kind of address this is, as far as the address itself says (RFC 6890, 4291, 3927, 1112).
+/* The class of an address, as far as the address itself says (RFC 6890, 4291, 3927, 1112).
  *
  * Use: address_class(4 or 6, bytes in network order). A network's own broadcast address looks
  * like a unicast one here; only the FIB knows it (FIB_KIND_BROADCAST).

@@ -1,4 +1,4 @@
-/* Thin wrappers: argument checks, errno to return value. See system.h. */
+/* Thin wrappers of system calls: they check arguments and return -errno. See system.h. */
 #include "base/system.h"
 
 #include <errno.h>

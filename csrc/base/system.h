@@ -2,8 +2,9 @@
  * namespaces, close_range.
  *
  * Use: any process, at start, in the supervisor's loop or around a publish; never on the packet
- * path. All return 0 (or what they say) or -errno. None allocates, none keeps state. They promise nothing about
- * threads: capabilities and names are those of the calling thread, and our processes have one.
+ * path. All return 0 (or what they say) or -errno. None allocates, none keeps state. They promise
+ * nothing about threads: capabilities and names are those of the calling thread, and our processes
+ * have one.
  */
 #ifndef RC_SYSTEM_H
 #define RC_SYSTEM_H

@@ -1,4 +1,4 @@
-/* Own addresses as a hash set. See own_addresses.h. */
+/* The router's own addresses as a hash set. See own_addresses.h. */
 #include "decide/own_addresses.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* The writer's interface with the strategy around it: each public change is begin, bank_*, changed.
+/* The writer's public functions, with the strategy around each: begin, bank_*, changed.
  *
  *     first change     write_begin: lock taken, number made odd, nothing
  *     each change      bank_apply, bank_set_group .. in the bank that is worked on

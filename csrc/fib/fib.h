@@ -1,4 +1,4 @@
-/* The FIB's two faces: a reader that any process may hold, a writer that only control holds.
+/* The FIB's two interfaces: a reader for any process, and a writer that only control may hold.
  *
  * Reader (read.c): attach to a mapping, look batches up, copy answers out. Never writes,
  * never waits. Writer (batch.c, open.c): apply rows, groups, adjacencies, ports; publish. All

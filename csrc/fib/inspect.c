@@ -1,4 +1,4 @@
-/* Reading single things out of the FIB: a match with its prefix, a record, a stamp.
+/* Reads single things out of the FIB: a match with its prefix, a record, a stamp.
  *
  * For `route get`, `explain`, `fib show`, and for a worker that builds an ICMP error from a
  * port's own addresses; the packet path itself is in read.c. Same rules: any process, copies

@@ -1,4 +1,4 @@
-/* The reader's interface: attach to a mapping, look batches up, copy everything out.
+/* The reader: attaches to a mapping, looks batches up, copies everything out.
  *
  *     read_begin (epoch: E = epoch, acquire)
  *     keys -> groups (engine) -> group records -> buckets -> adjacency records -> answers

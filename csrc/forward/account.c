@@ -1,4 +1,4 @@
-/* Outcomes of the packet path: each packet of rx is counted exactly once. See forward.h. */
+/* Counts what became of each packet: every packet of rx has exactly one outcome. See forward.h. */
 #include <string.h>
 
 #include "forward/forward.h"

@@ -1,4 +1,5 @@
-/* Batches: frames of a port, packets held, what the kernel could not queue. See forward.h. */
+/* Where forwarding begins: a batch of new frames, a pass over the held packets, and the count of
+ * what the kernel could not queue. See forward.h. */
 #include "forward/forward.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* The hold queue. See hold.h. */
+/* The hold queue: lists by age and by neighbour over one array of entries. See hold.h. */
 #include "forward/hold.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* One pass over a batch of packets, wherever they came from. See forward.h. */
+/* One pass over a batch of packets: look up, decide, send, count. See forward.h. */
 #include <errno.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* One event a worker reports: 64 bytes over the SysV queue, mtype = urgency.
+/* One event that a worker reports: 64 bytes over the SysV queue, mtype = urgency.
  *
  *   mtype   0        2       4        8          16         24                    64
  *   (long)  +--------+-------+--------+----------+----------+---------------------+

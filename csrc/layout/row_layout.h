@@ -1,4 +1,4 @@
-/* A route row: the currency of all bulk work (codec, RIB apply, FIB apply), passed in arrays.
+/* A route row: one route in 32 bytes. All bulk work (parsing, RIB, FIB) passes arrays of rows.
  *
  *   0               16    17    18    19    20       24        28      32
  *   +---------------+-----+-----+-----+-----+--------+---------+-------+

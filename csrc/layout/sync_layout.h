@@ -8,7 +8,7 @@
  *   +--------------------------------------------
  *
  * It exists under these two strategies alone and is the one memory that workers and control
- * both write: a worker that goes mad can hold the others up here. Under rwlock it can change no
+ * both write: a faulty worker can hold the others up here. Under rwlock it can change no
  * route. Under mutex it could: the C library keeps the links of each thread's list of robust
  * mutexes in the mutexes, as pointers, and control's unlocking stores through them.
  *

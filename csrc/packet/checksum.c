@@ -1,4 +1,4 @@
-/* The Internet checksum. See checksum.h. */
+/* Computes the Internet checksum. See checksum.h. */
 #include "packet/checksum.h"
 
 #include <string.h>

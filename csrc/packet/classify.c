@@ -1,4 +1,4 @@
-/* What the addresses say about a packet whose headers are sound. See steps.h. */
+/* Classifies a packet by its addresses, once its headers are sound. See steps.h. */
 #include "base/address_class.h"
 #include "packet/steps.h"
 

@@ -1,10 +1,10 @@
-/* packet_finish_checksum(): a packet as the wire would show it. See packet.h.
+/* packet_finish_checksum(): makes a packet what the wire would show. See packet.h.
  *
  * Inside a machine, Linux leaves two things to the last hop: the L4 checksum (the field holds the
- * folded pseudo-header sum, the vnet header says where), and cutting a super-frame (GSO). Who
- * quotes such a packet to a stranger does both first, for the bytes he quotes. The rules are
- * those of the kernel's skb_checksum_help() and tcp_gso_segment(), so that the sender's stack
- * recognises its own segment: first segment, FIN and PSH left to the last one.
+ * folded pseudo-header sum, the vnet header says where), and cutting a super-frame (GSO). An ICMP
+ * error that quotes such a packet needs both first, for the bytes it quotes. The rules are those
+ * of the kernel's skb_checksum_help() and tcp_gso_segment(), so that the sender's stack recognises
+ * its own segment: first segment, FIN and PSH left to the last one.
  */
 #include "packet/checksum.h"
 #include "packet/frame.h"

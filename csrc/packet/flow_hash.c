@@ -1,4 +1,4 @@
-/* The flow hash: which equal-cost path, and which worker's numbers, a flow belongs to.
+/* The flow hash: it decides which equal-cost path a flow takes.
  *
  * Words of the tuple are folded in one by one with the 128-bit multiply of wyhash/MUM (Wang Yi;
  * both halves of the product xor-ed), keyed by the instance's seed: three multiplies for IPv4,

@@ -1,4 +1,4 @@
-/* Words of a frame and their numbers: for the C files that read or build headers.
+/* Header fields of a frame: how to load and store them, and their constants.
  *
  * Frames start at any address, so every word goes through memcpy (UBSan's alignment check holds
  * on odd offsets). Not for cffi: ribcage.h does not include it.

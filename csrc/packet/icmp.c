@@ -1,4 +1,4 @@
-/* icmp_build(): ICMP errors about packets that could not go on. See packet.h. */
+/* icmp_build(): builds ICMP errors about packets that could not go on. See packet.h. */
 #include "base/address_class.h"
 #include "packet/checksum.h"
 #include "packet/frame.h"

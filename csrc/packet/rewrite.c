@@ -1,4 +1,4 @@
-/* New headers for a packet that goes on, and what it measures on the wire. See packet.h. */
+/* Builds the new headers of a forwarded packet, and says its size on the wire. See packet.h. */
 #include "packet/checksum.h"
 #include "packet/frame.h"
 #include "packet/packet.h"

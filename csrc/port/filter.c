@@ -1,4 +1,4 @@
-/* Generating the classic BPF of a port. See filter.h.
+/* Generates the classic BPF programs of a port. See filter.h.
  *
  * Jumps in classic BPF are relative and forward. The filter is small enough to write out; the
  * fanout program is emitted piece by piece, and the jumps that skip a piece are patched once its

@@ -1,4 +1,4 @@
-/* Walking a V2 receive ring. See ring.h. */
+/* Takes frames out of a TPACKET_V2 ring and gives slots back. See ring.h. */
 #include "port/ring.h"
 
 #include <linux/if_packet.h>

@@ -1,4 +1,4 @@
-/* Walking a V2 receive ring: take frames out, give slots back, go on where a dead worker stopped.
+/* A TPACKET_V2 receive ring: take frames out, give slots back, go on where a dead worker stopped.
  *
  *   slot:  | tpacket2_hdr | sockaddr_ll | ... | vnet 10 | Ethernet | IP ...        |
  *            tp_status  tp_padding = mark              ^tp_mac    ^tp_net

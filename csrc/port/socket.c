@@ -1,4 +1,4 @@
-/* Opening packet sockets. See socket.h for the order and why. */
+/* Opens packet sockets. See socket.h for the order and why. */
 #include "port/socket.h"
 
 #include <arpa/inet.h>

@@ -1,4 +1,4 @@
-/* Opening a port: one packet socket with a receive ring for one (port, worker).
+/* Opens a port: one packet socket with a receive ring for one (port, worker).
  *
  * Use: the supervisor calls port_socket_open() once per worker, in worker order, and keeps the
  * descriptors; workers get copies over the channel and only map the ring (ring.h). Everything

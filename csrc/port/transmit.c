@@ -1,4 +1,4 @@
-/* Sending a batch. See transmit.h. */
+/* Sends a batch, one sendmmsg() a port. See transmit.h. */
 #include "port/transmit.h"
 
 #include <errno.h>

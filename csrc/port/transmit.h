@@ -1,4 +1,4 @@
-/* Sending a batch: new headers from scratch memory, the rest of each frame from where it lies.
+/* Sends a batch: new headers from scratch memory, the rest of each frame from where it lies.
  *
  *   item:  iov[0] = scratch [vnet | Ethernet | IP header]     built by packet_rewrite()
  *          iov[1] = frame + what the scratch replaces         in the ring, the hold queue, ...

@@ -1,4 +1,4 @@
-/* Sending events without ever waiting. See event.h. */
+/* Sends events and never waits. See event.h. */
 #include "report/event.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* Events up to control: one worker's end of the SysV queue, and the bell beside it.
+/* Events to control: a worker's end of the SysV queue, and the eventfd (the bell) beside it.
  *
  * Use: event_send() whenever something changed state, event_flush() once a batch. The first
  * never blocks; the second rings control's bell (an eventfd, because nobody can poll a SysV

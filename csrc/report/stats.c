@@ -1,4 +1,4 @@
-/* Stats objects: names of drop reasons, whole copies for readers, commits for the owner. */
+/* Stats objects: the names of drop reasons, copies for readers, commits for the owner. */
 #include "report/stats.h"
 #include "layout/event_layout.h"
 

@@ -1,4 +1,4 @@
-/* The writer's half of a stats object: what only the worker that owns it may call.
+/* The owner's half of a stats object: only the worker that owns it may call this.
  *
  * Use: stats_attach() once, then count into `writer.now` (plain private memory) and call
  * stats_commit() at the end of each batch, after its packets left and before its ring slots go

@@ -1,4 +1,4 @@
-/* Rows into the RIB, changes of best next hops out: the bulk path.
+/* rib_apply(): rows go in, changes of best next hops come out. This is the bulk path.
  *
  * Rows are taken in groups of GROUP, whose buckets and first rows are prefetched together: a
  * million routes do not fit a cache, and one miss after the other would cost half a

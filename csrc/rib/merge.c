@@ -1,7 +1,8 @@
-/* Merging the changes of one rib_apply: a prefix that flips a hundred times inside a call comes
- * out once, and not at all when it ends where it began. A small private hash table of the
- * changes so far; when RIB_MERGE of them are known it starts anew, so that a bulk load costs
- * neither memory nor time in proportion.
+/* Merges the changes of one rib_apply. A prefix that flips a hundred times inside a call comes out
+ * once, and not at all when it ends where it began.
+ *
+ * The changes so far stand in a small private hash table. When RIB_MERGE of them are known it
+ * starts anew, so that a bulk load costs neither memory nor time in proportion.
  */
 #include "rib/private.h"
 

@@ -1,5 +1,5 @@
-/* Making a RIB segment, and taking one over: the walk that finds what is free, what is in force
- * and whether the whole thing holds together. Control only.
+/* Creates a RIB segment, or takes one over. A takeover walks all of it: it finds what is free, what
+ * is in force, and whether the segment is sound. Control only.
  */
 #include <errno.h>
 #include <stdlib.h>

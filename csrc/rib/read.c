@@ -1,4 +1,4 @@
-/* Questions about one prefix or one address. Control only; writes nothing. */
+/* Reads the RIB: the candidates of a prefix, the best route of an address. Control only. */
 #include <errno.h>
 
 #include "rib/private.h"

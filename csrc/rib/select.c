@@ -1,4 +1,4 @@
-/* Choosing the best candidate of a prefix, and moving the SELECTED mark.
+/* Selects the best candidate of a prefix, and moves the SELECTED mark.
  *
  * The order of stores, everywhere: journal, mark on the new best, link or unlink, mark off the
  * old best. A successor that finds two marks (or none) finds the prefix in the journal too, and

@@ -1,6 +1,6 @@
-/* Whole sources and next-hop liveness: marks that cost one word, and slices of the work behind
- * them. A slice looks at `budget` row slots in memory order (a scan, not a walk of chains), so
- * that the event loop gets its turn.
+/* Changes that concern many routes at once: a source is swept, a next-hop set dies or comes back.
+ * Each is one word at first; the routes follow in slices. A slice looks at `budget` row slots in
+ * memory order (a scan, not a walk of chains), so that the event loop gets its turn.
  */
 #include <errno.h>
 

@@ -1,5 +1,5 @@
-/* Listing in order without sorting a million rows: partitions of the address space, each a
- * private list of row slots; a slice sorts only what it returns.
+/* Lists routes in order without sorting a million rows. The address space is cut into partitions,
+ * each a private list of row slots; a slice sorts only what it returns.
  *
  *   partition: the first 16 bits of an IPv4 address; of IPv6, 19 bits where unicast addresses
  *   live (2000::/3), 10 and 12 bits below and above. Monotone in the address, so partitions in

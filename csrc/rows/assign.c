@@ -1,4 +1,4 @@
-/* See assign.h. */
+/* Fills in next-hop ids, distance and metric of parsed rows. See assign.h. */
 #include "rows/assign.h"
 
 void rows_usage(const struct route_row *rows, uint64_t n, const struct row_assignment *how,

@@ -1,4 +1,4 @@
-/* Rows as they are parsed become rows as the RIB wants them: next hops and the route's rank.
+/* Turns parsed rows into rows for the RIB: next-hop ids, distance, metric.
  *
  * rows_parse() leaves in `nexthop` a number of the file's own (an id, or with ROW_GATEWAY the
  * position of a gateway); only control knows which next-hop set that means. Private memory,

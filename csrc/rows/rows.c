@@ -1,4 +1,4 @@
-/* Route rows: is one valid, text into rows.
+/* Route rows: checks one, and parses text into many.
  *
  *   line    = [ prefix blanks nexthop [ blanks ] ] [ "#" anything ] ( LF | CR LF )
  *   prefix  = address "/" decimal          198.51.100.0/24   2001:db8::/32
@@ -6,7 +6,7 @@
  *   blanks  = one or more spaces or tabs
  *
  * IPv4 in dotted quads without leading zeros, IPv6 as RFC 4291 2.2 (inet_pton). Every byte may
- * come from a stranger: nothing is read beyond `length`, a line has no limit but that. Works on
+ * be hostile: nothing is read beyond `length`, a line has no limit but that. Works on
  * private memory alone, takes none of its own; any process. Sorting is in sort.c.
  */
 #include "rows/rows.h"

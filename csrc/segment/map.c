@@ -1,4 +1,4 @@
-/* Mapping and backing. See map.h. */
+/* Maps shared objects and asks for huge pages. See map.h. */
 #include "segment/map.h"
 
 #include <errno.h>

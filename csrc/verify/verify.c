@@ -1,4 +1,4 @@
-/* See verify.h. */
+/* Compares slices of RIB and FIB. See verify.h. */
 #include "verify/verify.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
-/* The loop of a worker: rings, held packets, clock, sleep. See worker.h. */
+/* The loop of a worker: serve the rings, then held packets, then the clock; then sleep. See
+ * worker.h. */
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>

@@ -1,4 +1,4 @@
-/* What struct worker is, for worker.c and loop.c alone. */
+/* struct worker: the state of a worker, for worker.c and loop.c alone. */
 #ifndef RC_WORKER_STATE_H
 #define RC_WORKER_STATE_H
 #include "forward/forward.h"

@@ -1,4 +1,4 @@
-/* Making a worker, giving it a FIB and ports, ending it. The loop is in loop.c. */
+/* Makes a worker, gives it a FIB and ports, ends it. The loop is in loop.c. */
 #include "worker/worker.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-"""What prefix aggregation saves and costs on a table: entries and bytes, with and without.
+"""Measures what prefix aggregation saves and costs on a table: entries and bytes.
 
     python -m ribcage.lab.bench.aggregate --nexthops 4 --default
 

@@ -1,4 +1,4 @@
-"""The single checks of `ribcage doctor`: each tries the thing itself, not its version number.
+"""The checks of `ribcage doctor`: each tries the thing itself, not its version number.
 
 A check is a function () -> Finding. What needs a network namespace makes one in a child
 (trial.py) and leaves nothing; where none can be made, NET_ADMIN and NET_RAW are enough to try it

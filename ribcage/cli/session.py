@@ -1,4 +1,4 @@
-"""What every command has at hand: the options, its voice, and a connection when it asks."""
+"""What every command has at hand: the options, its output, and a connection when it asks."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""Reading the FIB: lookups, matches, records, stamps, from any process, without a lock.
+"""Reads the FIB: lookups, matches, records, stamps. Any process; under the default strategy without
+a lock.
 
 Use: `with FibReader(fd) as fib: fib.lookup("192.0.2.7")`; `fd` is a descriptor of the segment
 (a worker is handed one opened O_RDONLY) or a Mapped of segment.py. Lookups of one call

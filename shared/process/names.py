@@ -1,4 +1,4 @@
-"""Every name a router instance uses: run directory, sockets, locks, shared memory, semaphore.
+"""Every name that a router instance uses: directory, sockets, locks, shared memory, semaphore.
 
 Use: `names = Names.resolve("r1")`, then `names.fib`, `names.supervisor_socket`, ... Several
 instances live on one host because each name carries the instance. Nothing here touches the

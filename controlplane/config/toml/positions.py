@@ -1,4 +1,4 @@
-"""Where every key and value of a TOML text stands: line, column, length.
+"""Finds where every key and value of a TOML text stands: line, column, length.
 
 tomllib gives values without positions. This index walks the same text once more and notes, for
 each path such as ("interface", 1, "address", 0), the span of the key and of the value.

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration file: problems, and how one is printed.
+"""The problems of a configuration file, and how one is printed.
 
     b2.toml:16:7: error[E104]: mtu 90000 is outside 576..65535
        16 | mtu = 90000

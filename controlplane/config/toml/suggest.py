@@ -1,4 +1,4 @@
-"""Did you mean ...? For keys, values and commands. Standard library only; pure."""
+"""Guesses what a misspelt key, value or command was meant to be. Standard library only; pure."""
 
 import difflib
 from collections.abc import Iterable

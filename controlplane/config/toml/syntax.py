@@ -1,4 +1,4 @@
-"""TOML text to values, or E001 problems that say how to write it right.
+"""Parses TOML text into values, or into E001 problems that say how to write it right.
 
 tomllib stops at its first error and says where its own reading stopped, which is the end of the
 file for a bracket or a quote left open. Here the place is the one a person has to change, and

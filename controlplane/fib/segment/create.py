@@ -1,4 +1,4 @@
-"""A fresh FIB segment: how large, and formatted.
+"""Makes a fresh FIB segment of the right size.
 
 Use: `make_segment(names.fib, FibParams(max_routes4=...), instance_id)`; FibWriter does it for
 control, experiments do it by themselves. The whole size is allocated at once, so that a

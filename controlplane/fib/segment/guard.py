@@ -1,4 +1,4 @@
-"""Who may write the RIB and FIB segments: the lock for a life, the semaphore for a batch.
+"""Who may write the RIB and FIB segments: a lock for a process's life, a semaphore for a batch.
 
     ownership   open-file-description lock on names.control_lock, taken once, dropped by the
                 kernel at death. A second control gets "locked by pid N".

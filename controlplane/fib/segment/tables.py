@@ -1,4 +1,4 @@
-"""The FIB's writer as the publisher and the forwarding tables want it.
+"""The FIB's writer in the form that publisher.py and forwarding.py want.
 
 `guard()` may be nested, the writer's semaphore may not. Control only, one thread.
 """

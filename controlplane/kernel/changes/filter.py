@@ -1,4 +1,4 @@
-"""The transit filter: nftables rules that end a transit frame before the kernel's own lookup.
+"""The transit filter: nftables rules that drop transit frames before the kernel looks them up.
 
        frame -> driver -> packet sockets (the workers' rings) -> [netdev ingress: here] -> IP stack
 

@@ -1,4 +1,4 @@
-"""The undo journal: what this instance has changed in the kernel, on disk before it happens.
+"""The undo journal: records on disk what this instance changes in the kernel, before it does.
 
     journal = Journal.open(names.undo_file, "r1")
     journal.settings["net/ipv4/ip_forward"] = ("1", "0")

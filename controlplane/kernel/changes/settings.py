@@ -1,4 +1,4 @@
-"""The sysctls a router beside the kernel needs, and the way back.
+"""Sets the sysctls that a router beside the kernel needs, and restores them.
 
     settings = Settings(journal, log)
     problems = settings.apply(namespace_settings()); settings.apply(port_settings("eth1"))

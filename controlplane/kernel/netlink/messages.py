@@ -1,4 +1,4 @@
-"""rtnetlink messages that the monitor reads and the neighbour requests it writes: pure functions.
+"""Decodes the rtnetlink messages of the monitor, and encodes neighbour requests. Pure.
 
     for message in decode(datagram): ...
 
@@ -6,7 +6,7 @@ Bytes in, frozen values out. A message of a kind we did not ask for is skipped; 
 short or has an absurd length ends the datagram and is reported as a `Malformed`, never as an
 exception. Only what the router uses is decoded: 2 us a neighbour, against 31 us for pyroute2's
 general decoder, and the decoder has to keep up with the storm that made the socket overflow.
-Changes to the kernel (addresses, links, routes) go through pyroute2 (changes.py).
+Changes to the kernel (addresses, links, routes) go through pyroute2.
 """
 
 import socket

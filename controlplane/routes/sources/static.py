@@ -1,4 +1,4 @@
-"""Static routes: the plan's [[route]] rows against the links as they are now. Pure.
+"""Static routes: turns the plan's [[route]] rows into routes over the links there are now. Pure.
 
 A row whose next hop cannot be had now is not an error of the file: it is listed as rejected
 with its reason and tried again at every change of a link or an address.

@@ -1,4 +1,4 @@
-"""Finding those who outlived the last supervisor, and taking their descriptors back.
+"""Adopts the processes that outlived the last supervisor, and takes their descriptors back.
 
 The channel's socket is bound anew at each start. A child that lost its supervisor connects and
 says `hello` with again=True; the kernel tells who it is (SO_PEERCRED), the state file tells

@@ -1,8 +1,8 @@
-"""When a dead child is started again: at once, later, or never. Pure: time comes in.
+"""Decides when a dead child is started again: at once, later, or never. Pure.
 
 A child that had become ready and lived a while is restarted at once; one that keeps dying waits
 0, 10, 20, 40 ms ... up to MAX_DELAY. More than `limit` restarts within `window` seconds end in
-None: the slot has failed, and a reload or a new start forgives it.
+None: the slot has failed, until a reload or a new start.
 """
 
 from collections import deque

@@ -1,4 +1,4 @@
-"""How a child ended, in words: "exited 42", "killed by signal 9 (SIGKILL)", "... core dumped".
+"""Says in words how a child ended: "exited 42", "killed by signal 9 (SIGKILL)", ...
 
 Use: `for pid, status in reap(): ...` on SIGCHLD. Signals coalesce, so the loop asks until nobody
 is left. Only the parent learns a status; of an adopted child it is UNKNOWN.

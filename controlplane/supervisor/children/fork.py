@@ -1,4 +1,4 @@
-"""Forking a role: what the parent checks before, what the child undoes after.
+"""Forks a role: the checks of the parent before, the clean-up of the child after.
 
 Use: `pid = fork_role(entry, channel_fd=..., role=...)`. The child gets descriptors 0-2 and its
 end of the channel, default signal dispositions, an empty signal mask, fresh random state and

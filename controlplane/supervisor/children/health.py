@@ -1,4 +1,4 @@
-"""Is a worker stopped? Looked at once a second; said once when it begins and once when it ends.
+"""Notices stopped workers: looks once a second, logs once when it begins and once when it ends.
 
 A stopped (SIGSTOP, debugger) worker is not dead: its process is left alone, the others go on, and
 its share of the flows waits in its ring. `ps` shows the same letter from /proc.

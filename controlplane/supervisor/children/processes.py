@@ -1,4 +1,4 @@
-"""What /proc says of a process: alive, since when, in which state, how large.
+"""Reads from /proc whether a process is alive, since when, in which state, and how large.
 
 A pid alone is not an identity (numbers come again): (pid, start time) is. All functions answer
 None for a process that is gone; none raises.

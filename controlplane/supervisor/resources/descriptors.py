@@ -1,9 +1,9 @@
-"""How many file descriptors the processes may need, and the limit raised to it at start.
+"""Computes how many file descriptors the processes may need, and raises the limit at start.
 
     raise_descriptor_limit(workers=4, clients=32)     # E_NOFILE, exit 5, when it cannot be had
 
 The limit is inherited by every child, so one number serves all: the supervisor's, who keeps a
-copy of each ring, is the largest. Better refused at start than E_DESCRIPTORS under load.
+copy of each ring, is the largest. To be refused at start is better than E_DESCRIPTORS under load.
 """
 
 import resource

@@ -1,4 +1,4 @@
-"""The IPC objects of an instance: semaphore, SysV queue, stats objects; made, kept, removed.
+"""Makes, keeps and removes the IPC objects of an instance: semaphore, SysV queue, stats objects.
 
 Use: `Objects.create(names, ...)` for a new run, `Objects.attach(names, state)` for a supervisor
 that adopts. Every name and key is in the state file before the object exists, so that whatever

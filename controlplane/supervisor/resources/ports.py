@@ -1,4 +1,4 @@
-"""Packet sockets: one with its ring for each (port, worker), opened here, kept here.
+"""Opens and keeps the packet sockets: one with its ring for each (port, worker).
 
 Use: `ports.open(port, workers)` opens what is missing, `ports.ring(index, worker)` is the
 descriptor a (re)started worker is handed, so that it gets exactly what the dead one had, frames

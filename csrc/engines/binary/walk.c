@@ -1,4 +1,4 @@
-/* The binary trie as a list of prefixes: walking in order, one exact prefix, the size formula.
+/* Walks the binary trie in order, finds one exact prefix, and says what a table needs.
  *
  * A node, then its 0 side, then its 1 side: that is the order by address, then length. Lengths
  * grow from node to node, so even a segment that is no tree is walked in bounded stack; the sweep

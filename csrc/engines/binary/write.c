@@ -1,4 +1,4 @@
-/* Changing routes in the binary engine: a row at a time, a word a row.
+/* Changes routes in the binary engine: a row at a time, a word a row.
  *
  *   the node is there        its group word
  *   nothing is there         a leaf; the word that named nothing names it

@@ -1,4 +1,4 @@
-/* The flat engine's batch, portable; and painting its table. See flat.h.
+/* Looks a batch up in the flat engine, portable; and paints its table. See flat.h.
  *
  * Lookups: any process. flat_derive: control alone.
  */

@@ -1,4 +1,4 @@
-/* Finding a prefix in a sorted list with AVX-512: sixteen entries at a time from the front, so
+/* Finds a prefix in a sorted list with AVX-512: sixteen entries at a time from the front, so
  * that no branch but the end depends on what they are. A random route of the real table lies in a
  * list of 92 on average, where a binary search would guess its way.
  *

@@ -1,4 +1,4 @@
-/* Walking the compact engine: every block and route, in order; what a successor accepts of it.
+/* Walks the compact engine: every block and route, in order; what a successor accepts of it.
  *
  * Order: under each first byte its /0../7 (which begin there), then its /8../15 and its /16s
  * merged by address; in a /16 its own list merged with the sub-nodes. A prefix comes before

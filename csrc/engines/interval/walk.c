@@ -1,5 +1,5 @@
-/* The interval engine's table as a list of prefixes: walking in order, one exact prefix, the
- * size formula, and what the sweep demands of every piece before it trusts it.
+/* Walks the interval engine in order, finds one exact prefix, says what a table needs, and checks
+ * every piece before the sweep trusts it.
  *
  * The two tries of the root are walked as one: before a longer prefix is visited, the short ones
  * that sort before it are, each found by a walk of its own that stops at once. Depth is bounded

@@ -1,4 +1,4 @@
-/* One node of the multibit trie, the FIB's first engine: plain, the same for IPv4 and IPv6.
+/* The multibit engine, plain and the same for IPv4 and IPv6. This is one node of its trie.
  *
  *   level 0     level 1     level 2     level 3 ..          IPv4 has 4 levels, IPv6 16; a node of
  *   bits 0-7    bits 8-15   bits 16-23  bits 24-31          level L is indexed by address byte L

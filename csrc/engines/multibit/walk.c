@@ -1,4 +1,4 @@
-/* The multibit trie as a list of prefixes: walking in order, one exact prefix, the size formula.
+/* Walks the multibit trie in order, finds one exact prefix, and says what a table needs.
  *
  * Order inside a node: for each slot its own prefixes, shortest first, then the child. An own
  * prefix is never longer than what hangs below its slot, so that is the order by address, then

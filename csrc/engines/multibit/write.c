@@ -1,4 +1,4 @@
-/* Changing the multibit trie: one node a run of rows, built beside the old one.
+/* Changes the multibit trie: one node a run of rows, built beside the old one.
  *
  *   1 go down to the node that owns the front row's length; rows behind it that belong to the
  *     same node join the run (sorted tables bring 20 and more at once)

@@ -1,4 +1,4 @@
-/* See aggregate.h. */
+/* Stages changes of the RIB and orders the FIB rows they need. See aggregate.h. */
 #include "rib/aggregate/aggregate.h"
 
 #include <errno.h>

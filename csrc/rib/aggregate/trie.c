@@ -1,4 +1,4 @@
-/* See trie.h. */
+/* The trie of the prefixes in force. See trie.h. */
 #include "rib/aggregate/trie.h"
 
 #include <errno.h>

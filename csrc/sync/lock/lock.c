@@ -1,4 +1,4 @@
-/* The lock in force, and the way from a broken one to the next. See lock.h.
+/* Takes the lock in force, and goes from a broken lock to the next one. See lock.h.
  *
  * Reader functions: any process that has the locks mapped; writer functions: control alone.
  */

@@ -1,4 +1,4 @@
-"""What a figure means nothing without: the machine, its load, where the run was pinned."""
+"""The facts that every figure needs: the machine, its load, where the run was pinned."""
 
 from __future__ import annotations
 

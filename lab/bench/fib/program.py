@@ -4,7 +4,7 @@
         program.ask("load")                        # {"seconds": 0.011}
         program.ask("lookup", 0, 64, 5)
 
-Every answer has a deadline; a contestant that dies, stops or talks nonsense is E_CONTESTANT with
+Every answer has a deadline; a contestant that dies, stops or answers nonsense is E_CONTESTANT with
 what it said on stderr. The child is ended by its own pid, whatever happens.
 """
 

@@ -1,4 +1,4 @@
-"""Raw repetitions into what is read: medians with their spread, ratios, JSON, CSV, text.
+"""Makes the report of raw repetitions: medians with their spread, ratios, JSON, CSV, text.
 
 Ratios are medians of ours over medians of the peer, of the same run; `summary` speaks of the first
 engine and strategy named, against the first peer named. A figure that was not measured is None.

@@ -26,7 +26,7 @@ PLAN = [InterfacePlan(name, own) for name, own in topologies.R1_ADDRESSES.items(
 
 
 class Rig:
-    """A kernel and everything it told."""
+    """A `Kernel` and everything it told."""
 
     def __init__(self, undo_file: Path, instance: str = "r1") -> None:
         self.events: list[KernelEvent] = []
@@ -81,7 +81,7 @@ def in_r1(
     plan: list[InterfacePlan] = PLAN,
     stop: bool = True,
 ) -> Any:
-    """Run `body` with a started and configured kernel in r1; then stop it. Problems fail."""
+    """Run `body` with a started and configured `Kernel` in r1; then stop it. Problems fail."""
 
     async def main() -> Any:
         rig = Rig(undo_file)
@@ -110,7 +110,7 @@ def sysctls() -> dict[str, str]:
 
 
 def state(node: Node) -> dict[str, str]:
-    """Dumps of all that the kernel may touch."""
+    """Dumps of all that `Kernel` may touch."""
     dumps = {
         "filter": ["nft", "list", "ruleset"],
         "links": ["ip", "-d", "link"],

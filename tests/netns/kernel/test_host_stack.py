@@ -30,7 +30,7 @@ OWN = ["10.0.1.1", "10.0.2.1", "2001:db8:1::1", "2001:db8:2::1"]
 
 
 def with_kernel(lab: Lab, undo_file: Path, body: Callable[[Kernel], Any]) -> Any:
-    """`body(kernel)` in r1 with a kernel that is up; it is stopped after."""
+    """`body(kernel)` in r1 with a `Kernel` that is up; it is stopped after."""
 
     async def main() -> Any:
         kernel = Kernel(instance="r1", undo_file=undo_file, on_event=lambda _: None)

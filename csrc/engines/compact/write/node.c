@@ -1,4 +1,4 @@
-/* Building nodes of the compact engine: painted runs and their list, in fresh blocks.
+/* Builds nodes of the compact engine: painted runs and their list, in fresh blocks.
  *
  * A node is assembled in private memory and stored as relaxed words into fresh blocks, since a
  * reader that began two epochs ago may still be looking at them. Control alone.

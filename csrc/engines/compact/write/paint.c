@@ -1,4 +1,4 @@
-/* Painting a node's 256 slots and finding their runs, portable. See compact_paint().
+/* Paints a node's 256 slots and finds their runs, portable. See compact_paint().
  *
  * Private memory alone; control's, but any process could.
  */

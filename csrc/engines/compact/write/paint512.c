@@ -1,4 +1,4 @@
-/* Painting a node's 256 slots and finding their runs with AVX-512: a route is one masked store,
+/* Paints a node's 256 slots and finds their runs with AVX-512: a route is one masked store,
  * 32 slots give their run starts by one compare and their leaves by one compress (VBMI2).
  *
  * Chosen at run time (cpu_avx512). Private memory alone.

@@ -1,4 +1,4 @@
-/* Recolouring a stretch of one run, in a copy of a node's words and leaves.
+/* Recolours a stretch of one run, in a copy of a node's words and leaves.
  *
  *   old     a a a a a b b b        the stretch [from, to) lies in one run, whose slots all
  *   new     a a N N a b b b        answered the same; N is not that

@@ -1,4 +1,4 @@
-/* Changing routes shorter than /16 in the compact engine: up to 2^15 nodes, one intent.
+/* Changes routes shorter than /16 in the compact engine: up to 2^15 nodes, one intent.
  *
  * A prefix of /1../15 is pushed into the nodes of the /16s it covers, so all of them change with
  * its list. Everything is built beside, then the words are stored from a word list kept in the

@@ -1,4 +1,4 @@
-/* Changing one route of /16../24 in the compact engine: the old node, partly recoloured.
+/* Changes one route of /16../24 in the compact engine: the old node, partly recoloured.
  *
  *   list    ..  10.1.0/17  [10.1.16/20]  10.1.17/24  10.1.20/22  ..
  *   slots             ......  16 17 18 19 20 21 22 23 24 .. 31  ......

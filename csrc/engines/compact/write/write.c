@@ -1,4 +1,4 @@
-/* Changing routes of /16 and longer in the compact engine: one node a run of rows.
+/* Changes routes of /16 and longer in the compact engine: one node a run of rows.
  *
  *   1 the rows of the front that lie in one /16 are put into copies of its lists: its own
  *     (/16../24) and those of the /24s below (/25../32), each new sub-node built as it is done

@@ -1,4 +1,4 @@
-/* Editing a tree of the interval engine: old word + sorted edits -> new word, nothing in place.
+/* Edits a tree of the interval engine: old word + sorted edits -> new word, nothing in place.
  *
  * Only what an edit or an inherited answer touches is made again; the other slots of a directory
  * are taken over as they are. The low half of an address is a tree of its own behind an escape

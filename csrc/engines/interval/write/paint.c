@@ -1,4 +1,4 @@
-/* Painting: a sorted set of nested prefixes becomes intervals.
+/* Paints: turns a sorted set of nested prefixes into intervals.
  *
  *     /32  |------------------- 3 -------------------|       stack of what is open, widest first;
  *     /40       |---- 5 ----|                                an interval ends where a prefix

@@ -1,4 +1,4 @@
-/* Trees of the interval engine, made whole: from a sorted set of prefixes to one word.
+/* Makes whole trees of the interval engine: from a sorted set of prefixes to one word.
  *
  *   nothing below            a leaf with what is inherited
  *   fits one chunk           a chunk

@@ -1,4 +1,4 @@
-/* Changing the interval engine's table: one word a run of rows.
+/* Changes the interval engine's table: one word a run of rows.
  *
  *   1 go down to the tree that owns the front row; rows behind it that belong to the same tree,
  *     or to the directory above when that takes more of them, join the run (sorted tables bring

@@ -1,4 +1,4 @@
-/* See ribcage_locks.h. */
+/* The locks of a strategy for the programs of this benchmark. See ribcage_locks.h. */
 #include "ribcage_locks.h"
 
 #include "sync/lock/locks.h"
