@@ -53,6 +53,7 @@ class WorkerProcess:
             "drain": self._drain,
             "plan": self._plan,
             "log-level": lambda message: lines.set_level(str(message.body.get("level"))),
+            "log-file": lambda message: lines.write_to(message.fds.get("log", -1)),
             "stop": lambda message: self._stop("channel"),
             "fault": self._fault,
         }

@@ -38,6 +38,7 @@ EXITS = {
     Exit.TIMEOUT: "not within the time: an answer, or a worker that uses the change",
     Exit.INTERNAL: "a bug, or two builds that do not understand each other",
     Exit.RUNNING: "a router of this name is already running",
+    Exit.OUTPUT: "the answer could not be written to standard output; what was done is done",
 }
 CLI = f"""# The command `ribcage`
 
@@ -50,15 +51,25 @@ output, messages and errors to standard error.
 {HELP.strip()}
 ```
 
+## Terminals and pipes
+
+On a terminal tables fit its width: sentences are wrapped, nothing is cut, and what does not fit at
+all is shown as `NAME value`. In a pipe or file each row is one line, as wide as it has to be.
+`route show` gives a terminal 200 rows (`--all`, `--limit`); a pipe gets every row. Colour is for
+terminals only.
+
 ## Exit statuses
 
 | status | meaning |
 |---|---|
-@EXITS@| 130 | Ctrl-C |
+@EXITS@| 130 | Ctrl-C; the message says how far the command came |
+| 141 | the reader of standard output has left (`| head`); nothing is said |
+| 143 | SIGTERM, as Ctrl-C |
 
 ## JSON
 
-With `-j` standard output holds exactly one document, whatever happens; `-p` indents it.
+With `-j` standard output holds exactly one document, whatever happens; `-p` indents it. Only an
+answer that cannot be written (9) is told on standard error.
 
 - `{{"schema": 1, ...}}` is an answer; its keys are those of the management method of that
   name. Keys may be added under the same schema number, never removed or changed in meaning.
@@ -67,7 +78,8 @@ With `-j` standard output holds exactly one document, whatever happens; `-p` ind
   `problems` (`code`, `severity`, `message`, `hint`, `file`, `line`, `column`, `length`, `source`).
 - `route show` writes its list while it arrives: `{{"schema": 1, "routes": [...], "count": n}}`.
   When something fails after the first row, the list is closed, `error` stands beside it, and
-  `count` is missing.
+  `count` is missing. It holds every route, also those that the text leaves out.
+- What the text calls waiting (for a neighbour's address) is `held` in JSON.
 - Names are iproute2's where it has one: `dst`, `gateway`, `dev`, `metric`, `protocol`. Times end in
   `_ns` (CLOCK_MONOTONIC), `_us` or are `seconds`; sizes are bytes; 64-bit numbers may exceed 2^53.
 - `config compile --plan` prints the bare plan, without `schema` of the command around it.
@@ -89,9 +101,10 @@ DROPS = f"""# Drop reasons
 
 {NOTE}
 
-Every packet has one outcome: `rx = forwarded + delivered + drops + held`. `ribcage drops` counts
-the drops by these reasons, `ribcage drops --for 5` those of the next seconds, `ribcage explain`
-finds the reason for a packet that does not exist, `ribcage help drop REASON` says what stands here.
+Every packet has one outcome: `rx = forwarded + delivered + dropped + waiting`. `ribcage drops`
+counts the drops by these reasons, `ribcage drops --for 5` those of the next seconds, `ribcage
+explain` finds the reason for a packet that does not exist, `ribcage help drop REASON` says what
+stands here.
 The list is closed and its numbers ([shm-layout.md](shm-layout.md)) are never reused.
 
 """

@@ -9,9 +9,13 @@ import sys
 
 def main() -> None:
     """The console script."""
-    from ribcage.cli.main import main as run
+    try:
+        from ribcage.cli.main import main as run
 
-    sys.exit(run())
+        status = run()
+    except KeyboardInterrupt:  # before there was anything to interrupt
+        status = 130
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ribcage.controlplane.supervisor.context import Roles, Settings
 from ribcage.controlplane.supervisor.daemon import Status, daemonize
+from ribcage.controlplane.supervisor.resources.logfile import LogFile
 from ribcage.controlplane.supervisor.rights import require_rights
 from ribcage.controlplane.supervisor.run import run_supervisor
 from ribcage.shared.errors import Exit, RibcageError
@@ -36,12 +37,15 @@ def main(argv: list[str] | None = None) -> int:
             case ["supervisor", *rest]:
                 options = _options(rest)
                 settings, names = _settings(options)
+                require_rights()
+                log_file = None
                 if "--daemon" in options:
-                    log_file = options.get("--log-file")
-                    status = daemonize(Path(log_file) if log_file else None)
+                    log_file = _log_file(options, names)
+                    status = daemonize(log_file.open())
                 try:
-                    require_rights()
-                    return run_supervisor(settings, names, roles(), on_ready=status.ready)
+                    return run_supervisor(
+                        settings, names, roles(), on_ready=status.ready, log_file=log_file
+                    )
                 except RibcageError as error:
                     status.failed(error)
                     raise
@@ -74,6 +78,14 @@ def _options(arguments: list[str]) -> dict[str, str]:
         else:
             raise RibcageError("E_USAGE", f"unknown option {word!r}; {USAGE}", exit_code=2)
     return options
+
+
+def _log_file(options: dict[str, str], names: Names) -> LogFile:
+    """The one that was named, else ours, whose folder is made here."""
+    if named := options.get("--log-file"):
+        return LogFile(Path(named), own=False)
+    names.make_run_dir()
+    return LogFile(names.log_file, own=True)
 
 
 def _settings(options: dict[str, str]) -> tuple[Settings, Names]:

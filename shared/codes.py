@@ -8,7 +8,7 @@ line here, no line without a code, and what a provoked error says is what the pa
 
 CONFIG = {
     "E001": ("The file is not TOML.", "The caret stands where reading stopped; the hint says what is usual there."),
-    "E002": ("The file cannot be read, is no regular file, not UTF-8, or too large.", "Name another with -c FILE; large tables belong into `ribcage route load`."),
+    "E002": ("The file cannot be read, is no regular file, not UTF-8, or too large.", "Name another; large tables belong into `ribcage route load`."),
     "E100": ("A value breaks a rule that has no code of its own.", "The message names the rule."),
     "E101": ("A key nobody knows; the hint names the nearest.", "Unknown keys are errors, so that a misspelt one is not silently the default."),
     "E102": ("A value of the wrong type or form (a duration without unit, a mode without octal digits).", "Write it as the hint shows."),
@@ -86,11 +86,12 @@ AROUND = {
     "E_GROUP": ("management.group does not exist or may not be given; or a next-hop group is too large.", "groupadd --system NAME, or run as a member."),
     "E_HUGE_PAGES": ("fib.huge_pages is require, and the kernel gave too few.", "fib.huge_pages = try, or free memory and start again."),
     "E_INSTANCE": ("Not an instance name; or a segment of another router.", "1 to 32 letters, digits, _ . -; or remove the leftover the hint names."),
-    "E_INTERRUPTED": ("Ctrl-C.", "What was applied before stays."),
+    "E_INTERRUPTED": ("Ctrl-C or SIGTERM; the message says how far the command came.", "What was applied before stays."),
     "E_LOCKED": ("Another control process owns the tables.", "`ribcage ps`; stop that one first."),
-    "E_LOG_FILE": ("The log file of a daemon cannot be opened.", "Another --log-file."),
+    "E_LOG_FILE": ("The log file of a daemon cannot be opened.", "Another --log-file; without it, ribcage.log in the run directory."),
     "E_NOT_ALLOWED": ("The method needs more rights than this user has.", "Ask as root or as the router's user."),
     "E_NO_DAEMON": ("No router answers: none runs, or it has another name.", "`ribcage run`, or -i NAME."),
+    "E_OUTPUT": ("The answer could not be written: standard output is closed or full.", "Give it a place; what the command did is done."),
     "E_OWNER": ("A segment belongs to somebody else.", "Remove it if it is not in use."),
     "E_PERMISSION": ("A shared object may not be opened.", "Run as the user the router runs as."),
     "E_PORT": ("No packet socket for a port, or a port that cannot be.", "NET_RAW is needed; `ribcage doctor`."),

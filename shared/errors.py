@@ -24,6 +24,7 @@ class Exit(IntEnum):
     TIMEOUT = 6
     INTERNAL = 7  # a bug, or two builds that do not understand each other
     RUNNING = 8  # a router of this name is already there
+    OUTPUT = 9  # the answer could not be written
 
 
 class RibcageError(Exception):

@@ -160,7 +160,9 @@ MEMORY = {
 PACKET_SOCKET = (
     "{name} (ifindex {ifindex}): no packet socket with {slots} slots of {slot_bytes} bytes: {why}"
 )
-RIGHTS = "run as root, or in a namespace of your own: `unshare -rn`; `ribcage doctor` says more"
+RIGHTS = (
+    "run as root, or in a namespace of your own: `unshare -rn ribcage run`; try `ribcage doctor`"
+)
 
 SYSTEM = {
     ("packet_socket", errno.EPERM): Refusal(

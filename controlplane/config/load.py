@@ -16,7 +16,7 @@ from ribcage.controlplane.config.compile import compile_plan
 from ribcage.controlplane.config.limits import check_limits
 from ribcage.controlplane.config.links import check_links
 from ribcage.controlplane.config.machine import Machine
-from ribcage.controlplane.config.routes import check_routes
+from ribcage.controlplane.config.routes import check_routes, name_defaults
 from ribcage.controlplane.config.toml.positions import Positions
 from ribcage.controlplane.config.toml.problems import (
     ConfigErrors,
@@ -66,6 +66,7 @@ def check(
         return None, ConfigReport(name, text, in_file_order(problems))
     machine = machine or Machine.here()
     positions = Positions(text)
+    name_defaults(document)
     file, problems = validate(document, positions)
     links, found = check_links(document, positions)
     problems += found
@@ -94,6 +95,8 @@ def _read(path: Path) -> bytes | Problem:
     """The file's bytes, one more than allowed at most."""
     try:
         if str(path) == "-":
+            if sys.stdin is None:
+                return Problem("E002", "standard input is closed", WHOLE_FILE, "name a file")
             return sys.stdin.buffer.read(MAX_BYTES + 1)
         # O_NONBLOCK: a FIFO must not hold up the command before it is seen to be one.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -102,7 +105,7 @@ def _read(path: Path) -> bytes | Problem:
                 return Problem("E002", "not a regular file", WHOLE_FILE)
             return file.read(MAX_BYTES + 1)
     except OSError as error:
-        hint = "name the file with -c FILE" if isinstance(error, FileNotFoundError) else None
+        hint = "is that its path?" if isinstance(error, FileNotFoundError) else None
         return Problem("E002", f"cannot be read: {error.strerror}", WHOLE_FILE, hint)
     except ValueError:
         return Problem("E002", "not a file name", WHOLE_FILE)

@@ -152,9 +152,12 @@ class NexthopSection(Section):
     weight: Annotated[int, between(1, 255)] = 1
 
 
+_TYPES = one_of("forward", "blackhole", "unreachable", "prohibit", usual=False)
+
+
 class RouteSection(Section):
     dst: Annotated[str, prefix()]
-    type: Annotated[str, one_of("forward", "blackhole", "unreachable", "prohibit")] = "forward"
+    type: Annotated[str, _TYPES] = "forward"
     via: Annotated[str, nexthop_address()] | None = None
     dev: Annotated[str, interface_name()] | None = None
     nexthops: list[NexthopSection] = []

@@ -13,6 +13,25 @@ from ribcage.controlplane.config.toml.problems import Problem
 from ribcage.controlplane.values.addresses import AddressError, read_nexthop, read_prefix
 from ribcage.shared.addresses import Address, Network
 
+DEFAULTS = {"default4": "0.0.0.0/0", "default6": "::/0"}
+
+
+def name_defaults(data: dict[str, Any]) -> None:
+    """`dst = "default"`, as on the command line: 0.0.0.0/0, or ::/0 where a next hop is IPv6.
+
+    Changes `data`, before anybody reads a prefix in it.
+    """
+    found = data.get("route")
+    for row in found if isinstance(found, list) else ():
+        dst = row.get("dst") if isinstance(row, dict) else None
+        if dst == "default":
+            listed = row.get("nexthops")
+            hops = [row, *(listed if isinstance(listed, list) else ())]
+            vias = [str(hop.get("via")) for hop in hops if isinstance(hop, dict)]
+            row["dst"] = DEFAULTS["default6" if any(":" in via for via in vias) else "default4"]
+        elif isinstance(dst, str):
+            row["dst"] = DEFAULTS.get(dst, dst)
+
 
 def check_routes(
     data: Mapping[str, Any], links: ConfigLinks, positions: Positions

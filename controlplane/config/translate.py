@@ -61,7 +61,8 @@ def _problem(error: Any, positions: Positions) -> Problem:
         return _wrong_type(kind, path, error["input"], positions)
     if kind == "too_short":
         return Problem("E104", f"{key} is empty", positions.value(path), "leave it out")
-    message = str(context.get("text", error["msg"])).replace("{key}", key)
+    # Only our own texts: what pydantic says is for programmers.
+    message = str(context.get("text", "{key} cannot have this value")).replace("{key}", key)
     code = kind if kind.startswith("E1") else "E100"
     span = positions.statement(path) if code == "E102" else positions.value(path)
     return Problem(code, message, span, context.get("hint"))

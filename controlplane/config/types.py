@@ -61,18 +61,20 @@ def count_or_auto(high: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def one_of(*known: str, later: Sequence[str] = ()) -> AfterValidator:
-    """One of the known words; later are words of the manual that this build does not have."""
+def one_of(*known: str, later: Sequence[str] = (), usual: bool = True) -> AfterValidator:
+    """One of the known words; later are words of the manual that this build does not have.
+    `usual`: the first is what to write when nothing else is near."""
 
     def check(value: str) -> str:
         if value in known:
             return value
+        hint: str | None
         if value in later:
             hint = f'"{value}" is not in this build; write "{known[0]}"'
         elif guess := closest(value, known):
             hint = f'did you mean "{guess}"?'
         else:
-            hint = f'write "{known[0]}"'
+            hint = f'write "{known[0]}"' if usual else None
         refuse("E103", f"{{key}} = {value!r:.60} is not one of: {', '.join(known)}", hint)
 
     return AfterValidator(check)

@@ -124,6 +124,11 @@ class Publisher:
         self._schedule(loop)
         return submission.future
 
+    @property
+    def waiting(self) -> bool:
+        """Whether submissions are accepted that the RIB does not show yet."""
+        return bool(self._pending)
+
     def touch(self, t0: int) -> None:
         """Words were written outside a submission: publish them with the next batch."""
         self._open(t0)

@@ -7,8 +7,6 @@ own: messages come meanwhile, and mean what they mean to a process without table
 import time
 from typing import Any
 
-from ribcage.shared._core import lib
-
 from ribcage.controlplane.process.running import Running
 from ribcage.controlplane.process.segments import open_segments
 from ribcage.controlplane.process.state import ControlContext, ControlState
@@ -16,6 +14,7 @@ from ribcage.shared.errors import RibcageError
 from ribcage.shared.plan import Plan, PlanError
 from ribcage.shared.process import log as lines
 from ribcage.shared.process.names import Names
+from ribcage.shared.process.title import show_as
 
 
 class Attached(ControlState):
@@ -43,7 +42,7 @@ class Attached(ControlState):
             raise RibcageError("E_ATTACH", f"attach message: {error}") from error
         # A standby becomes control: its log lines and its name in `ps` say so.
         lines.setup("control", plan.log.level, plan.log.format)
-        lib.sys_set_name(b"ribcage-control")
+        show_as("control", names.instance)
         segments = await open_segments(names, plan, instance_id, context.log, body.get("sync_key"))
         context.workers.use(segments.fib.writer.born)
         running = Running(

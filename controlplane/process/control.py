@@ -122,6 +122,8 @@ class ControlProcess:
                               why=str(body.get("error"))[:200])  # fmt: skip
             case "log-level":
                 lines.set_level(str(body.get("level")))
+            case "log-file":
+                lines.write_to(message.fds.get("log", -1))
             case "stop":
                 self._finish(True)
             case "ps" | "done":

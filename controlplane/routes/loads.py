@@ -19,6 +19,7 @@ from ribcage.controlplane.fib.publishing import Published
 from ribcage.controlplane.routes.core import Core
 from ribcage.controlplane.routes.load_commit import Load, apply, assign, check
 from ribcage.controlplane.routes.sources.runtime import RUNTIME
+from ribcage.controlplane.routes.sources.table import FORMERLY
 from ribcage.controlplane.values.parse import (
     parse_address,
     parse_number,
@@ -53,7 +54,7 @@ class Loads:
             raise RibcageError(
                 "E_BUSY", f"{MAX_OPEN} loads are open already", "commit or abort one", Exit.NO
             )
-        parse_word(params, "source", "runtime", ("runtime",))
+        parse_word(params, "source", RUNTIME.name, (RUNTIME.name, *FORMERLY))
         vias = params.get("vias") or []
         if not isinstance(vias, Sequence) or isinstance(vias, str) or len(vias) > MAX_VIAS:
             raise usage("E_NEXTHOPS", f"vias is a list of at most {MAX_VIAS} addresses")
@@ -174,7 +175,19 @@ class Loads:
         why = {
             lib.ROW_BAD_PREFIX: ("E_PREFIX", "is not ADDRESS/LENGTH and a next hop"),
             lib.ROW_BAD_LENGTH: ("E_PREFIX", "has a length out of range"),
-            lib.ROW_BAD_NEXTHOP: ("E_NEXTHOP", "names neither a number nor an address"),
+            lib.ROW_BAD_NEXTHOP: ("E_NEXTHOP", _no_nexthop(text)),
             lib.ROW_TRAILING: ("E_PREFIX", "has more than two fields"),
         }.get(int(result.error), ("E_PREFIX", "is not a row"))
         return usage(why[0], f"{where} {why[1]}", "nothing was applied")
+
+
+def _no_nexthop(line: str) -> str:
+    """What is wrong with the second word of a line."""
+    words = line.split("#")[0].split()
+    if len(words) < 2:
+        return "names no next hop"
+    if words[1].isdecimal() and not words[1].strip("0"):
+        return "names next hop 0; they are counted from 1"
+    if words[1].isdecimal():
+        return f"names next hop {words[1]}, which is too large a number"
+    return "names neither a number nor an address as next hop"

@@ -4,8 +4,8 @@
 
 Requests are checked whole before anything is changed. A runtime route has distance 1, as a
 static one has: the metric decides between them, then the file. Adding a route that is there (same
-prefix and metric) replaces its next hops in one step, without a gap. What comes from the config
-file is changed there.
+prefix and metric) replaces its next hops in one step, without a gap; one that is there just so
+stays unchanged, and nothing is published. What comes from the config file is changed there.
 
 `wait` says when the reply is given: `none` once acknowledged and published in the same turn,
 `published` likewise with the stamps, `visible` when every living worker uses it (E_TIMEOUT, exit
@@ -64,17 +64,23 @@ class RouteRequests:
         wait = parse_word(params, "wait", "visible", WAITS)
         nexthops = resolve(core.topology, prefix, kind, parse_nexthops(params.get("nexthops")))
         before = self._runtime(prefix, metric)
+        same = bool(before) and self._is_so(before[0], nexthops, distance)
         if params.get("dry_run"):
-            return {"dry_run": True, "dst": str(prefix), "replaces": bool(before)}
-        like = before[0].nexthop if before else None
-        wanted = Wanted(prefix, RUNTIME.number, nexthops, metric, distance)
-        published = await self._submit(wanted, core.nexthops.intern(nexthops, like), t0)
-        result = await self.finish(published, wait)
+            replaces = bool(before) and not same
+            return {"dry_run": True, "dst": str(prefix), "replaces": replaces, "unchanged": same}
+        if same:
+            result = await self._unchanged(wait)
+        else:
+            like = before[0].nexthop if before else None
+            wanted = Wanted(prefix, RUNTIME.number, nexthops, metric, distance)
+            published = await self._submit(wanted, core.nexthops.intern(nexthops, like), t0)
+            result = await self.finish(published, wait)
         best = core.rib.best(prefix)
         result["selected"] = (
             best is not None and best.source == RUNTIME.number and best.metric == metric
         )
-        result["replaced"] = bool(before)
+        result["replaced"] = bool(before) and not same
+        result["unchanged"] = same
         return result
 
     async def delete(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,6 +100,29 @@ class RouteRequests:
         wanted = Wanted(prefix, route.source, rest or old, route.metric, route.distance)
         number = core.nexthops.intern(rest, like=route.nexthop) if rest is not None else 0
         return await self.finish(await self._submit(wanted, number, t0), wait)
+
+    def _is_so(self, route: Route, nexthops: NexthopSet, distance: int) -> bool:
+        """Whether a route is just what is asked for; not while a change waits that may be of it."""
+        there = self.core.forwarding.sets.get(route.nexthop)
+        plain = route.distance == distance and not route.stale
+        return plain and there == nexthops and not self.core.publisher.waiting
+
+    async def _unchanged(self, wait: str) -> dict[str, Any]:
+        """The reply when nothing is to do: workers are waited for all the same."""
+        publisher, watches = self.core.publisher, self.watches()
+        generation = publisher.generation
+        if wait == "visible":
+            seen = await wait_visible(watches, generation)
+        else:
+            seen = count_seen([watch.look() for watch in watches], generation)
+        return {
+            "generation": generation,
+            "update_id": publisher.update_id,
+            "published_us": None,
+            "visible_us": None,
+            "stamps": {},
+            "workers": {"seen": seen.seen, "of": seen.of},
+        }
 
     async def _submit(self, wanted: Wanted, number: int, t0: int) -> Published:
         return await self.core.publisher.submit(rows_of([wanted.row(number)]), 1, t0)

@@ -1,7 +1,7 @@
 """`--daemon`: a session of its own, no terminal, cwd /, and a launcher that waits for "ready".
 
-Use: `status = daemonize(log_file)`, early, while nothing but the plan is open. In the daemon it
-returns a Status whose `ready()` or `failed(error)` ends the launcher; the launcher never returns:
+Use: `status = daemonize(log_file.open())`, early, while nothing but the plan is open. In the
+daemon it returns a Status whose `ready()` or `failed(error)` ends the launcher; that never returns:
 it exits 0 when the router is ready, else prints what went wrong and exits with its status.
 """
 
@@ -9,11 +9,9 @@ import contextlib
 import json
 import os
 import sys
-from pathlib import Path
 from typing import NoReturn
 
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.refusals import refused
 
 
 class Status:
@@ -36,19 +34,11 @@ class Status:
             self._fd = -1
 
 
-def daemonize(log_file: Path | None = None) -> Status:
+def daemonize(log_fd: int) -> Status:
     """Double fork: the second child leads no session, so it can never get a terminal.
 
-    stdin and stdout become /dev/null, stderr too unless `log_file` is given (appended to, 0600).
+    stdin and stdout become /dev/null, stderr the log file `log_fd`, which is closed.
     """
-    # Opened first: a wrong path must be said to the person who typed it.
-    log_fd = -1
-    if log_file is not None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        try:
-            log_fd = os.open(log_file, flags, 0o600)
-        except OSError as error:
-            raise refused("log_file", error.errno, path=log_file) from error
     read_end, write_end = os.pipe()
     if os.fork() != 0:
         os.close(write_end)
@@ -61,7 +51,7 @@ def daemonize(log_file: Path | None = None) -> Status:
     os.chdir("/")
     os.umask(0o077)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    for fd, source in ((0, null), (1, null), (2, log_fd if log_fd >= 0 else null)):
+    for fd, source in ((0, null), (1, null), (2, log_fd)):
         os.dup2(source, fd, inheritable=True)
     for fd in (null, log_fd):
         if fd > 2:

@@ -12,8 +12,6 @@ import signal
 import socket
 from collections.abc import Callable
 
-from ribcage.shared._core import lib
-
 from ribcage.controlplane.supervisor.children import exits, processes
 from ribcage.controlplane.supervisor.children.adoption import Adoption
 from ribcage.controlplane.supervisor.children.health import Health
@@ -27,6 +25,8 @@ from ribcage.controlplane.supervisor.loop import Loop
 from ribcage.controlplane.supervisor.messages import Messages
 from ribcage.controlplane.supervisor.reloading import Reloading
 from ribcage.controlplane.supervisor.resources.descriptors import raise_descriptor_limit
+from ribcage.controlplane.supervisor.resources.logfile import LogFile
+from ribcage.controlplane.supervisor.resources.logs import Logs
 from ribcage.controlplane.supervisor.resources.objects import Objects, remove_recorded
 from ribcage.controlplane.supervisor.resources.ports import PortSockets
 from ribcage.controlplane.supervisor.signals import Signals
@@ -35,6 +35,7 @@ from ribcage.controlplane.supervisor.stopping import Stopping
 from ribcage.shared.process import log as lines
 from ribcage.shared.process.log import log
 from ribcage.shared.process.names import Names
+from ribcage.shared.process.title import show_as
 
 LEVELS = ("info", "debug", "warning")  # SIGUSR2 cycles through them
 DUMP = "dump.json"
@@ -46,11 +47,13 @@ def run_supervisor(
     roles: Roles,
     limits: Deadlines | None = None,
     on_ready: Callable[[], None] = lambda: None,
+    log_file: LogFile | None = None,
 ) -> int:
-    """Runs until stopped; the exit status. `on_ready` is called once, when all are ready."""
+    """Runs until stopped; the exit status. `on_ready` is called once, when all are ready.
+    `log_file`: what descriptor 2 is, when it is ours to open anew."""
     plan = settings.plan
     lines.setup("supervisor", log_level(plan.log.level), plan.log.format)
-    lib.sys_set_name(b"ribcage-super")
+    show_as("supervisor", names.instance)
     os.umask(0o077)  # for all children too: what any of them makes is closed until it says else
     # A standby has no attach message yet, helpers never get one: they resolve these names.
     os.environ["RIBCAGE_INSTANCE"] = names.instance
@@ -59,7 +62,8 @@ def run_supervisor(
     names.make_run_dir()
     lock = SupervisorLock.take(names)
     try:
-        return Supervisor(settings, names, roles, limits or Deadlines(), on_ready).run()
+        deadlines = limits or Deadlines()
+        return Supervisor(settings, names, roles, deadlines, on_ready, log_file).run()
     finally:
         lock.release()
         if not any(names.run_dir.iterdir()):
@@ -76,6 +80,7 @@ class Supervisor:
         roles: Roles,
         limits: Deadlines,
         on_ready: Callable[[], None],
+        log_file: LogFile | None,
     ) -> None:
         plan = settings.plan
         self.on_ready = on_ready
@@ -88,7 +93,7 @@ class Supervisor:
             {
                 signal.SIGTERM: self.stop,
                 signal.SIGINT: self.stop,
-                signal.SIGHUP: lambda: self.reloading.from_file(),
+                signal.SIGHUP: self.hang_up,
                 signal.SIGUSR1: self.dump,
                 signal.SIGUSR2: self.cycle_level,
                 signal.SIGCHLD: self.reap,
@@ -126,6 +131,7 @@ class Supervisor:
         )
         self.adoption = Adoption(self.context, self.handover, self.lifecycle, self.begin)
         self.health = Health(self.context)
+        self.logs = Logs(self.context, self.handover, log_file)
 
     def run(self) -> int:
         context = self.context
@@ -151,6 +157,7 @@ class Supervisor:
         adopted = context.phase == "adopting"
         context.phase = "running"
         if adopted:
+            self.logs.share()  # the living still write where the dead supervisor did
             self.messages.open_fib()
             # A worker that died meanwhile took its rings along: its successor needs new ones.
             for port in list(context.ports.known.values()):
@@ -196,6 +203,11 @@ class Supervisor:
             self.context.phase = "stopping"  # nobody is forked any more, the silent are killed
             self.adoption.finish()
         self.stopping.begin()
+
+    def hang_up(self) -> None:
+        """SIGHUP: the log file anew, then the configuration, whose errors are told there."""
+        self.logs.reopen()
+        self.reloading.from_file()
 
     def check_ready(self) -> None:
         """Ready: control and all workers are, and each worker has the FIB and every port."""
@@ -255,6 +267,7 @@ class Supervisor:
                      names.run_dir / DUMP, names.control_dump,
                      names.control_dump.with_suffix(".tmp")):  # fmt: skip
             path.unlink(missing_ok=True)
+        self.logs.remove()
 
 
 def _objects(

@@ -2,9 +2,11 @@
 #include "base/system.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -134,6 +136,45 @@ int sys_set_name(const char *name)
     char comm[16] = {0};
     strncpy(comm, name, sizeof comm - 1);
     return prctl(PR_SET_NAME, comm, 0, 0, 0) == 0 ? 0 : -errno;
+}
+
+/* Fields 48 and 49 of /proc/self/stat (since Linux 3.5), counted behind the name, which may hold
+ * blanks and parentheses of its own. */
+static int argument_area(char **start, size_t *size)
+{
+    char text[1024];
+    int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    int error = errno;
+    close(fd);
+    if (n < 0)
+        return -error;
+    text[n] = 0;
+    char *at = strrchr(text, ')');
+    for (int field = 2; at != NULL && field < 48; field++)
+        at = strchr(at + 1, ' ');
+    if (at == NULL)
+        return -ENOTSUP;
+    uint64_t first = strtoull(at, &at, 10), end = strtoull(at, NULL, 10);
+    if (first == 0 || end <= first)
+        return -ENOTSUP;
+    *start = (char *)(uintptr_t)first;
+    *size = (size_t)(end - first);
+    return 0;
+}
+
+int sys_set_title(const char *title)
+{
+    char *start;
+    size_t size, length = strlen(title);
+    int error = argument_area(&start, &size);
+    if (error != 0)
+        return error;
+    memset(start, 0, size); /* the last byte stays 0: else the kernel reads on into the environment */
+    memcpy(start, title, length < size ? length : size - 1);
+    return 0;
 }
 
 int sys_unshare(int flags)

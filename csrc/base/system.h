@@ -41,6 +41,9 @@ int sys_keep_capabilities(int on);
 int sys_no_new_privileges(void);
 /* What ps and /proc/PID/comm show; cut at 15 bytes. */
 int sys_set_name(const char *name);
+/* What ps -f, pgrep -f and /proc/PID/cmdline show in place of how the process was started; cut
+ * where that line ended. The memory is the process's own copy; Python has long read it. */
+int sys_set_title(const char *title);
 int sys_unshare(int flags);
 int sys_setns(int fd, int type);
 /* Closes first..last inclusive; last = 0xffffffff: all from first on. */

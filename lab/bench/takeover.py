@@ -39,7 +39,7 @@ CHUNK = 2000  # lines
 def load(router: Router, table: SampleTable) -> None:
     """The whole table as run-time routes with one next hop."""
     with ManagementClient(router.names.control_socket, 60.0) as client:
-        number = client.call("route.load.begin", {"source": "runtime", "vias": ["10.0.2.2"]})["id"]
+        number = client.call("route.load.begin", {"source": "added", "vias": ["10.0.2.2"]})["id"]
         for at in range(0, len(table.lines), CHUNK):
             text = "\n".join(table.lines[at : at + CHUNK]) + "\n"
             client.call("route.load.chunk", {"id": number, "text": text})

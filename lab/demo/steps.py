@@ -243,7 +243,7 @@ def balance(demo: Demo) -> StepOutcome:
     drops = sum(totals["drops"].values())
     text = (
         f"rx {totals['rx']} = forwarded {totals['forwarded']} + delivered {totals['delivered']}"
-        f" + dropped {drops} + held {totals['held']}; fib verify: 0 differences"
+        f" + dropped {drops} + waiting {totals['held']}; fib verify: 0 differences"
     )
     return text, {"totals": totals, "verify": verify}
 

@@ -12,6 +12,14 @@ from ribcage.cli.session import Session, session_of, usage
 from ribcage.shared.errors import Exit
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+HELP = """\b
+Examples:
+  ribcage bench fib --quick
+  ribcage -j bench fib --family 6 --against dpdk"""
+
+
+def register(root: typer.Typer) -> None:
+    root.add_typer(app, name="bench", help=HELP, short_help="measure the forwarding table")
 
 
 @app.command(
@@ -22,9 +30,10 @@ Examples:
   ribcage -j bench fib --family 4 --table rib4.txt.xz --against dpdk
 
 \b
-Engines and strategies are compared by naming several (--engine compact --engine flat). Ratios
-in `summary` are of the first one named, against the first peer. Exit 1 when the next hops of
-two contestants differ: then nothing that was measured counts. See docs/benchmarks.md.""",
+Engines and strategies are compared by naming several (--engine compact
+--engine flat). Ratios in `summary` are of the first one named, against the
+first peer. Exit 1 when the next hops of two contestants differ: then nothing
+that was measured counts. See docs/benchmarks.md.""",
 )
 def fib(
     context: typer.Context,
@@ -89,13 +98,19 @@ def fib(
 @contextmanager
 def _progress(session: Session) -> Iterator[Callable[[str], None]]:
     """What is being done, on stderr: a changing line on a terminal, else a line a kind."""
+    output = session.output
+
+    def reach(step: str) -> None:
+        output.reached = f"at {step}; nothing is reported of a part"
+
     if session.options.quiet:
-        yield lambda step: None
+        yield reach
         return
     if not sys.stderr.isatty():
         said: set[str] = set()
 
         def say(step: str) -> None:
+            reach(step)
             kind = step.rstrip("0123456789/ ")
             if kind not in said:
                 said.add(kind)
@@ -107,4 +122,9 @@ def _progress(session: Session) -> Iterator[Callable[[str], None]]:
 
     console = Console(stderr=True, no_color=session.options.color == "never")
     with console.status("bench") as status:
-        yield lambda step: status.update(f"bench: {step}")
+
+        def update(step: str) -> None:
+            reach(step)
+            status.update(f"bench: {step}")
+
+        yield update

@@ -1,7 +1,8 @@
 """The single checks of `ribcage doctor`: each tries the thing itself, not its version number.
 
 A check is a function () -> Finding. What needs a network namespace makes one in a child
-(trial.py) and leaves nothing. They run in the command line's process, never in a daemon.
+(trial.py) and leaves nothing; where none can be made, NET_ADMIN and NET_RAW are enough to try it
+in the one we are in. They run in the command line's process, never in a daemon.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import shutil
 import socket
 import struct
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,11 +30,12 @@ _REMOVE_IPC_OFF = re.compile(r"^\s*RemoveIPC\s*=\s*(no|0|false|off)\s*$", re.M |
 TRANSIT_FILTER = """\
 table netdev doctor {
     chain in {
-        type filter hook ingress device rcdoc0 priority 0
+        type filter hook ingress device @DEVICE@ priority 0
         fib daddr type unicast drop
     }
 }
 """
+FANOUT_UNIQUE = 0x2000  # PACKET_FANOUT_FLAG_UNIQUEID: the kernel chooses a group nobody has
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,9 @@ def capabilities() -> Finding:
 def packet_ring() -> Finding:
     """AF_PACKET, TPACKET_V2 ring, the virtio-net header and a fanout group, as the ports do."""
 
-    def attempt() -> str:
+    def attempt(own: bool) -> str:
+        if own:
+            _loopback_up()
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as sock:
             sock.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V2)
             sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
@@ -85,11 +89,11 @@ def packet_ring() -> Finding:
             ring = struct.pack("IIII", block, 2, frame, 2 * block // frame)
             sock.setsockopt(SOL_PACKET, PACKET_RX_RING, ring)
             sock.bind(("lo", 3))
-            fanout = 1 | (0 << 16)  # group 1, mode hash
+            fanout = FANOUT_UNIQUE << 16  # mode hash
             sock.setsockopt(SOL_PACKET, PACKET_FANOUT, fanout)
         return "TPACKET_V2 ring, virtio-net header, fanout"
 
-    good, text = in_child(_with_loopback(attempt), namespace=True)
+    good, text = _tried(attempt)
     if good:
         return Finding("AF_PACKET rings", "ok", text)
     return Finding("AF_PACKET rings", "FAIL", text, "the kernel needs CONFIG_PACKET=y or m")
@@ -97,7 +101,12 @@ def packet_ring() -> Finding:
 
 def veth() -> Finding:
     """Pairs of virtual links: the host port, the demo and the labs."""
-    good, text = in_child(_make_veth, namespace=True, timeout=10.0)
+
+    def attempt(own: bool) -> str:
+        with _veth():
+            return "a pair was made"
+
+    good, text = _tried(attempt, timeout=10.0)
     if good:
         return Finding("veth", "ok", text)
     return Finding("veth", "FAIL", text, "modprobe veth (CONFIG_VETH)")
@@ -109,20 +118,17 @@ def nftables() -> Finding:
     if program is None:
         return Finding("nftables", "FAIL", "no `nft` program", "apt-get install nftables")
 
-    def attempt() -> str:
-        _make_veth()
-        done = subprocess.run(
-            [program, "-f", "-"],
-            input=TRANSIT_FILTER.encode(),
-            capture_output=True,
-            timeout=5,
-            check=False,
-        )
+    def attempt(own: bool) -> str:
+        # -c: the kernel checks it all, and forgets it.
+        command = [program, "-f", "-"] if own else [program, "-c", "-f", "-"]
+        with _veth() as device:
+            rules = TRANSIT_FILTER.replace("@DEVICE@", device).encode()
+            done = subprocess.run(command, input=rules, capture_output=True, timeout=5, check=False)
         if done.returncode:
             raise OSError(done.stderr.decode(errors="replace").split("\n")[0][:120])
         return "netdev ingress chain with fib expression"
 
-    good, text = in_child(attempt, namespace=True, timeout=10.0)
+    good, text = _tried(attempt, timeout=10.0)
     if good:
         return Finding("nftables", "ok", text)
     advice = "modprobe nf_tables nft_fib_netdev (CONFIG_NF_TABLES_NETDEV, CONFIG_NFT_FIB_NETDEV)"
@@ -261,23 +267,34 @@ def _has_capabilities() -> bool:
     return bool(mask >> CAP_NET_ADMIN & 1 and mask >> CAP_NET_RAW & 1)
 
 
-def _with_loopback(attempt: Callable[[], str]) -> Callable[[], str]:
-    """attempt with `lo` up, which a fresh namespace has down."""
-
-    def run() -> str:
-        import fcntl
-
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            request = struct.pack("16sH14x", b"lo", 1)  # struct ifreq with IFF_UP
-            fcntl.ioctl(sock, 0x8914, request)  # SIOCSIFFLAGS
-        return attempt()
-
-    return run
+def _tried(attempt: Callable[[bool], str], timeout: float = 5.0) -> tuple[bool, str]:
+    """As in_child() of attempt(own): in a namespace of its own, else in ours if we may."""
+    if in_child(lambda: str(enter_namespace()))[0]:
+        return in_child(lambda: attempt(True), namespace=True, timeout=timeout)
+    if _has_capabilities():
+        return in_child(lambda: attempt(False), timeout=timeout)
+    return False, "neither a namespace to try it in, nor NET_ADMIN and NET_RAW"
 
 
-def _make_veth() -> str:
+def _loopback_up() -> None:
+    """A fresh namespace has `lo` down."""
+    import fcntl
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        request = struct.pack("16sH14x", b"lo", 1)  # struct ifreq with IFF_UP
+        fcntl.ioctl(sock, 0x8914, request)  # SIOCSIFFLAGS
+
+
+@contextlib.contextmanager
+def _veth() -> Iterator[str]:
+    """One end's name of a pair that goes with the block."""
     from pyroute2 import IPRoute
 
+    name = f"rcd{os.getpid()}"
     with IPRoute() as netlink:
-        netlink.link("add", ifname="rcdoc0", kind="veth", peer="rcdoc1")
-    return "a pair was made"
+        netlink.link("add", ifname=f"{name}a", kind="veth", peer=f"{name}b")
+        try:
+            yield f"{name}a"
+        finally:
+            index = netlink.link_lookup(ifname=f"{name}a")
+            netlink.link("del", index=index[0])

@@ -15,12 +15,15 @@ from typing import Any
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.management import ManagementClient
 
+SHOWN = 8  # names of a hint
+
 
 class Client:
     """One connection, made at the first call; calls go one after the other."""
 
-    def __init__(self, path: Path, timeout: float) -> None:
+    def __init__(self, path: Path, timeout: float, by_name: bool = True) -> None:
         self._path = path
+        self._by_name = by_name
         self._client = ManagementClient(path, timeout)
 
     def close(self) -> None:
@@ -33,7 +36,7 @@ class Client:
         try:
             result = self._client.call(method, params, timeout)
         except RibcageError as error:
-            raise _ours(self._path, error) from None
+            raise _ours(self._path, error, self._by_name) from None
         if not isinstance(result, dict):
             raise RibcageError(
                 "E_PROTOCOL",
@@ -43,19 +46,34 @@ class Client:
         return result
 
 
-def _ours(path: Path, error: RibcageError) -> RibcageError:
+def _ours(path: Path, error: RibcageError, by_name: bool) -> RibcageError:
     if error.exit_code not in set(Exit) or error.exit_code == Exit.OK:
         error.exit_code = int(Exit.INTERNAL)
-    if error.code == "E_NO_DAEMON" and (others := _others(path)):
-        error.hint = f"running here: {', '.join(others)} (choose with -i)"
+    if error.code == "E_NO_DAEMON":
+        error.hint = _who_answers(path, by_name) or error.hint
     return error
 
 
-def _others(path: Path) -> list[str]:
-    """Other instances beside the one asked for."""
-    found: list[str] = []
+def _who_answers(path: Path, by_name: bool) -> str | None:
+    """What to ask instead, when that is known."""
+    if not by_name and not _is_socket(path):
+        what = "is no socket" if path.exists() else "is not there"
+        return f"{path} {what}; leave -s out, or give a router's control.sock"
+    others = [found.parent.name for found in _sockets(path.parent.parent) if found != path]
+    if by_name and others:
+        return f"running here: {', '.join(others[:SHOWN])} (choose with -i)"
+    return None
+
+
+def _sockets(base: Path) -> list[Path]:
+    """The management sockets of all routers of one user."""
     with contextlib.suppress(OSError):
-        for entry in sorted(path.parent.parent.glob(f"*/{path.name}"))[:8]:
-            if entry != path:
-                found.append(entry.parent.name)
-    return found
+        return [path for path in sorted(base.glob("*/control.sock")) if _is_socket(path)]
+    return []
+
+
+def _is_socket(path: Path) -> bool:
+    try:
+        return path.is_socket()
+    except (OSError, ValueError):
+        return False

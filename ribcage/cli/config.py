@@ -1,13 +1,13 @@
 """`ribcage config check|compile`: a configuration file, checked without a router."""
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ribcage.cli.output import plain
+from ribcage.cli.answer.output import plain
+from ribcage.cli.answer.streams import standard_input, written
 from ribcage.cli.session import Session, session_of, usage
 from ribcage.shared.errors import Exit, RibcageError
 
@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from ribcage.shared.plan import Plan
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+HELP = """\b
+Examples:
+  ribcage config check ribcage.toml
+  ribcage config compile --plan ribcage.toml"""
 FileArgument = Annotated[Path | None, typer.Argument(help="the file, - for standard input")]
+
+
+def register(root: typer.Typer) -> None:
+    root.add_typer(app, name="config", help=HELP, short_help="check a configuration file")
 
 
 @app.command(
@@ -45,7 +53,8 @@ Examples:
   ribcage config compile --plan ribcage.toml
 
 \b
-The plan is what the processes run on. --plan prints it alone, as one line of JSON.""",
+The plan is what the processes run on. --plan prints it alone, as a line of
+JSON.""",
 )
 def compile_(
     context: typer.Context,
@@ -65,11 +74,14 @@ def read(session: Session, file: Path | None) -> "tuple[Plan, ConfigReport]":
     """The plan of a file; its problems go to stderr. E_CONFIG (exit 3) for a bad one."""
     from ribcage.controlplane.config.load import load
 
-    plan, report = load(file or default_file(session))
+    file = file or default_file(session)
+    if str(file) == "-":
+        standard_input()  # refuses a closed one
+    plan, report = load(file)
     # -q silences warnings, never errors.
     told = plan is None or not session.options.quiet
     if report.problems and told and not session.output.json:
-        sys.stderr.write(plain(report.render()) + "\n")
+        written(plain(report.render()) + "\n")
     if plan is None:
         raise ConfigError(report)
     return plan, report
@@ -86,7 +98,7 @@ def default_file(session: Session) -> Path:
     for path in (folder / name for folder in folders for name in (named, "ribcage.toml")):
         if path.is_file():
             return path
-    raise usage("which configuration file?", "name one: -c FILE, or set RIBCAGE_CONFIG")
+    raise usage("which configuration file?", "name one, or set RIBCAGE_CONFIG")
 
 
 class ConfigError(RibcageError):

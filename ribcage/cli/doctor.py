@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ribcage.cli.answer.tables import hanging
 from ribcage.cli.session import Session, session_of
 from ribcage.shared.errors import Exit
 
@@ -28,6 +29,10 @@ Examples:
 \b
 Exit 5 when something a router needs is missing."""
 COLOURS = {"ok": "green", "warn": "yellow", "skip": "dim", "FAIL": "red"}
+
+
+def register(root: typer.Typer) -> None:
+    root.command("doctor", help=HELP, short_help="check what this machine can do")(doctor)
 
 
 def doctor(
@@ -84,7 +89,8 @@ def _lines(session: Session, findings: "Sequence[Finding]", failed: list[str]) -
     width = max(len(finding.name) for finding in findings)
     for finding in findings:
         verdict = session.output.paint(f"{finding.verdict:<4}", COLOURS[finding.verdict])
-        yield f"{verdict}  {finding.name:<{width}}  {finding.detail}"
+        head = f"{verdict}  {finding.name:<{width}}  "
+        yield from hanging(head, finding.detail, session.output.width)
         if finding.advice:
-            yield f"      -> {finding.advice}"
+            yield from hanging("      -> ", finding.advice, session.output.width)
     yield f"FAIL  {', '.join(failed)}" if failed else "nothing a router needs is missing"

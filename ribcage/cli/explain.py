@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from ribcage.cli import words
+from ribcage.cli.answer.tables import hanging
 from ribcage.cli.session import Session, session_of, usage
 from ribcage.shared.errors import Exit
 
@@ -13,7 +14,7 @@ HELP = """\b
 Examples:
   ribcage explain 10.0.1.2 198.51.100.7 --in eth1
   ribcage explain 198.51.100.7 --ttl 1
-  ribcage explain 10.0.1.2 10.0.3.2 --in eth1 --protocol udp --dport 53 --length 1600
+  ribcage explain 10.0.1.2 10.0.3.2 --protocol udp --dport 53 --length 1600
   ribcage explain --in eth1 --frame 020000000001020000000002080045000054...
 
 The decision is that of the code that forwards. What only the moment knows is left open: full
@@ -21,6 +22,10 @@ queues, a neighbour that does not answer, the rate limits of ICMP errors.
 
 \b
 Exit 1 when the packet would be dropped."""
+
+
+def register(root: typer.Typer) -> None:
+    root.command("explain", help=HELP, short_help="what would happen to a packet")(explain)
 
 
 def explain(
@@ -90,15 +95,17 @@ def _lines(session: Session, answer: Mapping[str, Any]) -> Iterator[str]:
     name = max((len(str(one.get("stage"))) for one in stages), default=0)
     said = max((len(str(one.get("verdict"))) for one in stages), default=0)
     for number, one in enumerate(stages, 1):
-        verdict = f"{one.get('verdict')!s:<{max(12, said)}}"
+        word = str(one.get("verdict"))
+        verdict = f"{'WAIT' if word == 'HOLD' else word:<{max(12, said)}}"
         if verdict.strip().upper() == "DROP":
             verdict = session.output.paint(verdict.upper(), "red")
-        line = f"{number:>2} {one.get('stage')!s:<{max(9, name)}} {verdict} {one.get('detail')}"
-        yield line.rstrip()
+        head = f"{number:>2} {one.get('stage')!s:<{max(9, name)}} {verdict} "
+        yield from hanging(head, str(one.get("detail")), session.output.width)
     verdict, reason = str(answer.get("verdict")), answer.get("reason")
     icmp = answer.get("icmp")
     if verdict == "hold":
-        yield f" -> hold; forwarded when the neighbour answers, else dropped: {reason}"
+        yield " -> wait; forwarded when the neighbour answers, else dropped"
+        yield f"    as {reason}"
         return
     yield f" -> {reason or verdict}" + (f"; {_icmp(icmp)}" if icmp else "")
 

@@ -5,13 +5,23 @@ from typing import Annotated, Any
 
 import typer
 
-from ribcage.cli.output import micros, number, plural, size, table
+from ribcage.cli.answer.tables import hanging, table
+from ribcage.cli.answer.units import micros, number, plural, size
 from ribcage.cli.session import session_of
 from ribcage.shared.errors import Exit
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+HELP = """\b
+Examples:
+  ribcage fib show
+  ribcage fib verify"""
 SHOWN = 50
+PLACES = ("live", "retired", "free", "high_water", "huge_pages", "segment")
 TABLES = ("FAMILY", "ENGINE", "ROUTES", "LIMIT", "USED")
+
+
+def register(root: typer.Typer) -> None:
+    root.add_typer(app, name="fib", help=HELP, short_help="the forwarding table")
 
 
 @app.command(
@@ -23,8 +33,9 @@ Examples:
   ribcage -jp fib show
 
 \b
-Memory: live is reachable by a lookup, retired waits two epochs and is bounded whatever
-readers do (dead, stopped or slow: none can hold it up), free is what updates may use.
+Memory: live is reachable by a lookup, retired waits two epochs and is bounded
+whatever readers do (dead, stopped or slow: none can hold it up), free is what
+updates may use.
 -j adds the segment's geometry, in blocks of 64 bytes.""",
 )
 def show(
@@ -58,7 +69,10 @@ def _summary(answer: Mapping[str, Any]) -> Iterator[str]:
     ]
     yield "next hops  " + "   ".join(limits).replace("adjacencys", "adjacencies")
     yield from _aggregation(_section(answer, "aggregation"))
-    yield "memory     " + _places(_section(answer, "memory"))
+    memory = _section(answer, "memory")
+    yield "memory     " + _places(memory, ("live", "retired", "free", "segment"))
+    if more := _places(memory, ("high_water", "huge_pages")):
+        yield "           " + more
     rib = _section(answer, "rib")
     yield (
         f"RIB        {number(rib.get('rows', 0))} rows of {number(rib.get('max_rows', 0))}   "
@@ -72,13 +86,17 @@ def _aggregation(aggregation: Mapping[str, Any]) -> Iterator[str]:
     state = aggregation.get("state", "off")
     if state == "off":
         return
-    line = "aggregate  " + ("" if state == "on" else f"{state}   ")
+    head = "aggregate  "
+    if state != "on":
+        yield head + str(state)
+        head = " " * len(head)
     for family in (4, 6):
         routes = aggregation.get(f"routes{family}", 0)
         entries = aggregation.get(f"entries{family}", 0)
         share = f" ({100 * (routes - entries) / routes:.1f} % fewer)" if routes else ""
-        line += f"IPv{family} {number(routes)} routes in {number(entries)} entries{share}   "
-    yield line + f"private {size(aggregation.get('private_bytes', 0))}"
+        yield f"{head}IPv{family} {number(routes)} routes in {number(entries)} entries{share}"
+        head = " " * len(head)
+    yield f"{head}private {size(aggregation.get('private_bytes', 0))}"
 
 
 def _publishing(publisher: Mapping[str, Any]) -> Iterator[str]:
@@ -106,26 +124,26 @@ def _percentile(counts: Sequence[int], share: float) -> str:
 def _memory(answer: Mapping[str, Any]) -> Iterator[str]:
     published, memory = _section(answer, "published"), _section(answer, "memory")
     routes = published.get("routes4", 0) + published.get("routes6", 0)
-    each = f" ({memory.get('live', 0) / routes:.0f} B a route)" if routes else ""
+    each = f", {number(round(memory.get('live', 0) / routes))} B a route" if routes else ""
+    most = memory.get("retired_most")
+    notes = {
+        "live": plural(routes, "route") + each,
+        "retired": f"at most {size(most)}" if most is not None else "",
+    }
+    rows = [
+        ("FIB", name.replace("_", " "), size(memory[name]), notes.get(name, ""))
+        for name in PLACES
+        if name in memory
+    ]
     rib = _section(answer, "rib")
-    places = _places(memory).replace("  retired", f"{each}  retired")
-    places = places.replace("  free", f"{_bound(memory)}  free")
-    rows = [("FIB", plural(routes, "route"), places)]
-    used = f"segment {size(rib.get('segment_bytes'))}  private {size(rib.get('private_bytes'))}"
-    rows.append(("RIB", plural(rib.get("rows", 0), "row"), used))
-    yield from table(("TABLE", "HOLDS", "MEMORY"), rows)
+    for name, note in (("segment", plural(rib.get("rows", 0), "row")), ("private", "")):
+        rows.append(("RIB", name, size(rib.get(f"{name}_bytes")), note))
+    yield from table(("TABLE", "PART", "SIZE", "HOLDS"), rows, right="SIZE")
 
 
-def _places(memory: Mapping[str, Any]) -> str:
-    names = ("live", "retired", "free", "high_water", "huge_pages", "segment")
+def _places(memory: Mapping[str, Any], names: Sequence[str]) -> str:
     parts = [f"{name.replace('_', ' ')} {size(memory[name])}" for name in names if name in memory]
     return "  ".join(parts)
-
-
-def _bound(memory: Mapping[str, Any]) -> str:
-    """What dead, stopped and slow readers can cost at most."""
-    most = memory.get("retired_most")
-    return f" (at most {size(most)})" if most is not None else ""
 
 
 def _section(answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -160,24 +178,27 @@ def verify(
 ) -> None:
     session = session_of(context)
     timeout = session.patience(120.0)
+    session.output.reached = "the comparison was not over; nothing was changed"
     answer = session.call("fib.verify", timeout, samples=samples, seed=seed)
-    session.output.answer(answer, _verdict(answer, samples, seed))
+    session.output.answer(answer, _verdict(answer, samples, seed, session.output.width))
     if answer.get("count") != 0:
         raise typer.Exit(Exit.NO)
 
 
-def _verdict(answer: Mapping[str, Any], samples: int, seed: int) -> Iterator[str]:
+def _verdict(
+    answer: Mapping[str, Any], samples: int, seed: int, width: int | None
+) -> Iterator[str]:
     count = answer.get("count")
     fib = f"FIB {_value(answer.get('fib4'))} IPv4 and {_value(answer.get('fib6'))} IPv6"
     took = answer.get("seconds")
     took = f" in {micros(took * 1e6)}" if isinstance(took, int | float) else ""
-    yield (
-        f"RIB {_value(answer.get('rib'))}, {fib} ({samples} random lookups, seed {seed}):"
-        f" {count} difference{'' if count == 1 else 's'}{took}"
-    )
+    compared = f"RIB {_value(answer.get('rib'))}, {fib} ({samples} random lookups, seed {seed}): "
+    result = f"{count} difference{'' if count == 1 else 's'}{took}"
+    yield from hanging("", compared + result, width)
     differences = answer.get("differences") or []
     for one in differences[:SHOWN]:
-        yield "  " + (_difference(one) if isinstance(one, dict) else str(one))
+        told = _difference(one) if isinstance(one, dict) else str(one)
+        yield from hanging("  ", told, width)
     if len(differences) > SHOWN:
         yield f"  ... and {len(differences) - SHOWN} more (see: ribcage -j fib verify)"
 

@@ -14,6 +14,12 @@ Examples:
   ribcage help error E107"""
 
 
+def register(root: typer.Typer) -> None:
+    root.command("help", help=HELP, short_help="about a command, a drop reason, an error code")(
+        help_
+    )
+
+
 def help_(
     context: typer.Context,
     topic: Annotated[

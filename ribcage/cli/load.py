@@ -1,7 +1,8 @@
 """Sends a table of routes to the router in chunks of whole lines: begin, chunk..., commit.
 
 The file is read once, streaming, whatever its size; nothing of it is in force before `commit`.
-Any end but a commit (an error, Ctrl-C, the connection lost) is an abort.
+Any end but a commit (an error, Ctrl-C, the connection lost) is an abort, and what is interrupted
+says how much had gone over.
 """
 
 import contextlib
@@ -17,12 +18,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from ribcage.cli.answer.streams import standard_input
+from ribcage.cli.answer.units import plural
 from ribcage.cli.session import Session, usage
 from ribcage.shared.errors import Exit, RibcageError
 
 CHUNK = 44 * 1024  # of text: as JSON it stays below the router's 64 KiB a line
 MAX_LINE = 1024
 COMMIT_TIMEOUT = 600.0
+UTF8_MARK = b"\xef\xbb\xbf"  # Windows editors begin a file with it
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _MAGIC: tuple[tuple[bytes, Callable[[Any], Any]], ...] = (
     (b"\xfd7zXZ\x00", lzma.open),
     (b"\x1f\x8b", gzip.open),
@@ -34,15 +39,18 @@ def load_table(
 ) -> dict[str, Any]:
     """The answer of route.load.commit, plus what the chunks rejected."""
     with _open(path) as raw:
-        begun = session.call("route.load.begin", source="runtime", vias=list(vias), atomic=atomic)
+        begun = session.call("route.load.begin", source="added", vias=list(vias), atomic=atomic)
         identity = begun.get("id")
         try:
             with _Progress(session, raw, path) as progress:
                 rows = 0
                 for first_line, text in _chunks(raw, path):
-                    rows += _send(session, identity, path, first_line, text)
+                    rows = _send(session, identity, path, first_line, text)
                     progress.at(rows)
+                    sent = f"{plural(rows, 'route')} sent"
+                    session.output.reached = f"{sent}, none of them is in force"
             timeout = session.patience(COMMIT_TIMEOUT)
+            session.output.reached = f"{plural(rows, 'route')} sent, some may be in force"
             return session.call("route.load.commit", timeout, id=identity, wait=wait)
         except BaseException:
             _abort(session, identity)
@@ -74,7 +82,7 @@ def _abort(session: Session, identity: object) -> None:
 def _open(path: Path) -> Iterator[IO[bytes]]:
     try:
         if str(path) == "-":
-            yield sys.stdin.buffer
+            yield standard_input()
             return
         if not path.is_file():
             raise usage(f"{path} is not a file" if path.exists() else f"there is no file {path}")
@@ -107,6 +115,8 @@ def _lines(raw: IO[bytes], path: Path) -> Iterator[str]:
         reader = _unpacked(raw)
         while line := reader.readline(MAX_LINE + 1):
             number += 1
+            if number == 1:
+                line = _without_mark(line)
             text = line.decode("ascii")
             # Escapes would let a chunk grow beyond what the router reads.
             if len(line) > MAX_LINE or len(json.dumps(text)) > len(text) + 4:
@@ -120,6 +130,12 @@ def _lines(raw: IO[bytes], path: Path) -> Iterator[str]:
             "a table is lines `PREFIX/LEN NEXTHOP`, plain, .gz or .xz; nothing was loaded",
             Exit.USAGE,
         ) from None
+
+
+def _without_mark(line: bytes) -> bytes:
+    if line.startswith(UTF16_MARKS):
+        raise ValueError("UTF-16 text; save the file as UTF-8")
+    return line.removeprefix(UTF8_MARK)
 
 
 def _unpacked(raw: IO[bytes]) -> Any:

@@ -22,16 +22,19 @@ VALUES = {
     "--color": "color", "--timeout": "timeout",
 }  # fmt: skip
 
+VERSION = ("-V", "--version")
+
 HELP = """\
 Global options (before or after the command):
   -j, --json            one JSON document on stdout, also for errors
   -p, --pretty          indented JSON
   -i, --instance NAME   which router (default: $RIBCAGE_INSTANCE or r1)
   -s, --socket PATH     its management socket, instead of by name
-  -q, --quiet           no messages on stderr but errors
+  -q, --quiet           only errors on stderr
   -v, --verbose         more messages on stderr
   --color WHEN          auto, always or never (and NO_COLOR)
   --timeout S           seconds to wait for an answer (default 5)
+  -V, --version         what is installed (ribcage version says more)
 """
 
 
@@ -59,6 +62,7 @@ def split(arguments: Sequence[str]) -> tuple[Options, list[str]]:
     flags: dict[str, bool] = {}
     values: dict[str, str] = {}
     rest: list[str] = []
+    version = False
     words = list(arguments)
     while words:
         word = words.pop(0)
@@ -68,10 +72,14 @@ def split(arguments: Sequence[str]) -> tuple[Options, list[str]]:
             break
         if word in FLAGS:
             flags[FLAGS[word]] = True
+        elif wrong := _stranger(word):
+            raise _usage(f"there is no option -{wrong} in {word[:20]}")
         elif _cluster(word):
             flags.update({FLAGS[f"-{letter}"]: True for letter in word[1:]})
         elif name in VALUES and name.startswith("--") and equals:
             values[VALUES[name]] = value
+        elif word in VERSION:
+            version = True
         elif word in VALUES:
             if not words:
                 raise _usage(f"option {word} needs a value")
@@ -86,7 +94,14 @@ def split(arguments: Sequence[str]) -> tuple[Options, list[str]]:
         color=_color(values.get("color", "auto")),
         timeout=_timeout(values.get("timeout")),
     )
-    return options, rest
+    return options, ["version"] if version else rest
+
+
+def _stranger(word: str) -> str:
+    """ "-jx": what is no flag among flags."""
+    if len(word) < 3 or word[:2] not in FLAGS:
+        return ""
+    return next((letter for letter in word[1:] if f"-{letter}" not in FLAGS), "")
 
 
 def _cluster(word: str) -> bool:

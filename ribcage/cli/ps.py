@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ribcage.cli.output import table
+from ribcage.cli.answer.tables import table
 from ribcage.cli.session import session_of
 from ribcage.shared.errors import Exit
 
@@ -17,10 +17,15 @@ Examples:
   ribcage ps --long
 
 \b
+--long adds seccomp, memory, open files, start, CPU seconds, STAT of
+/proc (R runs, S sleeps, T is stopped) and how the last one ended.
 Exit 1 when one of the processes is not running."""
-# S is the letter of /proc: R runs, S sleeps, T is stopped.
-LONG = ("STARTED", "CPU", "S", "LAST EXIT")
-HEADER = ("ROLE", "PID", "UID", "CAPS", "SECCOMP", "STATE", "RSS", "FDS", "RESTARTS", "IF IT DIES")
+HEADER = ("ROLE", "PID", "UID", "CAPS", "STATE", "RESTARTS", "IF IT DIES")
+LONG = ("SECCOMP", "RSS", "FDS", "STARTED", "CPU", "STAT", "LAST EXIT")
+
+
+def register(root: typer.Typer) -> None:
+    root.command("ps", help=HELP, short_help="the processes of a router and their rights")(ps)
 
 
 def ps(
@@ -36,51 +41,54 @@ def ps(
     session = session_of(context)
     answer = session.call("process.list")
     processes = [one for one in answer.get("processes", ()) if isinstance(one, dict)]
-    session.output.answer(answer, _lines(processes, maps, long))
+    session.output.answer(answer, _lines(processes, maps, long, session.output.width))
     if any(one.get("state") in ("dead", "exited", "failed", "restarting") for one in processes):
         raise typer.Exit(Exit.NO)
 
 
-def _lines(processes: list[dict[str, Any]], maps: bool, long: bool) -> Iterator[str]:
+def _lines(
+    processes: list[dict[str, Any]], maps: bool, long: bool, width: int | None
+) -> Iterator[str]:
     header: tuple[str, ...] = HEADER
     rows = [_row(one) for one in processes]
     if long:  # what happens when it dies, a sentence, stays last
         header = (*HEADER[:-1], *LONG, HEADER[-1])
         rows = [(*row[:-1], *_more(one), row[-1]) for row, one in zip(rows, processes, strict=True)]
-    lines = table(header, rows, right="PID UID RSS FDS RESTARTS CPU")
-    yield lines[0]
-    for line, one in zip(lines[1:], processes, strict=True):
-        yield line
-        if maps:
-            for mapping in one.get("maps") or ():
-                if isinstance(mapping, dict):
-                    yield f"  {mapping.get('perms', '?')!s:<4}  {mapping.get('object')}"
+    wrap = ("CAPS", "LAST EXIT", "IF IT DIES")
+    yield from table(header, rows, "PID UID RSS FDS RESTARTS CPU", width, wrap)
+    for one in processes if maps else ():
+        mapped = [m for m in one.get("maps") or () if isinstance(m, dict)]
+        yield ""
+        yield f"{_role(one)} maps{'' if mapped else ' nothing shared'}"
+        for mapping in mapped:
+            yield f"  {mapping.get('perms', '?')!s:<4}  {mapping.get('object')}"
 
 
 def _row(one: Mapping[str, Any]) -> tuple[object, ...]:
     caps = one.get("caps")
     if isinstance(caps, list):
         caps = ",".join(str(cap) for cap in caps)
-    index = one.get("index")
-    role = f"worker{index}" if one.get("role") == "worker" else one.get("role")
-    rss = one.get("rss_kb")
     return (
-        role,
+        _role(one),
         _or_dash(one.get("pid")),
         _or_dash(one.get("uid")),
         caps or "-",
-        _or_dash(one.get("seccomp")),
         _or_dash(one.get("state")),
-        f"{rss / 1024:.1f}M" if isinstance(rss, int | float) else "-",
-        _or_dash(one.get("fds")),
         _or_dash(one.get("restarts")),
         _or_dash(one.get("if_it_dies")),
     )
 
 
+def _role(one: Mapping[str, Any]) -> object:
+    return f"worker{one.get('index')}" if one.get("role") == "worker" else one.get("role")
+
+
 def _more(one: Mapping[str, Any]) -> tuple[object, ...]:
-    cpu = one.get("cpu")
+    cpu, rss = one.get("cpu"), one.get("rss_kb")
     return (
+        _or_dash(one.get("seccomp")),
+        f"{rss / 1024:.1f}M" if isinstance(rss, int | float) else "-",
+        _or_dash(one.get("fds")),
         _started(one.get("started_ns")) if one.get("pid") else "-",
         f"{cpu:.1f}s" if isinstance(cpu, int | float) else "-",
         _or_dash(one.get("letter")),

@@ -16,8 +16,12 @@ Examples:
 
 \b
 Without -c: $RIBCAGE_CONFIG, else the file the router was started from.
-Exit 3 when the file has an error: nothing was applied, the running configuration stays."""
+Exit 3 when the file has an error: the running configuration stays as it is."""
 MAX_REQUEST = 60_000  # the router reads lines of 64 KiB
+
+
+def register(root: typer.Typer) -> None:
+    root.command("reload", help=HELP, short_help="give a router a new configuration")(reload)
 
 
 def reload(

@@ -1,26 +1,31 @@
 """`ribcage route show|get|add|del|load`: the routing table, read and changed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ribcage.cli import words
-from ribcage.cli.output import micros, plural
-from ribcage.cli.session import Session, session_of, usage
-from ribcage.shared.errors import Exit, RibcageError
+from ribcage.cli.answer.units import micros, plural
+from ribcage.cli.session import session_of, usage
+from ribcage.shared.errors import Exit
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-PAGE = 4096  # the most the router gives at once
-# The letter before a route: the first of its source's name, but for these.
-ORIGIN = {"runtime": "A", "zebra": "B", "receive": "L"}
+HELP = """\b
+Examples:
+  ribcage route show
+  ribcage route add 203.0.113.0/24 via 10.0.2.9"""
 WAITS = ("visible", "published", "none")
 
 Wait = Annotated[
     str, typer.Option("--wait", help="return when: visible in all workers, published, none")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="check and say, change nothing")]
+
+
+def register(root: typer.Typer) -> None:
+    root.add_typer(app, name="route", help=HELP, short_help="the routing table")
 
 
 @app.command(
@@ -31,110 +36,40 @@ Examples:
   ribcage route show 10.0.0.0/8 --family 4
 
 \b
-Flags: origin (S static, C connected, K kernel, B BGP, A added by command, N neighbour,
-L local), > selected, * in the FIB, a in force by a shorter entry that says the same
-(fib.aggregate), q queued, r rejected; then how many workers use it.""",
+S static, C connected, K kernel, B BGP, A added by command, N neighbour,
+L this router's own; > best, * in the FIB, q queued, r rejected, a in force by
+a shorter entry that says the same (fib.aggregate).
+[D/M] distance and metric; how many workers use it; age since the last change.
+
+\b
+This router's own addresses, broadcasts and neighbours are left out unless
+--all, a PREFIX or a --source asks for them. A terminal gets 200 rows unless
+--limit or --all says otherwise; a pipe gets every row, and -j every route of
+every kind.""",
 )
 def show(
     context: typer.Context,
-    prefix: Annotated[str | None, typer.Argument(help="only routes inside this prefix")] = None,
+    prefix: Annotated[
+        str | None, typer.Argument(help="only routes inside this prefix; or default")
+    ] = None,
     family: Annotated[int | None, typer.Option(help="4 or 6")] = None,
     source: Annotated[
-        str | None, typer.Option(help="only routes of one source, like connected or static")
+        str | None, typer.Option(help="only routes of one source, like added or static")
     ] = None,
-    limit: Annotated[int, typer.Option(help="stop after so many (0: all)", min=0)] = 0,
+    limit: Annotated[int | None, typer.Option(help="stop after so many (0: never)", min=0)] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="own addresses and neighbours too, and no limit")
+    ] = False,
 ) -> None:
+    from ribcage.cli.listing import RouteQuery, show_routes
+
     session = session_of(context)
     if family not in (None, 4, 6):
         raise usage(f"--family {family} is not 4 or 6")
-    wanted = words.prefix(prefix) if prefix is not None else None
-    left = limit or (1 << 62)
-    # The first page before the first byte: an early error is then an error document alone.
-    pages = _pages(session, family, wanted, source, left)
-    first = next(pages)
-    stream = session.output.stream("routes")
-    count, widths = 0, [18, 0]  # 255.255.255.255/32; only ever wider, whatever a page holds
-    for page in (p for group in ([first], pages) for p in group):
-        stream.rows(page, _lines(session, page, widths))
-        count += len(page)
-    stream.finish({"count": count})
-    if not count and wanted is not None:
-        session.output.say(f"no route inside {wanted}")
-
-
-def _pages(
-    session: Session, family: int | None, prefix: str | None, source: str | None, left: int
-) -> Iterator[list[dict[str, Any]]]:
-    cursor: str | None = None
-    seen: set[str] = set()
-    while True:
-        answer = session.call(
-            "route.list",
-            family=family,
-            prefix=prefix,
-            source=source,
-            cursor=cursor,
-            limit=min(PAGE, left),
-        )
-        rows = [row for row in answer.get("routes", ()) if isinstance(row, dict)][:left]
-        yield rows
-        left -= len(rows)
-        cursor = answer.get("cursor")
-        if cursor is None or left <= 0:
-            return
-        if str(cursor) in seen:  # a table that never ends would be ours to end
-            raise RibcageError("E_PROTOCOL", f"the router repeats itself at {cursor!s:.60}")
-        seen.add(str(cursor))
-
-
-def _lines(session: Session, page: Sequence[Mapping[str, Any]], widths: list[int]) -> Iterator[str]:
-    bodies = [_where_to(row) for row in page]
-    widths[0] = max([widths[0], *(len(str(row.get("dst"))) for row in page)])
-    widths[1] = max([widths[1], *(min(60, len(body)) for body in bodies)])
-    width, body_width = widths
-    bold = session.output.paint("\n", "bold").split("\n")  # asked once: a table has a million rows
-    before, after = bold[0], bold[-1]
-    for row, body in zip(page, bodies, strict=True):
-        workers = (row.get("workers") or {}) if row.get("selected") else {}
-        tail = f"{workers.get('seen', '?')}/{workers.get('of', '?')} workers" if workers else ""
-        if row.get("rejected"):
-            tail = f"rejected: {row['rejected']}"
-        if row.get("stale"):
-            tail += "  stale"
-        dst = f"{row.get('dst')!s:<{width}}"
-        yield f"{flags(row)} {before}{dst}{after}  {body:<{body_width}}  {tail}".rstrip()
-
-
-def flags(row: Mapping[str, Any]) -> str:
-    """ "S>*" """
-    protocol = str(row.get("protocol") or "?")
-    origin = ORIGIN.get(protocol, protocol[0].upper())
-    workers = row.get("workers") or {}
-    if row.get("rejected"):
-        return f"{origin} r"
-    if not row.get("selected"):
-        return f"{origin}  "
-    queued = not (row.get("in_fib") or row.get("aggregated"))
-    queued = queued or workers.get("seen") != workers.get("of")
-    if row.get("aggregated") and not queued:
-        return f"{origin}>a"
-    return f"{origin}>{'q' if queued else '*'}"
-
-
-def _where_to(row: Mapping[str, Any]) -> str:
-    hops = [hop for hop in row.get("nexthops") or () if isinstance(hop, dict)]
-    kind = row.get("type", "forward")
-    text = str(kind) if kind != "forward" and not hops else " | ".join(_hop(hop) for hop in hops)
-    if row.get("metric"):
-        text += f"  metric {row['metric']}"
-    return text
-
-
-def _hop(hop: Mapping[str, Any]) -> str:
-    parts = [f"{key} {hop[key]}" for key in ("via", "dev") if hop.get(key)]
-    if hop.get("weight", 1) != 1:
-        parts.append(f"weight {hop['weight']}")
-    return " ".join(parts)
+    within = words.prefix(prefix) if prefix is not None else None
+    # All routes are inside the default route: who names it wants that one.
+    only = prefix in words.DEFAULTS
+    show_routes(session, RouteQuery(within, family, source, limit, everything, only))
 
 
 @app.command(
@@ -172,8 +107,9 @@ def _got(answer: Mapping[str, Any]) -> Iterator[str]:
     parts += [f"src {answer['source']}"] if answer.get("source") else []
     if kind in MEANING:
         parts.append(f"({MEANING[kind]})")
+    yield " ".join(parts)
     prefix, route = answer.get("prefix"), answer.get("route")
-    line = " ".join(parts) + f"    match {route or prefix}"
+    line = f"  match {route or prefix}"
     line += f" ({answer['protocol']})" if answer.get("protocol") else ""
     line += f" by entry {prefix}" if route not in (None, prefix) else ""
     ecmp = answer.get("ecmp")
@@ -188,16 +124,23 @@ def _got(answer: Mapping[str, Any]) -> Iterator[str]:
             yield f"  worker{worker.get('worker')} still answers from generation {generation}"
 
 
+WORDS = {"ignore_unknown_options": True}  # `metric -1` is a number out of range, not an option
+
+
 @app.command(
     short_help="add a route",
+    context_settings=WORDS,
     help="""\b
 Examples:
   ribcage route add 203.0.113.0/24 via 10.0.2.9
-  ribcage route add 198.51.100.0/24 via 10.0.2.10 weight 2 via 10.0.2.11 metric 5
+  ribcage route add 10.9.0.0/16 via 10.0.2.10 weight 2 via 10.0.2.11 metric 5
 
 \b
-Words: DST [blackhole|unreachable|prohibit] [via ADDR] [dev NAME] [weight N] [metric N]
-[distance N]. Every `via` begins another next hop of the group.""",
+Words: DST [blackhole|unreachable|prohibit] [via ADDR] [dev NAME] [weight N]
+[metric N] [distance N]. Every `via` begins another next hop of the group.
+DST is ADDRESS/LENGTH, an address, or default (of its next hop's family).
+A route that is there with another next hop is replaced without a gap; one
+that is there as it is stays unchanged.""",
 )
 def add(
     context: typer.Context,
@@ -209,9 +152,9 @@ def add(
     params = words.route(route)
     answer = session.call("route.add", **params, wait=_wait(wait), dry_run=dry_run or None)
     done = "replaced" if answer.get("replaced", answer.get("replaces")) else "added"
-    text = _changed(
-        done, f"{'replace' if done == 'replaced' else 'add'} {params['dst']}", answer, dry_run
-    )
+    done = "unchanged" if answer.get("unchanged") else done
+    would = {"added": "add {}", "replaced": "replace {}", "unchanged": "leave {} unchanged"}[done]
+    text = _changed(done, would.format(params["dst"]), answer, dry_run)
     if answer.get("selected") is False:
         text = f"{done}, but not in use: another route to {params['dst']} is better"
         text += f" (see: ribcage route show {params['dst']})"
@@ -220,6 +163,7 @@ def add(
 
 @app.command(
     "del",
+    context_settings=WORDS,
     short_help="remove a route",
     help="""\b
 Examples:
@@ -245,6 +189,8 @@ def _changed(done: str, would: str, answer: Mapping[str, Any], dry_run: bool) ->
     if dry_run:
         return f"would {would}; nothing was changed"
     text = done
+    if answer.get("unchanged"):
+        return f"unchanged; the route is there as it is (generation {answer.get('generation')})"
     if answer.get("published_us") is not None:
         generation, took = answer.get("generation"), micros(answer["published_us"])
         text += f"; published as generation {generation} in {took}"
@@ -263,8 +209,9 @@ Examples:
   ribcage route load table.txt --via 10.0.2.9 --via 10.0.2.10 --atomic
 
 \b
-Lines are `PREFIX/LEN NEXTHOP`; a number n as next hop means the n-th --via, counted round.
-Plain, .gz or .xz. Ctrl-C gives up what has not been applied. --atomic: all or nothing.""",
+Lines are `PREFIX/LEN NEXTHOP`; a number n as next hop means the n-th --via,
+from 1, counted round. Plain, .gz or .xz; a UTF-8 mark in front is ignored.
+Ctrl-C gives up what has not been applied. --atomic: all or nothing.""",
 )
 def load(
     context: typer.Context,

@@ -27,8 +27,14 @@ Examples:
   ribcage run -c ribcage.toml --daemon
 
 \b
-Exit 3 when the file has an error, 8 when a router of this name is already running."""
+A daemon's log is --log-file, opened anew on SIGHUP (logrotate); without it,
+ribcage.log in the run directory, which stop removes.
+Exit 3 when the file has an error, 8 when a router of this name is running."""
 READY_TIMEOUT = 40.0
+
+
+def register(root: typer.Typer) -> None:
+    root.command("run", help=HELP, short_help="start a router from a file")(run)
 
 
 def run(
@@ -43,7 +49,7 @@ def run(
         bool, typer.Option("--teach", help="allow faults to be injected, for lessons")
     ] = False,
     log_file: Annotated[
-        Path | None, typer.Option("--log-file", help="where a daemon's log lines go")
+        Path | None, typer.Option("--log-file", help="of a daemon; default: in its run directory")
     ] = None,
 ) -> None:
     from ribcage.cli.config import read
@@ -72,11 +78,10 @@ def run(
         if session.output.json:  # the one document; what comes later are log lines on stderr
             document = {"instance": names.instance, "pid": os.getpid(), "ready": False}
             session.output.answer(document, "")
-        sys.stdout.flush()
-        sys.stderr.flush()
         os.execv(command[0], command)
-    command += ["--daemon", *(["--log-file", str(log_file.absolute())] if log_file else [])]
-    _launch(session, command, fd, names)
+    log_file = log_file.absolute() if log_file is not None else None
+    command += ["--daemon", *(["--log-file", str(log_file)] if log_file is not None else [])]
+    _launch(session, command, fd, names, log_file or names.log_file)
 
 
 def _plan_fd(plan: Plan) -> int:
@@ -90,8 +95,9 @@ def _plan_fd(plan: Plan) -> int:
     return fd
 
 
-def _launch(session: Session, command: list[str], fd: int, names: Names) -> None:
+def _launch(session: Session, command: list[str], fd: int, names: Names, log_file: Path) -> None:
     """Starts the launcher and waits for its verdict; its words go to stderr."""
+    session.output.reached = f"the router may go on starting; its log is {log_file}"
     timeout = session.patience(READY_TIMEOUT)
     try:
         done = subprocess.run(
@@ -101,7 +107,7 @@ def _launch(session: Session, command: list[str], fd: int, names: Names) -> None
         raise RibcageError(
             "E_TIMEOUT",
             f'router "{names.instance}" was not ready within {timeout:g} s',
-            "ribcage ps and its log say how far it is; ribcage stop gives it up",
+            f"ribcage ps and {log_file} say how far it is; ribcage stop gives it up",
             Exit.TIMEOUT,
         ) from None
     code = done.returncode
@@ -109,9 +115,10 @@ def _launch(session: Session, command: list[str], fd: int, names: Names) -> None
         raise RibcageError(
             "E_START",
             f'router "{names.instance}" did not start (status {code})',
-            "its own words are above, or in the log file",
+            f"its own words are above, or in {log_file}",
             code if code in set(Exit) else Exit.INTERNAL,
         )
     pid = lock_owner(names.supervisor_lock)
-    document = {"instance": names.instance, "pid": pid, "ready": True}
-    session.output.answer(document, f'router "{names.instance}" is ready, pid {pid}')
+    document = {"instance": names.instance, "pid": pid, "ready": True, "log": str(log_file)}
+    text = f'router "{names.instance}" is ready, pid {pid}\nits log is {log_file}'
+    session.output.answer(document, text)

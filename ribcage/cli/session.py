@@ -6,9 +6,9 @@ from typing import Any
 
 import typer
 
+from ribcage.cli.answer.output import Output
 from ribcage.cli.client import Client
 from ribcage.cli.options import DEFAULT_TIMEOUT, Options
-from ribcage.cli.output import Output
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.process.names import Names
 
@@ -40,7 +40,7 @@ class Session:
     def client(self) -> Client:
         """The connection, made at the first call."""
         if self._client is None:
-            self._client = Client(self.socket, self.timeout)
+            self._client = Client(self.socket, self.timeout, by_name=self.options.socket is None)
         return self._client
 
     def call(self, method: str, timeout: float | None = None, **params: Any) -> dict[str, Any]:

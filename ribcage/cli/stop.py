@@ -31,6 +31,10 @@ STOP_TIMEOUT = 20.0
 POLL = 0.02
 
 
+def register(root: typer.Typer) -> None:
+    root.command("stop", help=HELP, short_help="stop a router")(stop)
+
+
 def stop(
     context: typer.Context,
     wait: Annotated[bool, typer.Option(help="return when it has ended")] = True,
@@ -45,6 +49,7 @@ def stop(
             raise
         session.output.say(f"control does not answer ({error.message}); asking the supervisor")
         signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+    session.output.reached = "the router was asked to stop, and goes on with it"
     if wait:
         _wait(session, pidfd)
     name = session.names.instance

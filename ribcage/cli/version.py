@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from ribcage import __version__
-from ribcage.cli.output import SCHEMA
+from ribcage.cli.answer.output import SCHEMA
 from ribcage.cli.session import session_of
 from ribcage.shared.plan import SCHEMA as PLAN_SCHEMA
 
@@ -14,6 +14,10 @@ HELP = """\b
 Examples:
   ribcage version
   ribcage version -j --layouts"""
+
+
+def register(root: typer.Typer) -> None:
+    root.command("version", help=HELP, short_help="versions of what is installed")(version)
 
 
 def version(

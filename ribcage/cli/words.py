@@ -4,6 +4,7 @@ iproute2's words, read strictly; the same words `route show` prints. A mistake i
 with exit 2 that quotes the word and says what fits there. Pure.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -34,10 +35,13 @@ def checked(read: Callable[[str], T], text: str) -> T:
         raise address_error(error) from None
 
 
+DEFAULTS = {"default": "0.0.0.0/0", "default4": "0.0.0.0/0", "default6": "::/0"}
+
+
 def prefix(text: str) -> str:
     """A destination; "default" is 0.0.0.0/0, and one address is its host route."""
-    if text in ("default", "default6"):
-        return "0.0.0.0/0" if text == "default" else "::/0"
+    if text in DEFAULTS:
+        return DEFAULTS[text]
     if "/" not in text:
         host = checked(read_host, text)
         text = f"{host}/{host.max_prefixlen}"
@@ -58,7 +62,8 @@ def route(words: Sequence[str]) -> dict[str, Any]:
     answer: dict[str, Any] = {"type": "forward", "nexthops": [], "metric": 0}
     if todo and todo[0] in TYPES and len(todo) > 1:  # `blackhole 203.0.113.0/24`, as ip has it
         answer["type"] = todo.pop(0)
-    answer["dst"] = prefix(todo.pop(0))
+    given = todo.pop(0)
+    answer["dst"] = prefix(given)
     hops: list[dict[str, Any]] = answer["nexthops"]
     while todo:
         word = todo.pop(0)
@@ -80,6 +85,8 @@ def route(words: Sequence[str]) -> dict[str, Any]:
             answer["distance"] = _number(_value(todo, word), word, 1, 254)
         else:
             raise _unknown(word)
+    if given == "default" and any(":" in hop.get("via", "") for hop in hops):
+        answer["dst"] = DEFAULTS["default6"]  # the family of a default route is its next hop's
     _agree(answer)
     return answer
 
@@ -87,7 +94,8 @@ def route(words: Sequence[str]) -> dict[str, Any]:
 def selector(words: Sequence[str]) -> dict[str, Any]:
     """The parameters of route.del: {dst, via?, dev?, metric?}."""
     todo = list(words)
-    answer: dict[str, Any] = {"dst": prefix(todo.pop(0))}
+    given = todo.pop(0)
+    answer: dict[str, Any] = {"dst": prefix(given)}
     while todo:
         word = todo.pop(0)
         if word == "via":
@@ -98,6 +106,8 @@ def selector(words: Sequence[str]) -> dict[str, Any]:
             answer["metric"] = _number(_value(todo, word), word, 0, 4_294_967_295)
         else:
             raise _unknown(word)
+    if given == "default" and ":" in answer.get("via", ""):
+        answer["dst"] = DEFAULTS["default6"]
     return answer
 
 
@@ -142,7 +152,7 @@ def _device(text: str) -> str:
 
 
 def _number(text: str, word: str, low: int, high: int) -> int:
-    if not text.isascii() or not text.isdecimal() or len(text) > 12:
+    if re.fullmatch(r"-?[0-9]{1,12}", text) is None:
         raise usage(f"{word} {text[:20]!r} is not a whole number", code="E102")
     if not low <= int(text) <= high:
         raise usage(f"{word} {text} is outside {low}..{high}", code="E104")
@@ -150,6 +160,12 @@ def _number(text: str, word: str, low: int, high: int) -> int:
 
 
 def _unknown(word: str) -> RibcageError:
+    if word.startswith("-"):  # typer leaves what it does not know, for the sake of `metric -1`
+        guess = closest(word.lstrip("-"), ("wait", "dry-run"))
+        return usage(
+            f"there is no option {word[:40]}",
+            f"did you mean --{guess}?" if guess else "options: --wait, --dry-run",
+        )
     guess = closest(word, KEYS)
     hint = f"did you mean {guess}?" if guess else f"known words: {', '.join(KEYS)}"
     return usage(f"what does {word[:40]!r} mean here?", hint)

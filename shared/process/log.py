@@ -144,6 +144,15 @@ def current() -> LineLog:
     return _log
 
 
+def write_to(fd: int) -> None:
+    """Standard error, and so every line from now on, goes to what `fd` (borrowed) is: a log file
+    that was opened anew. A descriptor that is none leaves it as it was."""
+    try:
+        os.dup2(fd, 2, inheritable=True)
+    except OSError as error:
+        log("error", "log.file", error=error.strerror)
+
+
 def set_level(level: str) -> None:
     _log.set_level(level)
 

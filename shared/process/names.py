@@ -6,6 +6,7 @@ file system except `make_run_dir`, which the supervisor calls.
 
     RUN_BASE/INSTANCE/       supervisor.sock control.sock supervisor.lock control.lock
                              state.json (what the supervisor made) undo.json (kernel settings)
+                             ribcage.log (of a daemon without --log-file)
     /dev/shm/                ribcage.INSTANCE.fib  .rib  .stats.N   sem.ribcage.INSTANCE.writer
 """
 
@@ -69,6 +70,11 @@ class Names:
         return self.run_dir / "dump-control.json"
 
     @property
+    def log_file(self) -> Path:
+        """The lines of a daemon that was not told another place."""
+        return self.run_dir / "ribcage.log"
+
+    @property
     def undo_file(self) -> Path:
         return self.run_dir / "undo.json"
 
@@ -111,19 +117,21 @@ class Names:
         """The names for `instance`, else $RIBCAGE_INSTANCE, else "r1".
 
         The base is $RIBCAGE_RUN_DIR, else /run/ribcage for root, else $XDG_RUNTIME_DIR/ribcage,
-        else /tmp/ribcage-UID (whose owner `make_run_dir` checks: /tmp is open to all).
+        else /tmp/ribcage-UID (whose owner `make_run_dir` checks: /tmp is open to all). Who is root
+        in a user namespace alone (`unshare -rn`) has the base of the user outside, so that the
+        command finds the router from both sides.
         """
         name = instance or os.environ.get("RIBCAGE_INSTANCE") or DEFAULT_INSTANCE
         override = os.environ.get("RIBCAGE_RUN_DIR")
         runtime = os.environ.get("XDG_RUNTIME_DIR")
         if override:
             base = Path(override).absolute()
-        elif os.geteuid() == 0:
+        elif _owns_run():
             base = Path("/run/ribcage")
         elif runtime and runtime.startswith("/"):
             base = Path(runtime) / "ribcage"
         else:
-            base = Path(f"/tmp/ribcage-{os.geteuid()}")
+            base = Path(f"/tmp/ribcage-{_outer_uid()}")
         return cls(name, base)
 
     def make_run_dir(self) -> None:
@@ -168,3 +176,26 @@ class Names:
                 hint=f"chmod go-w {path}",
                 exit_code=Exit.PRIVILEGE,
             )
+
+
+def _owns_run() -> bool:
+    """Root, and /run is root's: in a user namespace it belongs to a user who is not mapped."""
+    if os.geteuid() != 0:
+        return False
+    try:
+        return Path("/run").stat().st_uid == 0
+    except OSError:
+        return True
+
+
+def _outer_uid() -> int:
+    """What our uid is in the user namespace around: a line of uid_map is first, outside, count."""
+    own = os.geteuid()
+    try:
+        lines = Path("/proc/self/uid_map").read_text(encoding="ascii").splitlines()
+        for inside, outside, count in (map(int, line.split()) for line in lines):
+            if inside <= own < inside + count:
+                return outside + own - inside
+    except (OSError, ValueError):
+        pass
+    return own

@@ -1,9 +1,14 @@
 """`ribcage doctor` tries things, says what it found, and leaves nothing behind."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from ribcage.cli import checks
 from ribcage.cli.checks import Finding
@@ -30,6 +35,32 @@ def test_every_check_gives_a_verdict_and_leaves_nothing(ribcage: Any) -> None:
     assert document["ok"] == ("fail" not in verdicts.values())
     assert ran.status == (0 if document["ok"] else 5)
     assert verdicts["compiled module"] == "ok"
+
+
+def test_net_admin_and_net_raw_are_enough(tmp_path: Path) -> None:
+    """A container with these two and no way to a namespace can run a router: no FAIL, exit 0, and
+    what was tried in our namespace is taken away again."""
+    limits = "".join(
+        f"echo 0 > /proc/sys/user/max_{kind}_namespaces && " for kind in ("net", "ipc", "user")
+    )
+    two = "-all,+net_admin,+net_raw"
+    doctor = f"{sys.executable} -m ribcage -j doctor"
+    look = "ip -br link >&2; nft list ruleset >&2"
+    inside = f"{limits} ip link set lo up && exec setpriv --bounding-set {two} --inh-caps {two}"
+    inside += f" sh -c '{doctor}; {look}'"
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "-m", "-n", "-i", "sh", "-c", inside],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    if not done.stdout:
+        pytest.skip(done.stderr[-200:])
+    document = json.loads(done.stdout)
+    verdicts = {check["name"]: check["verdict"] for check in document["checks"]}
+    assert document["ok"], document
+    assert verdicts["user namespaces"] == "warn"
+    for name in ("capabilities", "AF_PACKET rings", "veth", "nftables"):
+        assert verdicts[name] == "ok"
+    assert [line.split()[0] for line in done.stderr.splitlines()] == ["lo"]
 
 
 def test_a_missing_thing_is_exit_5_with_what_to_do(ribcage: Any, monkeypatch: Any) -> None:

@@ -2,12 +2,12 @@
 
 import pytest
 
-from ribcage.cli.route import flags
+from ribcage.cli.listing import flags
 
 
 @pytest.mark.parametrize(
     ("protocol", "letter"),
-    [("runtime", "A"), ("neighbour", "N"), ("discard", "D"), (None, "?")],
+    [("added", "A"), ("runtime", "A"), ("neighbour", "N"), ("discard", "D"), (None, "?")],
 )
 def test_a_source_without_a_letter_of_its_own_has_its_first(
     protocol: str | None, letter: str

@@ -32,7 +32,7 @@ class Loader:
         assert len(json.dumps(params["text"])) < 60_000
         self.text += params["text"]
         self.chunks += 1
-        return {"rows": params["text"].count("\n")}
+        return {"rows": self.text.count("\n")}  # so far, as a router counts
 
     def commit(self, params: dict[str, Any]) -> dict[str, Any]:
         assert params == {"id": "L1", "wait": "visible"}
@@ -55,9 +55,24 @@ def test_a_table_arrives_whole(packed: str, loader: Loader, ribcage: Any, tmp_pa
     assert ran.out == "5,000 routes loaded; generation 7 after 250 ms\n"
     assert loader.text == TABLE
     assert loader.chunks > 1
-    begin = {"source": "runtime", "vias": ["10.0.2.9", "10.0.2.10"], "atomic": True}
+    begin = {"source": "added", "vias": ["10.0.2.9", "10.0.2.10"], "atomic": True}
     assert loader.router.asked[0] == ("route.load.begin", begin)
     assert loader.router.methods()[-1] == "route.load.commit"
+
+
+def test_a_mark_of_utf8_before_a_table_is_no_part_of_it(
+    loader: Loader, ribcage: Any, tmp_path: Path
+) -> None:
+    """As Windows editors save it, packed too; UTF-16 is named."""
+    path = tmp_path / "table"
+    for data in (b"\xef\xbb\xbf10.0.0.0/24 1\r\n", gzip.compress(b"\xef\xbb\xbf10.0.0.0/24 1\r\n")):
+        path.write_bytes(data)
+        loader.text = ""
+        assert ribcage("-j", "route", "load", path).status == 0
+        assert loader.text == "10.0.0.0/24 1\r\n"
+    path.write_text("10.0.0.0/24 1\n", encoding="utf-16")
+    error = ribcage("-j", "route", "load", path).document["error"]
+    assert "line 1: UTF-16 text; save the file as UTF-8" in error["message"]
 
 
 def test_a_last_line_without_its_end_counts(loader: Loader, ribcage: Any, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def prefixes(built: Rig) -> set[str]:
     found: set[str] = set()
     cursor = None
     while True:
-        page = built.router.call("route.list", source="runtime", cursor=cursor)
+        page = built.router.call("route.list", source="added", cursor=cursor)
         found |= {row["dst"] for row in page["routes"] if row["in_fib"]}
         cursor = page["cursor"]
         if cursor is None:

@@ -29,9 +29,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 def built(shared: Rig) -> Iterator[Rig]:
     """The same router; what a test added is deleted after it."""
     yield shared
-    for dst in runtime(shared):
+    for dst in added_at_run_time(shared):
         shared.router.call("route.del", dst=dst)
-    assert runtime(shared) == set()
+    assert added_at_run_time(shared) == set()
 
 
 def add(built: Rig, dst: str) -> Any:
@@ -47,8 +47,8 @@ def commit(built: Rig, prefixes: list[str], *, atomic: bool) -> Any:
         return client.call("route.load.commit", {"id": begun["id"]})
 
 
-def runtime(built: Rig) -> set[str]:
-    rows = built.router.call("route.list", source="runtime")["routes"]
+def added_at_run_time(built: Rig) -> set[str]:
+    rows = built.router.call("route.list", source="added")["routes"]
     return {row["dst"] for row in rows if row["in_fib"]}
 
 
@@ -65,12 +65,12 @@ def test_a_full_table_refuses_by_name_and_keeps_what_it_has(built: Rig) -> None:
     assert refused.value.code == "E_TABLE_FULL"
     assert str(LIMIT) in refused.value.message
     assert "max_routes4" in str(refused.value.hint)
-    assert runtime(built) == set(added)
+    assert added_at_run_time(built) == set(added)
     assert len(added) > LIMIT // 2
     built.nothing_lost(stream.result)
     built.router.call("route.del", dst=added[0])
     add(built, "100.65.0.0/24")
-    assert runtime(built) == {*added[1:], "100.65.0.0/24"}
+    assert added_at_run_time(built) == {*added[1:], "100.65.0.0/24"}
     built.verified()
     built.echo()
 
@@ -84,9 +84,9 @@ def test_an_atomic_load_that_does_not_fit_applies_nothing(built: Rig) -> None:
     assert refused.value.code == "E_TABLE_FULL"
     assert "nothing was applied" in refused.value.message
     assert str(LIMIT) in refused.value.message
-    assert runtime(built) == {"100.64.0.0/24"}
+    assert added_at_run_time(built) == {"100.64.0.0/24"}
     assert commit(built, many[:10], atomic=True)["routes"] == 10
-    assert runtime(built) == {"100.64.0.0/24", *many[:10]}
+    assert added_at_run_time(built) == {"100.64.0.0/24", *many[:10]}
     built.verified()
     built.echo()
 
@@ -98,7 +98,7 @@ def test_a_load_that_is_not_atomic_applies_what_fits(built: Rig) -> None:
         commit(built, many, atomic=False)
     assert refused.value.code == "E_TABLE_FULL"
     assert "in force" in refused.value.message
-    there = runtime(built)
+    there = added_at_run_time(built)
     assert 0 < len(there) < LIMIT
     assert there == set(many[: len(there)])
     built.verified()
@@ -112,9 +112,9 @@ def test_too_many_next_hops_are_refused_with_the_limit(built: Rig) -> None:
         built.router.call("route.add", dst="100.64.0.0/24", nexthops=hops)
     assert refused.value.code == "E_NEXTHOPS"
     assert "32" in refused.value.message
-    assert runtime(built) == set()
+    assert added_at_run_time(built) == set()
     built.router.call("route.add", dst="100.64.0.0/24", nexthops=hops[:32])
-    assert runtime(built) == {"100.64.0.0/24"}
+    assert added_at_run_time(built) == {"100.64.0.0/24"}
     built.echo()
 
 

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-# What people call a key elsewhere -> what it is called here.
+# What people call a key or a value elsewhere -> what it is called here.
 SYNONYMS = {
     "strategy": "sync",
     "synchronisation": "sync",
@@ -60,6 +60,18 @@ SYNONYMS = {
     "neighbor": "neighbours",
     "neighbors": "neighbours",
     "neighbour": "neighbours",
+    # values
+    "drop": "blackhole",
+    "discard": "blackhole",
+    "null": "blackhole",
+    "null0": "blackhole",
+    "reject": "unreachable",
+    "deny": "prohibit",
+    "prohibited": "prohibit",
+    "unicast": "forward",
+    "rcu": "epoch",
+    "warn": "warning",
+    "verbose": "debug",
 }
 
 

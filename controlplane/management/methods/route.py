@@ -14,7 +14,7 @@ from ribcage.controlplane.management.question import Question, default_source, f
 from ribcage.controlplane.management.router import RouterView
 from ribcage.controlplane.management.server import Call
 from ribcage.controlplane.rib.records import Filter
-from ribcage.controlplane.routes.sources.table import NUMBERS, source_name
+from ribcage.controlplane.routes.sources.table import FORMERLY, NUMBERS, source_name
 from ribcage.controlplane.values.parse import parse_address, parse_number, parse_prefix, usage
 from ribcage.controlplane.values.wanted import Rejected
 from ribcage.controlplane.workers.visible import count_seen
@@ -34,6 +34,7 @@ def route_list(router: RouterView, call: Call, params: dict[str, Any]) -> dict[s
     if family not in (None, 0, 4, 6):
         raise usage("E_RANGE", f"family is {family!r:.20}, allowed are 4 and 6")
     source = params.get("source")
+    source = FORMERLY.get(source, source) if isinstance(source, str) else source
     if source is not None and source not in NUMBERS:
         raise usage("E_TYPE", f"no source {source!r:.20}; there are {', '.join(NUMBERS)}")
     within = params.get("prefix")

@@ -6,4 +6,4 @@ that what the config file says stays.
 
 from ribcage.controlplane.routes.sources.contract import Source
 
-RUNTIME = Source(3, "runtime", distance=1)
+RUNTIME = Source(3, "added", distance=1)

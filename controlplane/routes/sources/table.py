@@ -20,6 +20,7 @@ SOURCES: tuple[Source, ...] = (
 )
 NUMBERS: dict[str, int] = {source.name: source.number for source in SOURCES}
 _NAMES: dict[int, str] = {source.number: source.name for source in SOURCES}
+FORMERLY = {"runtime": RUNTIME.name}  # what requests of older clients say
 
 # Those that can be asked again when a link, an address or the plan changes.
 OFFERING: tuple[Source, ...] = tuple(source for source in SOURCES if source.offer is not None)

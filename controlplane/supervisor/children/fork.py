@@ -26,6 +26,7 @@ from ribcage.shared._core import lib
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.process import log
 from ribcage.shared.process.rights import drop_rights
+from ribcage.shared.process.title import show_as
 
 CRASHED = 70  # exit status of a role whose entry raised
 # Control talks netlink and nft; workers are handed all they need.
@@ -38,7 +39,7 @@ class ForkSpec:
     """What a child is to become. `uid` None: keeps the parent's; `capabilities`: kept mask."""
 
     role: str
-    title: str  # at most 15 bytes, shown by ps
+    instance: str  # the router's name, shown by ps beside the role
     capabilities: int
     level: str = "info"
     form: str = "text"
@@ -89,7 +90,7 @@ def _become(spec: ForkSpec, channel_fd: int) -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     close_others(channel_fd)
-    lib.sys_set_name(spec.title.encode())
+    show_as(spec.role, spec.instance)
     if "random" in sys.modules:
         sys.modules["random"].seed()
     log.setup(spec.role, spec.level, spec.form)

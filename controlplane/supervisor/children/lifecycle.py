@@ -111,7 +111,7 @@ class Lifecycle:
         users = plan.workers.users
         return ForkSpec(
             role=child.name,
-            title=f"ribcage-w{child.index}" if worker else f"ribcage-{child.role}",
+            instance=self.context.names.instance,
             capabilities=0 if worker else CONTROL_CAPABILITIES,
             level=log_level(plan.log.level),
             form=plan.log.format,

@@ -133,7 +133,7 @@ def read_text(path: Path) -> bytes:
         raise RibcageError("E_NO_FILE", f"cannot read {path}: {error}", None, Exit.USAGE) from None
     if len(raw) > MOST_BYTES:
         raise RibcageError("E_TABLE", f"{path} holds {len(raw)} bytes of text", None, Exit.USAGE)
-    return raw
+    return raw.removeprefix(b"\xef\xbb\xbf")  # what Windows editors put before UTF-8
 
 
 def _parse(text: bytes, where: Path | str, code: str) -> tuple[Any, int]:

@@ -41,6 +41,66 @@ def test_the_shipped_example_is_a_good_file() -> None:
     assert Plan.from_json(plan.dumps()) == plan
 
 
+@pytest.mark.parametrize(
+    ("words", "dst"),
+    [
+        ('dst = "default"\nvia = "10.0.1.9"', "0.0.0.0/0"),
+        ('dst = "default"\nvia = "2001:db8::9"', "::/0"),
+        ('dst = "default"\nnexthops = [{ via = "2001:db8::9" }]', "::/0"),
+        ('dst = "default"\ndev = "eth1"', "0.0.0.0/0"),
+        ('dst = "default4"\ntype = "blackhole"', "0.0.0.0/0"),
+        ('dst = "default6"\ntype = "blackhole"', "::/0"),
+    ],
+)
+def test_the_default_route_has_a_name(words: str, dst: str) -> None:
+    """As on the command line; its family is that of its next hop."""
+    head = '[[interface]]\nname = "eth1"\naddress = ["10.0.1.1/24", "2001:db8::1/64"]\n'
+    plan, report = check(f"{head}[[route]]\n{words}\n", machine=MACHINE)
+    assert report.problems == ()
+    assert plan is not None
+    assert plan.routes[0].dst == dst
+
+
+def test_the_default_route_by_name_and_by_number_is_one_route() -> None:
+    """E108, with both places, as for any prefix that stands there twice."""
+    route = '[[route]]\ntype = "blackhole"\ndst = "{}"\n'
+    _, report = check(route.format("0.0.0.0/0") + route.format("default"), machine=MACHINE)
+    assert [problem.code for problem in report.problems] == ["E108"]
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [("drop", 'did you mean "blackhole"?'), ("reject", 'did you mean "unreachable"?'),
+     ("xyzzy", None)],
+)  # fmt: skip
+def test_what_others_call_a_kind_of_route_is_understood(word: str, hint: str | None) -> None:
+    """ "drop" is no misspelt "forward"."""
+    text = f'[[route]]\ndst = "10.9.0.0/16"\ntype = "{word}"\n'
+    _, report = check(text, machine=MACHINE)
+    assert (report.problems[0].code, report.problems[0].hint) == ("E103", hint)
+
+
+def test_no_text_of_a_library_is_told() -> None:
+    """Every key with every type of value: our words, never "Input should be a valid ..."."""
+    values = ("0", "-1", "1.5", "nan", "true", '"x"', "[]", "[1]", "{ a = 1 }", "[[]]",
+              "2020-01-01", "12:00:00", "1" * 30)  # fmt: skip
+    told = set()
+    for table, model in TABLES.items():
+        for key in keys_of(model):
+            for value in values:
+                node = f"{{ {key} = {value} }}"
+                for part in reversed(table[1:]):
+                    node = f"{{ {part} = {node} }}"
+                text = f"{table[0]} = {node}\n" if table else f"{key} = {value}\n"
+                for listed in (text, text.replace(" = ", " = [", 1).rstrip() + "]\n"):
+                    told |= {p.message for p in check(listed, machine=MACHINE)[1].problems}
+    assert len(told) > 100
+    theirs = ("Input should", "Field required", "Extra inputs", "validation", "valid ")
+    assert [
+        text for text in told if any(word in text for word in theirs) and "TOML" not in text
+    ] == []
+
+
 def test_the_example_shows_every_key() -> None:
     """A key added to the model has to be shown to users, commented out at least."""
     missing = [

@@ -84,6 +84,43 @@ def test_adding_again_replaces_the_next_hops_in_one_step(run: Any) -> None:
     run(scenario)
 
 
+def test_adding_what_is_there_changes_nothing(run: Any) -> None:
+    """No generation, no update, and it is said; a distance or weight that differs is a change."""
+
+    async def scenario(router: Any, routes: RouteRequests) -> None:
+        first = await routes.add({"dst": NET, "nexthops": [VIA1, VIA2]})
+        publishes = router.core.publisher.counters.publishes
+        again = await routes.add({"dst": NET, "nexthops": [VIA2, VIA1]})
+        assert (again["unchanged"], again["replaced"], again["selected"]) == (True, False, True)
+        assert again["generation"] == first["generation"]
+        assert again["workers"] == {"seen": 1, "of": 1}
+        assert router.core.publisher.counters.publishes == publishes
+        asked = {"dst": NET, "nexthops": [VIA1, VIA2], "dry_run": True}
+        assert (await routes.add(asked))["unchanged"] is True
+        for other in ({"distance": 7}, {"nexthops": [{**VIA1, "weight": 2}, VIA2]}):
+            changed = await routes.add({"dst": NET, "nexthops": [VIA1, VIA2], **other})
+            assert (changed["unchanged"], changed["replaced"]) == (False, True)
+
+    run(scenario)
+
+
+def test_of_two_changes_at_once_the_last_one_counts(run: Any) -> None:
+    """One that the RIB does not show yet is not overtaken by "it is so already"."""
+
+    async def scenario(router: Any, routes: RouteRequests) -> None:
+        await routes.add({"dst": NET, "nexthops": [VIA1]})
+        router.core.publisher.max_delay_ns = 50_000_000  # both wait for one batch
+        await asyncio.gather(
+            routes.add({"dst": NET, "nexthops": [VIA2]}),
+            routes.add({"dst": NET, "nexthops": [VIA1]}),
+        )
+        best = router.core.rib.best(ip_network(NET))
+        hops = router.core.forwarding.sets[best.nexthop].hops()
+        assert [str(hop.gateway) for hop in hops] == [VIA1["via"]]
+
+    run(scenario)
+
+
 def test_deleting_promotes_the_runner_up(run: Any) -> None:
     async def scenario(router: Any, routes: RouteRequests) -> None:
         await routes.add({"dst": NET, "nexthops": [VIA2], "metric": 1})

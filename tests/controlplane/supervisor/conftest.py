@@ -221,7 +221,8 @@ class Router:
                 self.process.wait(5)
         for pid in self.pids:
             with contextlib.suppress(OSError):
-                if b"fake_router" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                line = Path(f"/proc/{pid}/cmdline").read_bytes()
+                if b"fake_router" in line or line.startswith(b"ribcage: "):
                     os.kill(pid, signal.SIGKILL)
         state = State.read(self.names.state_file, self.names.instance)
         if state is not None:

@@ -22,6 +22,7 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.supervisor.context import Deadlines, Roles, Settings
 from ribcage.controlplane.supervisor.daemon import Status, daemonize
+from ribcage.controlplane.supervisor.resources.logfile import LogFile
 from ribcage.controlplane.supervisor.run import run_supervisor
 from ribcage.dataplane import sockets, worker
 from ribcage.shared.errors import RibcageError
@@ -310,11 +311,12 @@ def main() -> int:
         standby_delay=0.1,
         closed_channel=0.2,
     )
-    status = Status()
+    status, log_file = Status(), None
     try:
         if "--daemon" in flags:
-            status = daemonize(Path(os.environ["FAKE_LOG"]))
-        return run_supervisor(settings, names, roles, limits, status.ready)
+            log_file = LogFile(Path(os.environ["FAKE_LOG"]), own="FAKE_LOG_OWN" in os.environ)
+            status = daemonize(log_file.open())
+        return run_supervisor(settings, names, roles, limits, status.ready, log_file)
     except RibcageError as error:
         status.failed(error)
         print(f"error: {error}", file=sys.stderr)

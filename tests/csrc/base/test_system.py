@@ -113,6 +113,23 @@ def test_the_name_is_what_ps_shows_cut_at_fifteen_bytes() -> None:
     assert in_child(work)
 
 
+@pytest.mark.parametrize("length", [1, 30, 5000])
+def test_the_title_takes_the_place_of_the_command_line(length: int) -> None:
+    """Cut at the room there is; never read on into the environment, which stays as it was."""
+
+    def work() -> bool:
+        before = Path("/proc/self/cmdline").read_bytes()
+        environment = Path("/proc/self/environ").read_bytes()
+        title = b"t" * length
+        if lib.sys_set_title(title) != 0:
+            return False
+        shown = Path("/proc/self/cmdline").read_bytes()
+        kept = Path("/proc/self/environ").read_bytes() == environment
+        return kept and shown.rstrip(b"\0") == title[: len(before) - 1]
+
+    assert in_child(work)
+
+
 def test_close_range_closes_just_that_range() -> None:
     """first..last inclusive; a range that is none is -EINVAL."""
 

@@ -1,6 +1,8 @@
 """Names: what an instance may be called, and where its things are."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,26 @@ def test_the_environment_decides_instance_and_base(monkeypatch: pytest.MonkeyPat
     assert Names.resolve().run_base == Path("/tmp/ribcage-7")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert Names.resolve().run_base == Path("/run/ribcage")
+
+
+def test_root_of_a_user_namespace_has_the_base_of_the_user_outside() -> None:
+    """`unshare -rn ribcage run` and `ribcage ps` outside of it meet, whether /run/ribcage is there
+    or not: it is somebody else's."""
+    if os.geteuid() == 0:
+        drop = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]
+    else:
+        drop = []
+    where = "from ribcage.shared.process.names import Names\nprint(Names.resolve('x').run_base)\n"
+    said = []
+    for around in ([], ["unshare", "--user", "--map-root-user"]):
+        done = subprocess.run(
+            [*drop, *around, sys.executable, "-c", where],
+            env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode != 0:  # no user namespaces, or a Python in root's home
+            pytest.skip(done.stderr[-200:])
+        said.append(done.stdout)
+    assert said[0] == said[1] != ""
 
 
 def test_the_run_directory_is_private_and_ours(tmp_path: Path) -> None:

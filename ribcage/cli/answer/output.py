@@ -2,16 +2,19 @@
 
 With -j stdout holds exactly one JSON document, whatever happens: `{"schema":1, ...}` or
 `{"schema":1,"error":{"code","message","hint"}}`. Without it, text for people, with colour only
-on a terminal (or --color always) and never as the only signal.
+on a terminal (or --color always) and never as the only signal. Every write to stdout is here: a
+signal waits for its end (interrupt.py), and what goes wrong has a name (streams.py).
 """
 
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ribcage.cli.answer import interrupt, streams
 from ribcage.cli.options import Options
 from ribcage.shared.errors import RibcageError
 
@@ -30,21 +33,37 @@ class Output:
         self.options = options
         self.json = options.json
         self.answered = False
-        self.out = sys.stdout  # kept: help text is captured while a command runs under -j
+        self.out = sys.stdout  # kept: typer's help text is captured; None: closed by the caller
+        self.reached = ""  # how far the command came: said when it is interrupted
         self._stream: _Stream | None = None
+
+    @property
+    def terminal(self) -> bool:
+        """Whether a person reads the answer as it comes; then lines fit and lists are bounded."""
+        return self.out is not None and self.out.isatty()
+
+    @property
+    def width(self) -> int | None:
+        """Columns of the terminal ($COLUMNS wins); None for a pipe or file: nothing is wrapped."""
+        return max(40, shutil.get_terminal_size((80, 24)).columns) if self.terminal else None
 
     def answer(self, document: Mapping[str, Any], text: str | Iterable[str]) -> None:
         """The answer: document with -j, otherwise text (lines)."""
         if self.json:
             self._write_json({"schema": SCHEMA, **document})
             return
-        for line in [text] if isinstance(text, str) else text:
-            self.out.write(plain(line) + "\n")
+        lines = [text] if isinstance(text, str) else text
+        self.write("".join(plain(line) + "\n" for line in lines))
 
     def bare(self, text: str) -> None:
         """A document that is JSON as it is, for programs; with or without -j."""
         self.answered = True
-        self.out.write(text + "\n")
+        self.write(text + "\n")
+
+    def write(self, text: str) -> None:
+        """To stdout, whole even when a signal comes. BrokenPipeError, or E_OUTPUT."""
+        with interrupt.held_back():
+            streams.answer(self.out, text)
 
     def stream(self, key: str) -> "_Stream":
         """An answer that is one long list, written while it arrives."""
@@ -54,14 +73,7 @@ class Output:
     def error(self, error: RibcageError, details: Mapping[str, Any] | None = None) -> None:
         """A failure: the JSON document, or two lines on stderr."""
         if not self.json:
-            self.out.flush()
-            if (summary := getattr(error, "summary", None)) is not None:
-                sys.stderr.write(f"{plain(summary)}\n")  # the problems themselves are above it
-                return
-            label = self.paint(f"error[{error.code}]", "red", sys.stderr)
-            sys.stderr.write(f"{label}: {plain(error.message)}\n")
-            if error.hint:
-                sys.stderr.write("".join(f"  {plain(x)}\n" for x in error.hint.splitlines()))
+            self._complain(error)
             return
         body = {**error.to_json(), **(details or {})}
         if self._stream is not None and self._stream.open:
@@ -69,10 +81,22 @@ class Output:
         elif not self.answered:
             self._write_json({"schema": SCHEMA, "error": body})
 
+    def lost(self, error: RibcageError) -> None:
+        """E_OUTPUT: stderr is all that is left, with -j too."""
+        self._complain(error)
+
+    def _complain(self, error: RibcageError) -> None:
+        if (summary := getattr(error, "summary", None)) is not None:
+            streams.written(f"{plain(summary)}\n")  # the problems themselves are above it
+            return
+        label = self.paint(f"error[{error.code}]", "red", sys.stderr)
+        hints = [f"  {plain(line)}\n" for line in (error.hint or "").splitlines()]
+        streams.written(f"{label}: {plain(error.message)}\n" + "".join(hints))
+
     def say(self, text: str) -> None:
-        """A message, for people, on stderr; -q silences it."""
+        """A message for people, on stderr; -q silences it."""
         if not self.options.quiet:
-            sys.stderr.write(plain(text) + "\n")
+            streams.written(plain(text) + "\n")
 
     def paint(self, text: str, colour: str, stream: Any = None) -> str:
         """text in colour, where colour is wanted."""
@@ -80,7 +104,7 @@ class Output:
         when = self.options.color
         if when == "auto":
             term = os.environ.get("TERM", "") != "dumb" and not os.environ.get("NO_COLOR")
-            when = "always" if term and target.isatty() else "never"
+            when = "always" if term and target is not None and target.isatty() else "never"
         return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if when == "always" else text
 
     def dumps(self, document: object) -> str:
@@ -92,34 +116,33 @@ class Output:
     def _write_json(self, document: Mapping[str, Any]) -> None:
         text = self.dumps(document)
         self.answered = True
-        self.out.write(text + "\n")
+        self.write(text + "\n")
 
 
 class _Stream:
-    """`{"schema":1,"routes":[...]}` row by row; closed as valid JSON even after an error."""
+    """`{"schema":1,"routes":[...]}` page by page; closed as valid JSON even after an error."""
 
     def __init__(self, output: Output, key: str) -> None:
         self._output = output
         self.open = False
         self._rows = 0
         if output.json:
-            output.out.write(f'{{"schema":{SCHEMA},{json.dumps(key)}:[')
+            output.write(f'{{"schema":{SCHEMA},{json.dumps(key)}:[')
             self.open = output.answered = True
 
     def rows(self, documents: Sequence[object], lines: Iterable[str]) -> None:
         if not self._output.json:
-            self._output.out.write("".join(f"{plain(line)}\n" for line in lines))
+            self._output.write("".join(f"{plain(line)}\n" for line in lines))
             return
-        for document in documents:
-            comma = "," if self._rows else ""
-            newline = "\n" if self._output.options.pretty else ""
-            self._output.out.write(comma + newline + self._output.dumps(document))
-            self._rows += 1
+        between = ",\n" if self._output.options.pretty else ","
+        before = (between if self._rows else between[1:]) if documents else ""
+        self._output.write(before + between.join(map(self._output.dumps, documents)))
+        self._rows += len(documents)
 
     def finish(self, more: Mapping[str, Any]) -> None:
         if self.open:
             rest = "".join(f",{json.dumps(k)}:{self._output.dumps(v)}" for k, v in more.items())
-            self._output.out.write(f"]{rest}}}\n")
+            self._output.write(f"]{rest}}}\n")
             self.open = False
 
 
@@ -128,51 +151,3 @@ def plain(text: str) -> str:
     if text.isprintable():
         return text
     return _UNPRINTED.sub(lambda found: found[0] if found[1] else "?", text)
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = "") -> list[str]:
-    """Aligned columns; `right` names the ones that are numbers, by header."""
-    numbers = set(right.split())
-    texts = [[str(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in [list(header), *texts]) for i in range(len(header))]
-    lines = []
-    for row in [list(header), *texts]:
-        cells = [
-            cell.rjust(width) if name in numbers else cell.ljust(width)
-            for cell, width, name in zip(row, widths, header, strict=True)
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return lines
-
-
-def micros(seconds_or_us: object) -> str:
-    """A number of microseconds for people, three digits: "12 us", "2.9 ms", "1.2 s"."""
-    if not isinstance(seconds_or_us, int | float):
-        return "?"
-    value = float(seconds_or_us)
-    for unit, size in (("us", 1.0), ("ms", 1e3)):
-        if float(f"{value / size:.3g}") < 1000:
-            return f"{value / size:.3g} {unit}"
-    return f"{value / 1e6:.3g} s" if value < 1e9 else f"{value / 1e6:.0f} s"
-
-
-def size(count: object) -> str:
-    """A number of bytes for people: "256 B", "95.0 MiB"."""
-    if not isinstance(count, int | float):
-        return "?"
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024 or unit == "GiB":
-            break
-        value /= 1024
-    return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
-
-
-def number(count: object) -> str:
-    """A count for people: "1,200,000"."""
-    return f"{count:,}" if isinstance(count, int) and not isinstance(count, bool) else str(count)
-
-
-def plural(count: object, noun: str) -> str:
-    """ "1 route", "2 routes"."""
-    return f"{number(count)} {noun}{'' if count == 1 else 's'}"

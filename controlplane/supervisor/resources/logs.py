@@ -1,0 +1,59 @@
+"""The daemon's log file for all processes: opened anew on SIGHUP, and before it grows too large.
+
+    logs = Logs(context, handover, log_file)     # None: standard error is somebody else's
+    logs.reopen()                                # SIGHUP
+    logs.share()                                 # after an adoption: the living write there too
+
+A file that cannot be opened anew is a line in the old one, and lines go on there.
+"""
+
+from ribcage.controlplane.supervisor.context import Context
+from ribcage.controlplane.supervisor.handover import Handover
+from ribcage.controlplane.supervisor.resources.logfile import LogFile
+from ribcage.shared.errors import RibcageError
+from ribcage.shared.process.log import log
+
+INTERVAL = 10.0  # seconds between two looks at the size
+
+
+class Logs:
+    """A timer of its own, for a file of our own."""
+
+    def __init__(self, context: Context, handover: Handover, file: LogFile | None) -> None:
+        self.context = context
+        self.handover = handover
+        self.file = file
+        if file is not None and file.own:
+            context.loop.after(INTERVAL, self._look)
+
+    def reopen(self) -> None:
+        """For logrotate, which has moved the file away: lines go to one of the old name."""
+        if self.file is None:
+            return
+        try:
+            self.file.reopen()
+        except (OSError, RibcageError) as error:
+            log("error", "log.reopen", file=str(self.file.path), error=str(error))
+            return
+        self.share()
+        log("info", "log.reopened", file=str(self.file.path))
+
+    def share(self) -> None:
+        """Hands descriptor 2 to every child."""
+        if self.file is not None:
+            for child in self.context.table.running():
+                self.handover.post(child, {"type": "log-file"}, {"log": 2})
+
+    def remove(self) -> None:
+        """At the end of an orderly stop."""
+        if self.file is not None:
+            self.file.remove()
+
+    def _look(self) -> None:
+        self.context.loop.after(INTERVAL, self._look)
+        try:
+            if self.file is not None and self.file.rotate_if_large():
+                self.share()
+                log("info", "log.rotated", before=str(self.file.before))
+        except (OSError, RibcageError) as error:
+            log("error", "log.rotate", error=str(error))
