@@ -22,7 +22,7 @@ HERE = Path(__file__).resolve().parent
 CSRC = ROOT / "csrc"
 
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wconversion", "-Wvla")
-LANGUAGE = ("-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g", *WARNINGS, f"-I{CSRC}", f"-I{HERE}")
+LANGUAGE = ("-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g1", *WARNINGS, f"-I{CSRC}", f"-I{HERE}")
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 PATIENCE_S = 100.0
 

@@ -45,22 +45,32 @@ CC = [*shlex.split(os.environ.get("CC", "cc")), "-std=gnu11", "-D_GNU_SOURCE", "
 
 
 class Build:
-    """The whole of csrc/ in objects; a copy in which one header is another is linked with them."""
+    """What computes the ids, in objects; a copy in which one header is another is linked anew."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.copy = folder, folder / "csrc"
         shutil.copytree(CSRC, self.copy)
         (folder / "ids.c").write_text(PROGRAM)
-        files = [path for path in self.copy.rglob("*.c")]
-        objects = {path: folder / f"{i}.o" for i, path in enumerate(files)}
+        every = {path: path.read_text() for path in self.copy.rglob("*.c")}
+        lists = [path for path, text in every.items() if "LAYOUT(" in text]
+        # Besides the lists: what hashes them, and the tables that say which there are.
+        others = [
+            path
+            for path in every
+            if path not in lists
+            and (
+                path.is_relative_to(self.copy / "segment") or path.name in ("formats.c", "table.c")
+            )
+        ]
+        objects = {path: folder / f"{i}.o" for i, path in enumerate([*lists, *others])}
         objects[folder / "ids.c"] = folder / "ids.o"
         with ThreadPoolExecutor(2) as two:
             list(two.map(lambda path: self.compile(path, objects[path]), objects))
         # Only these compute anything from the structs' places; the rest is linked once.
-        self.lists = {path: to for path, to in objects.items() if "LAYOUT(" in path.read_text()}
+        self.lists = {path: objects[path] for path in lists}
         self.rest = folder / "rest.o"
-        others = [str(to) for path, to in objects.items() if path not in self.lists]
-        subprocess.run([*CC, "-r", "-nostdlib", *others, "-o", str(self.rest)], check=True)
+        rest = [str(to) for path, to in objects.items() if path not in self.lists]
+        subprocess.run([*CC, "-r", "-nostdlib", *rest, "-o", str(self.rest)], check=True)
         self.before = self.ids({})
 
     def compile(self, path: Path, to: Path) -> None:
@@ -71,7 +81,10 @@ class Build:
     def ids(self, fresh: dict[Path, Path]) -> str:
         objects = {**self.lists, **fresh}
         program = self.folder / "ids"
-        line = [*CC, str(self.rest), *map(str, objects.values()), "-o", str(program)]
+        # An engine's functions are missing: nobody calls them here, and who did would crash.
+        # Static, because the loader would look for them.
+        line = [*CC, "-static", "-Wl,--unresolved-symbols=ignore-all", str(self.rest)]
+        line += [*map(str, objects.values()), "-o", str(program)]
         subprocess.run(line, check=True, timeout=100)
         return subprocess.run([program], check=True, capture_output=True, text=True).stdout
 

@@ -51,16 +51,21 @@ def uses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
     folder = tmp_path_factory.mktemp("rooms")
     compiler = [*shlex.split(os.environ.get("CC", "cc")), "-std=gnu11", "-D_GNU_SOURCE", "-O0"]
 
-    def symbols(name: str) -> list[list[str]]:
+    def compiled(name: str) -> str:
         made = folder / (name.replace("/", "-") + ".o")
         line = [*compiler, f"-I{CSRC}", "-c", str(CSRC / name), "-o", str(made)]
         subprocess.run(line, check=True, capture_output=True, text=True, timeout=100)
-        listed = subprocess.run(["nm", "-P", str(made)], check=True, capture_output=True, text=True)
-        return [entry.split()[:2] for entry in listed.stdout.splitlines()]
+        return str(made)
 
     files = sources("*.c")
     with ThreadPoolExecutor(2) as two:
-        found = dict(zip(files, two.map(symbols, files), strict=True))
+        objects = dict(zip(two.map(compiled, files), files, strict=True))
+    listed = subprocess.run(["nm", "-AP", *objects], check=True, capture_output=True, text=True)
+    found: dict[str, list[tuple[str, str]]] = {name: [] for name in files}
+    for entry in listed.stdout.splitlines():
+        made, _, rest = entry.partition(": ")
+        symbol, kind = rest.split()[:2]
+        found[objects[made]].append((symbol, kind))
     home = {s: name for name, listed in found.items() for s, kind in listed if kind in DEFINED}
     return {
         name: {s: home[s] for s, kind in listed if kind == WANTED and s in home}

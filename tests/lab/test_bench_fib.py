@@ -36,6 +36,7 @@ PLAN = replace(
     loads=1,
     visible=200,
     blocks=16,
+    block_ms=10,
     takeovers=2,
     binding=50,
 )

@@ -26,7 +26,7 @@ from ribcage.shared.errors import Exit, RibcageError
 HERE = Path(__file__).resolve().parent / "programs"
 CSRC = ROOT / "csrc"
 OUT = ROOT / "build" / "bench"
-FLAGS = ("-std=gnu11", "-D_GNU_SOURCE", "-O3", "-g", "-fstack-protector-strong",
+FLAGS = ("-std=gnu11", "-D_GNU_SOURCE", "-O3", "-g1", "-fstack-protector-strong",
          "-D_FORTIFY_SOURCE=2", "-Wall", "-Wextra", "-Werror")  # fmt: skip
 DPDK_APT = "apt-get install -y libdpdk-dev"
 # The rooms of csrc/ that the table is made of.
