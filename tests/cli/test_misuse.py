@@ -36,6 +36,8 @@ MISTAKES = [
     ("xyzzy", "no command 'ribcage xyzzy'", "commands: run, stop"),
     ("show", "show what?", "commands: route, fib"),
     ("show interfaces", "'ribcage show interfaces'", "did you mean: ribcage show stats?"),
+    ("help psx", "'ribcage psx'", "did you mean: ribcage ps?"),
+    ("help route shw", "'ribcage route shw'", "did you mean: ribcage route show?"),
     ("show stop", "no command 'ribcage show stop'", "commands: "),
     ("route add 10.0.0.0/8 via 10.0.0.1 metric -1", "metric -1 is outside 0..4294967295", ""),
     ("route add 10.0.0.0/8 via 10.0.0.1 metric 1.5", "'1.5' is not a whole number", ""),
