@@ -66,6 +66,16 @@ def test_every_page_and_file_that_a_page_links_to_exists() -> None:
     assert missing == []
 
 
+def test_every_path_that_a_page_names_exists() -> None:
+    """`csrc/fib/read.c` in a text leads somewhere; extending.md also names what its diffs make."""
+    rooms = "csrc|controlplane|dataplane|shared|ribcage|lab|tests|docs"
+    named = re.compile(rf"`((?:{rooms})/[\w./-]+)`")
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    found = {(page, path) for page in pages for path in named.findall(page.read_text())}
+    assert len(found) > 60
+    assert sorted(path for _, path in found if not (ROOT / path).exists()) == []
+
+
 def test_every_decision_has_its_parts_and_number() -> None:
     """Numbers without a gap; a question, a choice, and what would change our mind."""
     records = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
