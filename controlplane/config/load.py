@@ -32,6 +32,11 @@ from ribcage.shared.plan import Plan
 
 MAX_BYTES = 4 << 20
 WHOLE_FILE = Span(0, 0)
+UNREADABLE: dict[type[OSError], str] = {
+    FileNotFoundError: "is that its path?",
+    IsADirectoryError: "name a file in it",
+    PermissionError: "run as a user that may read it, or change its mode",
+}
 
 
 def load_plan(path: Path, machine: Machine | None = None) -> tuple[Plan, ConfigReport]:
@@ -106,7 +111,7 @@ def _read(path: Path) -> bytes | Problem:
                 return Problem("E002", "not a regular file", WHOLE_FILE, remedy("E002"))
             return file.read(MAX_BYTES + 1)
     except OSError as error:
-        hint = "is that its path?" if isinstance(error, FileNotFoundError) else remedy("E002")
+        hint = UNREADABLE.get(type(error)) or remedy("E002")
         return Problem("E002", f"cannot be read: {error.strerror}", WHOLE_FILE, hint)
     except ValueError:
         return Problem("E002", "not a file name", WHOLE_FILE, remedy("E002"))

@@ -71,9 +71,9 @@ def test_the_default_route_by_name_and_by_number_is_one_route() -> None:
 @pytest.mark.parametrize(
     ("word", "hint"),
     [("drop", 'did you mean "blackhole"?'), ("reject", 'did you mean "unreachable"?'),
-     ("xyzzy", None)],
+     ("xyzzy", "take one of those listed")],
 )  # fmt: skip
-def test_what_others_call_a_kind_of_route_is_understood(word: str, hint: str | None) -> None:
+def test_what_others_call_a_kind_of_route_is_understood(word: str, hint: str) -> None:
     """ "drop" is no misspelt "forward"."""
     text = f'[[route]]\ndst = "10.9.0.0/16"\ntype = "{word}"\n'
     _, report = check(text, machine=MACHINE)
