@@ -195,7 +195,9 @@ def test_a_file_that_cannot_be_read_is_one_error(kind: str, tmp_path: Path) -> N
         os.mkfifo(path)
     with pytest.raises(ConfigErrors) as caught:
         load_plan(path)
-    assert [problem.code for problem in caught.value.report.problems] == ["E002"]
+    (problem,) = caught.value.report.problems
+    hints = {"missing": "is that", "folder": "name a file in it", "fifo": "name another"}
+    assert (problem.code, str(problem.hint)[: len(hints[kind])]) == ("E002", hints[kind])
 
 
 def mutated(rng: random.Random) -> str:
