@@ -63,6 +63,9 @@ def explain(
 ) -> None:
     session = session_of(context)
     params = _addresses(addresses or [], frame)
+    if (sport is not None or dport is not None) and protocol not in ("tcp", "udp", "6", "17"):
+        hint = "add --protocol tcp, or udp"
+        raise usage("--sport and --dport are of TCP and UDP", hint if frame is None else None)
     params |= {"in": port, "ttl": ttl, "length": length, "df": df, "protocol": _protocol(protocol)}
     params |= {"source_port": sport, "target_port": dport, "gso": gso, "frame": frame}
     answer = session.call("explain", **params)

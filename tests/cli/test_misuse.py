@@ -36,6 +36,7 @@ MISTAKES = [
     ("xyzzy", "no command 'ribcage xyzzy'", "commands: run, stop"),
     ("show", "show what?", "commands: route, fib"),
     ("show interfaces", "'ribcage show interfaces'", "did you mean: ribcage show stats?"),
+    ("explain 10.0.1.2 --dport 53", "are of TCP and UDP", "add --protocol tcp"),
     ("help psx", "'ribcage psx'", "did you mean: ribcage ps?"),
     ("help route shw", "'ribcage route shw'", "did you mean: ribcage route show?"),
     ("show stop", "no command 'ribcage show stop'", "commands: "),
