@@ -107,11 +107,11 @@ def _lines(session: Session, answer: Mapping[str, Any]) -> Iterator[str]:
     verdict, reason = str(answer.get("verdict")), answer.get("reason")
     icmp = answer.get("icmp")
     if verdict == "hold":
-        said = f"wait; forwarded when the neighbour answers, else dropped as {reason}"
-        yield from hanging(" -> ", said, session.output.width)
+        ending = f"wait; forwarded when the neighbour answers, else dropped as {reason}"
+        yield from hanging(" -> ", ending, session.output.width)
         return
-    said = f"{reason or verdict}" + (f"; {_icmp(icmp)}" if icmp else "")
-    yield from hanging(" -> ", said, session.output.width)
+    ending = f"{reason or verdict}" + (f"; {_icmp(icmp)}" if icmp else "")
+    yield from hanging(" -> ", ending, session.output.width)
 
 
 def _icmp(icmp: object) -> str:
