@@ -226,6 +226,12 @@ def test_an_error_without_a_hint_gets_the_one_of_its_code() -> None:
     assert RibcageError("E_OF_ANOTHER_BUILD", "what happened").hint is None
 
 
+def test_a_hint_does_not_send_to_a_hint() -> None:
+    """What stands behind a message as its hint must not refer to "the hint", which is itself."""
+    assert [code for code, (_, remedy) in CODES.items() if "the hint" in remedy] == []
+    assert [code for code, (_, remedy) in CODES.items() if "the message" in remedy.lower()] == []
+
+
 def test_the_page_lists_every_code_and_what_most_of_them_say() -> None:
     """Three columns are the codes' own; only codes that pass through have no form of their own."""
     assert page().keys() == CODES.keys()

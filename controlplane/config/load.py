@@ -27,10 +27,16 @@ from ribcage.controlplane.config.toml.problems import (
 )
 from ribcage.controlplane.config.toml.syntax import parse
 from ribcage.controlplane.config.translate import validate
+from ribcage.shared.codes import remedy
 from ribcage.shared.plan import Plan
 
 MAX_BYTES = 4 << 20
 WHOLE_FILE = Span(0, 0)
+UNREADABLE: dict[type[OSError], str] = {
+    FileNotFoundError: "is that its path?",
+    IsADirectoryError: "name a file in it",
+    PermissionError: "run as a user that may read it, or change its mode",
+}
 
 
 def load_plan(path: Path, machine: Machine | None = None) -> tuple[Plan, ConfigReport]:
@@ -102,10 +108,10 @@ def _read(path: Path) -> bytes | Problem:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(fd, "rb") as file:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
-                return Problem("E002", "not a regular file", WHOLE_FILE)
+                return Problem("E002", "not a regular file", WHOLE_FILE, remedy("E002"))
             return file.read(MAX_BYTES + 1)
     except OSError as error:
-        hint = "is that its path?" if isinstance(error, FileNotFoundError) else None
+        hint = UNREADABLE.get(type(error)) or remedy("E002")
         return Problem("E002", f"cannot be read: {error.strerror}", WHOLE_FILE, hint)
     except ValueError:
-        return Problem("E002", "not a file name", WHOLE_FILE)
+        return Problem("E002", "not a file name", WHOLE_FILE, remedy("E002"))

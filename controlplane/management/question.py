@@ -205,7 +205,8 @@ def _vnet(gso: int, number: int, version: int) -> bytes:
     kinds = {(TCP, 4): lib.VNET_GSO_TCPV4, (TCP, 6): lib.VNET_GSO_TCPV6}
     kinds |= {(UDP, 4): lib.VNET_GSO_UDP_L4, (UDP, 6): lib.VNET_GSO_UDP_L4}
     if (number, version) not in kinds:
-        raise usage("E_TYPE", "only tcp and udp come in super-frames (gso)")
+        what = "only tcp and udp come in super-frames (gso)"
+        raise usage("E_TYPE", what, "name its protocol: tcp or udp")
     start, check = ETHERNET + HEADER[version], 16 if number == TCP else 6
     head = start + TRANSPORT[number]
     return struct.pack(

@@ -13,7 +13,8 @@ import typer
 from ribcage.cli.misuse import unknown_command
 from ribcage.cli.options import HELP as GLOBAL_HELP
 
-# The modules beside this one, each a command of that name, in the order of --help.
+# The modules beside this one, each a command of that name, in the order of --help; there those with
+# verbs of their own stand behind the others.
 COMMANDS = (
     "run",
     "stop",

@@ -63,6 +63,9 @@ def explain(
 ) -> None:
     session = session_of(context)
     params = _addresses(addresses or [], frame)
+    if (sport is not None or dport is not None) and protocol not in ("tcp", "udp", "6", "17"):
+        hint = "add --protocol tcp, or udp"
+        raise usage("--sport and --dport are of TCP and UDP", hint if frame is None else None)
     params |= {"in": port, "ttl": ttl, "length": length, "df": df, "protocol": _protocol(protocol)}
     params |= {"source_port": sport, "target_port": dport, "gso": gso, "frame": frame}
     answer = session.call("explain", **params)
@@ -104,10 +107,11 @@ def _lines(session: Session, answer: Mapping[str, Any]) -> Iterator[str]:
     verdict, reason = str(answer.get("verdict")), answer.get("reason")
     icmp = answer.get("icmp")
     if verdict == "hold":
-        yield " -> wait; forwarded when the neighbour answers, else dropped"
-        yield f"    as {reason}"
+        ending = f"wait; forwarded when the neighbour answers, else dropped as {reason}"
+        yield from hanging(" -> ", ending, session.output.width)
         return
-    yield f" -> {reason or verdict}" + (f"; {_icmp(icmp)}" if icmp else "")
+    ending = f"{reason or verdict}" + (f"; {_icmp(icmp)}" if icmp else "")
+    yield from hanging(" -> ", ending, session.output.width)
 
 
 def _icmp(icmp: object) -> str:

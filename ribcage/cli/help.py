@@ -1,11 +1,12 @@
 """`ribcage help [COMMAND ...]`, `ribcage help drop REASON`, `ribcage help error CODE`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
 
-from ribcage.cli.session import session_of, usage
+from ribcage.cli.answer.tables import hanging
+from ribcage.cli.session import Session, session_of, usage
 
 HELP = """\b
 Examples:
@@ -26,18 +27,28 @@ def help_(
         list[str] | None, typer.Argument(help="a command, or: drop REASON, error CODE")
     ] = None,
 ) -> None:
+    from ribcage.cli.app import alias
+
     session = session_of(context)
     words = topic or []
     if words[:1] == ["drop"]:
         name, text = _drop(words[1:])
-        session.output.answer({"drop": name, "help": text}, f"{name}: {text}")
+        session.output.answer({"drop": name, "help": text}, _fitting(session, f"{name}: {text}"))
         return
     if words[:1] == ["error"]:
         name, text = _error(words[1:])
-        session.output.answer({"error_code": name, "help": text}, f"{name}: {text}")
+        said = _fitting(session, f"{name}: {text}")
+        session.output.answer({"error_code": name, "help": text}, said)
         return
-    text = _command(context, words)
+    text = _command(context, alias(words))
     session.output.answer({"help": text}, text)
+
+
+def _fitting(session: Session, text: str) -> Iterator[str]:
+    """The lines of text, wrapped where a terminal is too narrow for them."""
+    for line in text.splitlines():
+        indent = line[: len(line) - len(line.lstrip())]
+        yield from hanging(indent, line.strip(), session.output.width)
 
 
 def _drop(words: Sequence[str]) -> tuple[str, str]:
@@ -71,12 +82,14 @@ def _error(words: Sequence[str]) -> tuple[str, str]:
 
 def _command(context: typer.Context, words: Sequence[str]) -> str:
     """The help text of a command, found as the command line finds it."""
+    from ribcage.cli.misuse import unknown_command
+
     here: Any = context.parent
     command = here.command
     for word in words:
         following = getattr(command, "commands", {}).get(word)
         if following is None:
-            raise usage(f"there is no command {' '.join(words)[:60]!r}", "see: ribcage --help")
+            raise unknown_command(word, here.command_path, getattr(command, "commands", {}))
         here = type(context)(following, info_name=word, parent=here)
         command = following
     return str(command.get_help(here)).rstrip()

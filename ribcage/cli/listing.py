@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ribcage.cli.answer.output import Output
-from ribcage.cli.answer.tables import wrapped
+from ribcage.cli.answer.tables import NARROWEST, hanging, wrapped
 from ribcage.cli.answer.units import age, plural
 from ribcage.cli.session import Session
 from ribcage.shared.errors import RibcageError
@@ -146,6 +146,9 @@ def _lines(
         widths[2] = max(widths[2], min(60, body))
     if terminal:  # flags, gaps, workers and age take 27
         room = terminal - 27 - widths[1]
+        if room - 18 < NARROWEST:
+            yield from _narrow(page, terminal)
+            return
         widths[2] = min(widths[2], room - 18)
         widths[0] = max(18, min(widths[0], room - widths[2]))
     if heading and page:
@@ -173,6 +176,17 @@ def _lines(
             head, parts = indent, parts[1:] or [""]
         yield f"{head}{parts[0]:<{widths[2]}}  {tail}".rstrip()
         yield from (f"{indent}{part}" for part in parts[1:])
+
+
+def _narrow(page: Sequence[Mapping[str, Any]], width: int) -> Iterator[str]:
+    """Rows on a terminal that has no room for columns: the prefix, and below it the rest."""
+    now = time.monotonic()
+    for row in page:
+        yield f"{flags(row)} {row.get('dst')}"
+        told = f"{_preference(row)}  {' '.join(_tail(row, now).split())}".strip()
+        hops = [f"rejected: {row['rejected']}"] if row.get("rejected") else _hops(row)
+        for text in (told, *hops):
+            yield from hanging("    ", text, width)
 
 
 def _refused(head: str, why: str, width: int | None, indent: int) -> Iterator[str]:

@@ -14,6 +14,7 @@ def on_a_terminal(words: Sequence[str], columns: int = 80) -> tuple[int, list[st
     pid, fd = pty.fork()
     if pid == 0:
         os.environ.pop("COLUMNS", None)
+        os.unsetenv("COLUMNS")  # readline, which pytest imports, sets it past os.environ
         os.environ["NO_COLOR"] = "1"
         os.execv(sys.executable, [sys.executable, "-m", "ribcage", *words])
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))

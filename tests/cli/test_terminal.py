@@ -64,6 +64,26 @@ def test_a_screen_of_80_columns_is_wide_enough(
     assert [line for line in lines if len(line) > 80] == []
 
 
+@pytest.mark.parametrize("columns", [40, 50, 58, 59, 66, 80])
+def test_routes_fit_every_terminal(columns: int, router: Any) -> None:
+    """Where columns have no room a prefix has its facts below it; nothing is lost or too long."""
+    router.answers["route.list"] = {"routes": [SIX, REJECTED], "cursor": None}
+    status, lines = on_a_terminal(["route", "show", "--all", "-q"], columns=columns)
+    assert status == 0
+    assert [line for line in lines if len(line) > columns] == []
+    said = " ".join(" ".join(lines).split())
+    for part in (SIX["dst"], "[254/0]", "64/64", "dev enp3s0f1", "weight 9", "198.51.100.0/24",
+                 "rejected: next hop"):  # fmt: skip
+        assert part in said
+
+
+@pytest.mark.parametrize("words", ["drop no-route", "error E_TABLE_FULL"])
+def test_help_of_reasons_and_codes_fits_a_terminal(words: str) -> None:
+    """Its sentences are wrapped."""
+    _, lines = on_a_terminal(["help", *words.split()], columns=60)
+    assert [line for line in lines if len(line) > 60] == []
+
+
 def test_the_best_column_of_ps_is_whole_on_a_terminal(router: Any) -> None:
     """What happens when it dies goes on below itself, to the last word."""
     router.answers["process.list"] = LONG_PROCESSES

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ribcage.shared.codes import remedy
+
 WINDOW = 110  # columns of a source line that are shown
 
 Severity = Literal["error", "warning"]
@@ -37,6 +39,10 @@ class Problem:
     hint: str | None = None
     other: Span | None = None
     other_note: str = "first used here"
+
+    def __post_init__(self) -> None:
+        if self.hint is None:  # as RibcageError: what `ribcage help error` advises
+            object.__setattr__(self, "hint", remedy(self.code))
 
     @property
     def severity(self) -> Severity:

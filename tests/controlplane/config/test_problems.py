@@ -7,6 +7,7 @@ import pytest
 from ribcage.controlplane.config.load import check
 from ribcage.controlplane.config.machine import Machine
 from ribcage.controlplane.config.toml.problems import ConfigReport, Problem
+from ribcage.shared.codes import remedy
 
 MACHINE = Machine(cpus=(0, 1), msgmnb=16384, groups=frozenset({"ribcage"}))
 LINKS = """\
@@ -213,7 +214,7 @@ def test_a_mistake_is_told_with_its_place_and_its_fix(case: Case) -> None:
     problems = problems_of(case.after + line + "\n")
     assert len(problems) == 1, [problem.message for problem in problems]
     problem = problems[0]
-    expected = (case.code, case.message, case.hint)
+    expected = (case.code, case.message, case.hint or remedy(case.code))
     assert expected == (problem.code, problem.message, problem.hint)
     place = (case.after.count("\n") + 1, carets.index("^") + 1, carets.count("^"))
     assert place == (problem.span.line, problem.span.column, problem.span.length)
@@ -223,7 +224,7 @@ def test_a_mistake_is_told_with_its_place_and_its_fix(case: Case) -> None:
         f"r.toml:{place[0]}:{place[1]}: {problem.severity}[{case.code}]: "
     )
     assert rendered[1] == f"{place[0]:>5} | {line}"
-    assert rendered[2].rstrip() == f"      | {carets} {case.hint or ''}".rstrip()
+    assert rendered[2] == f"      | {carets} {case.hint or remedy(case.code)}"
 
 
 def test_all_mistakes_of_a_file_are_told_at_once_and_in_order() -> None:
