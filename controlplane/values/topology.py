@@ -106,7 +106,7 @@ class Topology:
         return "the host" if address in self.local else None
 
     def sends_from(self, address: Address) -> bool:
-        """Whether workers take `address` for our own source (csrc/forward/own_addresses.h)."""
+        """Whether workers take `address` for our own source (csrc/decide/own_addresses.h)."""
         if address.is_link_local:
             return False
         for port in self.ports.values():
