@@ -1,8 +1,8 @@
 /* Shared objects mapped so that the processor can use 2 MiB pages for them.
  *
  * A lookup in a table of some MiB that misses the cache misses the TLB, too: 4 KiB pages cost the
- * IPv6 engine up to 15 % of its speed. Shared memory gets huge pages in one way only: a page of a
- * unit is there, MADV_COLLAPSE is asked for the rest of it (Linux 6.1; any user, whatever
+ * IPv6 engine about a tenth of its speed. Shared memory gets huge pages in one way only: a page of
+ * a unit is there, MADV_COLLAPSE is asked for the rest of it (Linux 6.1; any user, whatever
  * transparent_hugepage/shmem_enabled says but `deny`), and each process maps the object at an address
  * that begins a unit. Where the kernel refuses, everything works with small pages.
  *

@@ -179,10 +179,10 @@ def check_successor(scene: Scene, rib: Rib, acked: int) -> None:
             assert rows.get(key) == before.rows[key]
     for key, value in rows.items():
         assert value in (before.rows.get(key), after.rows.get(key))
-    dead = frozenset(i for i in rib.nexthops() if (found := rib.nexthop(i)) and found.dead)
+    dead = frozenset(filter(rib.nexthop_dead, rib.nexthops()))
     assert dead in (before.dead, after.dead)
     sets = {i: found.paths for i in rib.nexthops() if (found := rib.nexthop(i))}
-    gateways = {i: int(paths[0].address.split(".")[3]) for i, paths in sets.items()}  # type: ignore[union-attr]
+    gateways = {i: int(paths[0].hop.gateway or 0) & 0xFF for i, paths in sets.items()}
     assert gateways in (before.sets, after.sets)
     assert all(len(paths) == 2 for paths in sets.values())
 

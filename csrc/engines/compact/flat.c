@@ -53,13 +53,7 @@ void flat_lookup4(const struct fib_reader *reader, uint32_t root, const uint32_t
 void flat_lookup(const struct fib_reader *reader, uint32_t root, const struct fib_key *keys,
                  uint32_t *groups, uint32_t n)
 {
-    uint32_t address[STAGE];
-    for (uint32_t at = 0; at < n; at += STAGE) {
-        uint32_t size = n - at < STAGE ? n - at : STAGE;
-        for (uint32_t i = 0; i < size; i++)
-            address[i] = compact_address(keys[at + i].address);
-        flat_lookup4(reader, root, address, groups + at, size);
-    }
+    compact_keys(flat_lookup4, reader, root, keys, groups, n);
 }
 
 /* Slots [first, first + n) of one /16, from its node. Entries that are right are not stored:

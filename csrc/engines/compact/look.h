@@ -62,4 +62,22 @@ COMPACT_INLINE uint32_t compact_one(const struct fib_reader *reader,
     return leaf != 0 ? leaf : compact_fallback(root);
 }
 
+typedef void compact_batch(const struct fib_reader *reader, uint32_t root,
+                           const uint32_t *addresses, uint32_t *groups, uint32_t n);
+
+/* A batch of keys handed to one of addresses, a stage at a time: both engines' `lookup`. */
+COMPACT_INLINE void compact_keys(compact_batch *batch, const struct fib_reader *reader,
+                                 uint32_t root, const struct fib_key *keys, uint32_t *groups,
+                                 uint32_t n)
+{
+    enum { STAGE = 64 };
+    uint32_t address[STAGE];
+    for (uint32_t at = 0; at < n; at += STAGE) {
+        uint32_t size = n - at < STAGE ? n - at : STAGE;
+        for (uint32_t i = 0; i < size; i++)
+            address[i] = compact_address(keys[at + i].address);
+        batch(reader, root, address, groups + at, size);
+    }
+}
+
 #endif

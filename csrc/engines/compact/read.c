@@ -87,13 +87,7 @@ void compact_lookup4(const struct fib_reader *reader, uint32_t root, const uint3
 void compact_lookup(const struct fib_reader *reader, uint32_t root, const struct fib_key *keys,
                     uint32_t *groups, uint32_t n)
 {
-    uint32_t address[STAGE];
-    for (uint32_t at = 0; at < n; at += STAGE) {
-        uint32_t size = n - at < STAGE ? n - at : STAGE;
-        for (uint32_t i = 0; i < size; i++)
-            address[i] = compact_address(keys[at + i].address);
-        compact_lookup4(reader, root, address, groups + at, size);
-    }
+    compact_keys(compact_lookup4, reader, root, keys, groups, n);
 }
 
 /* The longest prefix of the list at `entry` that covers `half`, and its length in *bits. */

@@ -1,6 +1,6 @@
 """Random packets through a worker, each compared with what `explain` said of it before.
 
-    unshare -Urni python -m tests.netns.worker.explain_run SCENARIO PACKETS SEED   exit 0: none
+    unshare -Urni python -m tests.netns.worker.explain_run SCENARIO PACKETS SEED     exit 0: none
 
 Packets of one outcome are sent together, so that the counters of a batch belong to each of them:
 "128 more of ttl-expired, and nothing else" is said of every one of them. What leaves is captured
