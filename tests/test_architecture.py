@@ -3,6 +3,7 @@ anywhere, and what each process may not import."""
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -252,3 +253,20 @@ def test_no_two_classes_have_one_name() -> None:
                 found.setdefault(name, []).append(str(path.relative_to(ROOT)))
     assert len(found) > 200
     assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}
+
+
+def test_nothing_is_defined_that_nobody_names() -> None:
+    """What lost its last caller in a rearrangement goes with it; a decorator is a caller."""
+    everywhere = [path.read_text() for folder in (*FOLDERS, "tests") for path in files(folder)]
+    uses = Counter(word for text in everywhere for word in re.findall(r"\w+", text))
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    lost = []
+    for path in (path for folder in FOLDERS for path in files(folder)):
+        tree = tree_of(path)
+        names = [node.name for node in ast.walk(tree)
+                 if isinstance(node, functions) and not node.decorator_list]  # fmt: skip
+        names += [target.id for node in tree.body if isinstance(node, ast.Assign)
+                  for target in node.targets if isinstance(target, ast.Name)]  # fmt: skip
+        lost += [f"{path.relative_to(ROOT)}: {name}" for name in names
+                 if uses[name] < 2 and not name.startswith("__")]  # fmt: skip
+    assert lost == []

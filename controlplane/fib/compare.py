@@ -3,8 +3,8 @@
     for rows, count in differences(entries): ...      # the caller applies each slice at once
     for out, found, seen in missing(entries): ...     # the same in two halves, for `fib verify`
 
-Read only; the work on rows is in C (csrc/verify.c). The FIB's walk allows no changes beside it.
-Control only.
+Read only; the work on rows is in C (csrc/verify/verify.c). The FIB's walk allows no changes beside
+it. Control only.
 """
 
 from collections.abc import Iterator

@@ -17,7 +17,7 @@ from ribcage.shared._core import ffi
 from ribcage.controlplane.fib.publishing import CHANGES, PublishCounters, RouteTable, RouteWriter
 from ribcage.controlplane.rib.results import rib_refusal
 from ribcage.shared.errors import RibcageError
-from ribcage.shared.memory.fields import prefix_of
+from ribcage.shared.memory.fields import prefix_or_parts
 from ribcage.shared.memory.rows import ROW_BYTES, new_rows
 from ribcage.shared.refusals import refused
 
@@ -66,7 +66,7 @@ class Steps:
             unfit.update(self.forward(self._room, applied.changes))
             if applied.error:
                 self._counters.refused += 1
-                error = rib_refusal(applied.error, prefix_of(rows[done]))
+                error = rib_refusal(applied.error, prefix_or_parts(rows[done]))
                 return done, error, unfit
             if applied.applied == 0 and applied.changes == 0:
                 raise RibcageError("E_INTERNAL", "the routing table makes no progress")
@@ -99,10 +99,10 @@ class Steps:
         return refused(
             "fib_apply",
             error,
-            prefix=prefix_of(row),
+            prefix=prefix_or_parts(row),
             group=row.nexthop,
             family=row.family,
-            limit=limits[row.family],
+            limit=limits.get(row.family, 0),
         )
 
     def write_rows(self, rows: Any, count: int) -> int:

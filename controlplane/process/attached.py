@@ -13,6 +13,7 @@ from ribcage.controlplane.process.state import ControlContext, ControlState
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.plan import Plan, PlanError
 from ribcage.shared.process import log as lines
+from ribcage.shared.process.message import Message
 from ribcage.shared.process.names import Names
 from ribcage.shared.process.title import show_as
 
@@ -24,6 +25,8 @@ class Attached(ControlState):
         super().__init__(context)
         self._body = body
         self._bell = bell
+        self._reloads: list[Message] = []
+        self.messages = {**self.messages, "reload": self._reloads.append}
 
     async def begin(self) -> None:
         """Until the router runs. A failure is the end of the process: the next one begins anew."""
@@ -49,4 +52,7 @@ class Attached(ControlState):
             context, plan, names, instance_id, segments, self._bell, body.get("queue_key")
         )
         context.become(running)
+        # Newer than the plan of our attach message, and nobody will send them again.
+        for message in self._reloads:
+            running.messages["reload"](message)
         await running.begin(start)

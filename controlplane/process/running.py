@@ -9,6 +9,7 @@ before `begin`. Two circles go through this object: a publish is followed by hou
 publish, and the kernel's events go to the links, which ask the kernel.
 """
 
+import asyncio
 import time
 from typing import Any
 
@@ -57,6 +58,7 @@ class Running(ControlState):
         self._instance_id = instance_id
         self._segments = segments
         self._takeover: dict[str, Any] = {}
+        self._begun = asyncio.Event()
         self._core = Core(
             plan,
             segments.rib,
@@ -140,6 +142,7 @@ class Running(ControlState):
         await self._configure(self._core.plan)
         await self._links.told_addresses(ADDRESSES_WAIT)
         await self._links.sweep()
+        self._begun.set()
 
     async def _configure(self, plan: Plan) -> None:
         self._problems(await self._kernel.configure(plan.interfaces, plan.router_id))
@@ -167,7 +170,9 @@ class Running(ControlState):
         return hello("control", self._names.instance, again=True), fds
 
     async def _reload(self, body: dict[str, Any]) -> None:
-        """A new plan: interfaces, routes, limits that can change while running."""
+        """A new plan: interfaces, routes, limits that can change while running. It waits until
+        the kernel was heard, which takes a plan over whole."""
+        await self._begun.wait()
         log, core = self.context.log, self._core
         answer: dict[str, Any] = {"type": "done", "id": body.get("id")}
         try:

@@ -24,7 +24,7 @@ from ribcage.controlplane.routes.sources.runtime import RUNTIME
 from ribcage.controlplane.values.parse import resolve, usage
 from ribcage.shared.addresses import BYTES, Address, address_of
 from ribcage.shared.errors import Exit, RibcageError
-from ribcage.shared.memory.fields import prefix_of
+from ribcage.shared.memory.fields import prefix_of, prefix_or_parts
 from ribcage.shared.memory.rows import ROW_BYTES
 from ribcage.shared.plan import NexthopPlan
 
@@ -127,7 +127,7 @@ async def check(core: Core, load: Load) -> None:
     for rows, count in load.blocks:
         error, bad = core.rib.check(rows, count)
         if error:
-            raise rib_refusal(error, prefix_of(rows[bad]))
+            raise rib_refusal(error, prefix_or_parts(rows[bad]))
         sixes = bytes(ffi.buffer(rows, count * ROW_BYTES))[FAMILY_AT::ROW_BYTES].count(6)
         families[6] += sixes
         families[4] += count - sixes

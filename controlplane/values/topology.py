@@ -105,16 +105,6 @@ class Topology:
                 return port.name
         return "the host" if address in self.local else None
 
-    def sends_from(self, address: Address) -> bool:
-        """Whether workers take `address` for our own source (csrc/forward/own_addresses.h)."""
-        if address.is_link_local:
-            return False
-        for port in self.ports.values():
-            known = [own.ip for own in port.addresses if not own.is_link_local]
-            if address in known[: lib.FIB_PORT_ADDRESSES]:
-                return True
-        return False
-
     def alive(self, hop: Hop) -> bool:
         """Whether a packet can leave over this hop: the port is up and still connected to it."""
         port = self.ports.get(hop.port)

@@ -7,7 +7,7 @@
  *
  * `message` writes them into the ring of the segment, where every reader finds them; `double` keeps
  * them in private memory. In the ring they are stored and loaded as relaxed words, and count when
- * they have not been overwritten meanwhile (sync/message.c).
+ * they have not been overwritten meanwhile (sync/message/message.c).
  */
 #ifndef RC_ENTRY_LAYOUT_H
 #define RC_ENTRY_LAYOUT_H

@@ -118,7 +118,7 @@ def _run_steps(demo: Demo, steps: Sequence[tuple[str, Step]], report: StepReport
 def run(keep: bool, report: StepReport) -> bool:
     """Build the lab, run the steps, remove the lab; True when every step held.
 
-    With `keep` the calling process ends here, and a child of it goes on: see demo_keep.py.
+    With `keep` the calling process ends here, and a child of it goes on: see keep.py.
     """
     table = find_table(4)
     release = hold_elsewhere() if keep else None

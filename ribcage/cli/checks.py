@@ -25,7 +25,6 @@ SOL_PACKET, PACKET_RX_RING, PACKET_VERSION, PACKET_VNET_HDR, PACKET_FANOUT = 263
 TPACKET_V2 = 1
 EVENT_SIZE = 64  # csrc/layout/event_layout.h
 CAP_NET_ADMIN, CAP_NET_RAW = 12, 13
-_REMOVE_IPC_OFF = re.compile(r"^\s*RemoveIPC\s*=\s*(no|0|false|off)\s*$", re.M | re.I)
 # Without a packet, without a port of the host: in the check's own namespace.
 TRANSIT_FILTER = """\
 table netdev doctor {

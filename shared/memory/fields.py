@@ -42,6 +42,14 @@ def prefix_of(record: Any) -> Network:
     return network_of(bytes(ffi.buffer(record.prefix, 16)), record.family, record.length)
 
 
+def prefix_or_parts(record: Any) -> str:
+    """For messages: the prefix of a record, or, where that is none, what it says instead."""
+    try:
+        return str(prefix_of(record))
+    except (KeyError, ValueError):
+        return f"a row of family {record.family} and length {record.length}"
+
+
 def read_mac(field: Any) -> bytes:
     """From a C field of 6 bytes."""
     return bytes(ffi.buffer(field, 6))

@@ -8,7 +8,7 @@
     foreign       made by another build, version, or for another purpose: both sides are shown
     ready         mapped and usable
 
-The check is C's (csrc/segment/identity.h); the words are here. Any process; used by segment.py.
+The check is C's (csrc/segment/segment.h); the words are here. Any process; used by segment.py.
 """
 
 from dataclasses import dataclass

@@ -119,7 +119,7 @@ def test_a_stopped_or_dead_reader_holds_up_nobody(
                 reader.kill()
                 reader.communicate()
         with stage.path.open("rb") as file, FibReader(file.fileno()) as fib:
-            assert fib.published()["retired_blocks"] <= 10_000  # two epochs' worth, see fib_arena.h
+            assert fib.published()["retired_blocks"] <= 10_000  # two epochs' worth, arena.h
         successor = Successor(stage)
         assert successor.contents() in in_cycle()[0]
         successor.close()

@@ -83,10 +83,6 @@ class Positions:
     def knows(self, path: KeyPath) -> bool:
         return path in self._keys or path in self._values
 
-    def span_at(self, start: int, end: int) -> Span:
-        """Character offsets of the text as a span."""
-        return self._span((start, end))
-
     def _nearest(self, path: KeyPath, *maps: dict[KeyPath, tuple[int, int]]) -> tuple[int, int]:
         for depth in range(len(path), 0, -1):
             for found in maps:

@@ -112,7 +112,7 @@ async def in_thread(
             loop.call_soon_threadsafe(finish, result, error)
 
     # Inherited by the thread: a signal must not end the process while control writes a batch,
-    # which blocks them for its own thread alone (writer_guard.py).
+    # which blocks them for its own thread alone (fib/segment/guard.py).
     mask = lib.sys_block_signals()
     try:
         threading.Thread(target=run, name=function.__name__, daemon=True).start()

@@ -11,6 +11,7 @@ LARGEST bytes it becomes `.1`, and an orderly stop removes both. A file that the
 to logrotate.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -50,7 +51,8 @@ class LogFile:
         """True when the lines go to a new file now. OSError, or E_LOG_FILE: nothing changed."""
         if not self.own or os.fstat(2).st_size < LARGEST:
             return False
-        self.path.replace(self.before)
+        with contextlib.suppress(FileNotFoundError):  # somebody removed it
+            self.path.replace(self.before)
         self.reopen()
         return True
 

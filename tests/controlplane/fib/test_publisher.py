@@ -9,6 +9,7 @@ import pytest
 from ribcage.controlplane.fib.publishing import Published
 from ribcage.controlplane.values.nexthop import BLACKHOLE
 from ribcage.shared.errors import RibcageError
+from ribcage.shared.memory.rows import row_of, rows_of
 
 
 def test_a_committed_route_is_in_the_fib_and_published(bench: Any) -> None:
@@ -166,3 +167,16 @@ def test_bells_are_rung_after_every_publish_and_only_then(bench: Any) -> None:
     bench.publisher.flush()
     assert bench.rung == 1
     assert bench.publisher.counters.publishes == 1
+
+
+def test_a_row_without_a_prefix_is_refused_by_name(router: Any) -> None:
+    """And what stood before it is in force and published, as with any refusal."""
+    core = router.core
+    number = core.nexthops.intern(BLACKHOLE)
+    rows = rows_of([row_of("10.0.0.0/8", number), row_of("11.0.0.0/8", number)])
+    rows[1].family = 5
+    with pytest.raises(RibcageError, match="row of family 5 and length 8") as caught:
+        core.publisher.commit(rows, 2, 1)
+    assert caught.value.code == "E_ROW"
+    assert [str(row.prefix) for row in router.writer.walk()] == ["10.0.0.0/8"]
+    assert core.publisher.last is not None

@@ -1,7 +1,9 @@
 """What control is in: each message means what it can mean in that state, and nothing else."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -12,8 +14,10 @@ from ribcage.controlplane.process.tasks import Tasks
 from ribcage.controlplane.process.waiting import Waiting
 from ribcage.controlplane.workers.workers import Workers
 from ribcage.shared.errors import RibcageError
+from ribcage.shared.plan import Plan
 from ribcage.shared.process.channel import Channel, pair
 from ribcage.shared.process.message import Message
+from ribcage.shared.process.names import Names
 
 
 class Process:
@@ -55,18 +59,18 @@ def states(process: Process) -> list[ControlState]:
     return [Waiting(process.context), Attached(process.context, {}, -1)]
 
 
-def test_before_the_tables_are_ours_a_reload_is_refused_by_name(closing: list[Channel]) -> None:
-    """The supervisor waits for an answer, and the plan is in its next `attach` anyway."""
+def test_before_the_attach_message_a_reload_is_refused_by_name(closing: list[Channel]) -> None:
+    """The supervisor waits for an answer, and the plan is in its `attach` anyway."""
 
     async def scenario() -> None:
         process = Process()
         closing.append(process.supervisor)
-        for state in states(process):
-            state.messages["reload"](Message("reload", {"id": 7, "plan": {}}))
-            answer = process.said()
-            assert (answer["type"], answer["id"]) == ("done", 7)
-            assert answer["error"] == "this process has no routes yet"
-            assert "dump" not in state.messages
+        waiting, attached = states(process)
+        waiting.messages["reload"](Message("reload", {"id": 7, "plan": {}}))
+        answer = process.said()
+        assert (answer["type"], answer["id"]) == ("done", 7)
+        assert answer["error"] == "this process has no routes yet"
+        assert {"dump"}.isdisjoint({*waiting.messages, *attached.messages})
         process.context.link.close()
 
     asyncio.run(scenario())
@@ -104,4 +108,46 @@ def test_an_attach_message_that_says_too_little_ends_the_process(closing: list[C
         assert isinstance(error, RibcageError) and error.code == "E_ATTACH"
         process.context.link.close()
 
+    asyncio.run(scenario())
+
+
+def test_a_reload_while_the_tables_are_opened_is_handed_on(
+    closing: list[Channel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its plan is newer than that of the attach message, and the supervisor sends it once."""
+    heard: list[Message] = []
+    order: list[str] = []
+
+    class Next:
+        def __init__(self, *parts: object) -> None:
+            self.messages = {"reload": heard.append}
+
+        async def begin(self, start: int) -> None:
+            order.append("begun")
+
+    opened = asyncio.Event()
+
+    async def opening(*parts: object) -> Any:
+        await opened.wait()
+        return MagicMock()
+
+    async def scenario() -> None:
+        process = Process()
+        closing.append(process.supervisor)
+        body = {"plan": Plan("t").to_json(), "names": Names("t", Path("/x")).to_json(),
+                "instance_id": 7}  # fmt: skip
+        state = Attached(process.context, body, -1)
+        begun = asyncio.ensure_future(state.begin())
+        await asyncio.sleep(0)
+        reload = Message("reload", {"id": 7, "plan": {}})
+        state.messages["reload"](reload)
+        opened.set()
+        await begun
+        assert (process.ended, heard, order) == ([], [reload], ["begun"])
+        process.context.link.close()
+
+    for name, fake in (("Running", Next), ("open_segments", opening)):
+        monkeypatch.setattr(f"ribcage.controlplane.process.attached.{name}", fake)
+    monkeypatch.setattr("ribcage.controlplane.process.attached.show_as", lambda *words: None)
+    monkeypatch.setattr("ribcage.controlplane.process.attached.lines.setup", lambda *words: None)
     asyncio.run(scenario())

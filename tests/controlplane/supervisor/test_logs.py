@@ -116,3 +116,23 @@ def test_a_child_writes_where_it_is_told(tmp_path: Path) -> None:
     text = (tmp_path / "log").read_text()
     assert "first" in text
     assert "second" in text
+
+
+def test_a_log_that_somebody_removed_is_bounded_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines that no name leads to are memory all the same: a new file is made."""
+    monkeypatch.setattr(logfile, "LARGEST", 10)
+    file = LogFile(tmp_path / "ribcage.log", own=True)
+    kept = os.dup(2)
+    try:
+        file.reopen()
+        os.write(2, b"a" * 10)
+        file.path.unlink()
+        assert file.rotate_if_large()
+        os.write(2, b"new")
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+    assert file.path.read_bytes() == b"new"
+    assert not file.before.exists()
