@@ -63,9 +63,12 @@ def explain(
 ) -> None:
     session = session_of(context)
     params = _addresses(addresses or [], frame)
+    said = {"--ttl": ttl, "--length": length, "--no-df": None if df else df, "--protocol": protocol,
+            "--sport": sport, "--dport": dport}  # fmt: skip
+    if frame is not None and (twice := [word for word, value in said.items() if value is not None]):
+        raise usage(f"{', '.join(twice)} beside --frame, which says it already", "leave one out")
     if (sport is not None or dport is not None) and protocol not in ("tcp", "udp", "6", "17"):
-        hint = "add --protocol tcp, or udp"
-        raise usage("--sport and --dport are of TCP and UDP", hint if frame is None else None)
+        raise usage("--sport and --dport are of TCP and UDP", "add --protocol tcp, or udp")
     params |= {"in": port, "ttl": ttl, "length": length, "df": df, "protocol": _protocol(protocol)}
     params |= {"source_port": sport, "target_port": dport, "gso": gso, "frame": frame}
     answer = session.call("explain", **params)

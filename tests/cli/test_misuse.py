@@ -37,6 +37,7 @@ MISTAKES = [
     ("show", "show what?", "commands: route, fib"),
     ("show interfaces", "'ribcage show interfaces'", "did you mean: ribcage show stats?"),
     ("explain 10.0.1.2 --dport 53", "are of TCP and UDP", "add --protocol tcp"),
+    ("explain --frame 00 --ttl 4", "--ttl beside --frame", "leave one out"),
     ("help psx", "'ribcage psx'", "did you mean: ribcage ps?"),
     ("help route shw", "'ribcage route shw'", "did you mean: ribcage route show?"),
     ("show stop", "no command 'ribcage show stop'", "commands: "),
