@@ -48,12 +48,12 @@ def test_net_admin_and_net_raw_are_enough(tmp_path: Path) -> None:
     look = "ip -br link >&2; nft list ruleset >&2"
     inside = f"{limits} ip link set lo up && exec setpriv --bounding-set {two} --inh-caps {two}"
     inside += f" sh -c '{doctor}; {look}'"
-    done = subprocess.run(
-        ["unshare", "--user", "--map-root-user", "-m", "-n", "-i", "sh", "-c", inside],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    if not done.stdout:
-        pytest.skip(done.stderr[-200:])
+    apart = ["unshare", "--user", "--map-root-user", "-m", "-n", "-i", "sh", "-c"]
+    possible = subprocess.run([*apart, "true"], capture_output=True, text=True, check=False)
+    if possible.returncode:
+        pytest.skip(possible.stderr[-200:])
+    done = subprocess.run([*apart, inside], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout, done.stderr[-2000:]
     document = json.loads(done.stdout)
     verdicts = {check["name"]: check["verdict"] for check in document["checks"]}
     assert document["ok"], document

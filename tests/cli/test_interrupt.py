@@ -1,10 +1,13 @@
 """Ctrl-C and SIGTERM: 130 and 143, what was done is said, and a document stays a document."""
 
+import array
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +38,13 @@ def hang() -> Iterator[Callable[[], None]]:
 def start(*words: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "ribcage", *words]
     return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def waiting_in(pipe: int) -> int:
+    """Bytes that were written and not read yet."""
+    count = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -141,7 +151,10 @@ def test_a_reader_that_does_not_read_cannot_keep_us(router: Any) -> None:
     router.answers["route.list"] = {"routes": [row] * 400, "cursor": None}
     process = start("-j", "route", "show")
     wait_for(lambda: router.asked)
-    time.sleep(0.5)  # it fills the pipe and waits
+    assert process.stdout is not None
+    room = fcntl.fcntl(process.stdout, fcntl.F_GETPIPE_SZ) - 4096
+    pipe = process.stdout.fileno()
+    wait_for(lambda: waiting_in(pipe) >= room)  # full: now it waits
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 143
     process.communicate(timeout=20)
