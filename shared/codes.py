@@ -26,7 +26,7 @@ CONFIG = {
     "E114": ("A route names an interface the file does not have.", "Add the [[interface]], or correct the name."),
     "E115": ("Two settings contradict each other (families, via beside nexthops, ring sizes).", "Both places are named; change one."),
     "E116": ("Not a name as wanted here (an interface, an instance).", "1 to 15 characters for an interface, 1 to 32 for an instance; no slash, no blank."),
-    "E117": ("A group this machine does not have.", "groupadd --system NAME."),
+    "E117": ("A user or group this machine does not have.", "useradd or groupadd --system NAME."),
     "W201": ("A key that has no effect here.", "Delete the line."),
     "W202": ("A socket mode that lets every local user change routes.", '"0660" with a group is usual.'),
     "W203": ("The event queue is larger than the kernel allows.", "sysctl -w kernel.msgmnb=... before the start."),
@@ -78,7 +78,7 @@ LIMITS = {
     "E_SLOW": ("A client did not finish its request in time.", "Raise management.request_timeout, or send the request at once."),
     "E_TABLE_FULL": ("The routing or forwarding table is full; what was there is still in force.", "Raise fib.max_routes4 or 6 and start again."),
     "E_TOO_LONG": ("A request line is longer than management.max_line.", "Load tables with route load: it cuts them."),
-    "E_TOO_MANY_CLIENTS": ("management.max_clients are connected.", "Close one, or raise it."),
+    "E_TOO_MANY_CLIENTS": ("management.max_clients (or max_per_user) are connected.", "Close one, or raise it."),
 }  # fmt: skip
 
 AROUND = {
@@ -89,7 +89,7 @@ AROUND = {
     "E_INTERRUPTED": ("Ctrl-C or SIGTERM; the message says how far the command came.", "What was applied before stays."),
     "E_LOCKED": ("Another control process owns the tables.", "`ribcage ps`; stop that one first."),
     "E_LOG_FILE": ("The log file of a daemon cannot be opened.", "Another --log-file; without it, ribcage.log in the run directory."),
-    "E_NOT_ALLOWED": ("The method needs more rights than this user has.", "Ask as root or as the router's user."),
+    "E_NOT_ALLOWED": ("The method needs more rights than this user has.", "Ask as root, or be named in management.operators or .admins of the config."),
     "E_NO_DAEMON": ("No router answers: none runs, or it has another name.", "`ribcage run`, or -i NAME."),
     "E_OUTPUT": ("The answer could not be written: standard output is closed or full.", "Give it a place; what the command did is done."),
     "E_OWNER": ("A segment belongs to somebody else.", "Remove it if it is not in use."),

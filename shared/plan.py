@@ -143,6 +143,11 @@ class ManagementPlan:
     max_line: int = 65536
     request_timeout: float = 5.0
     idle_timeout: float = 600.0
+    operators: tuple[str, ...] = ()  # users, numbers, or "@group": may change routes
+    admins: tuple[str, ...] = ()  # may stop and reload as well
+    max_per_user: int = 16  # clients of one user; admins are not bound by this and what follows
+    max_rate: int = 2000  # requests a second of one user
+    max_cpu: int = 50  # percent of control's time that one user's requests may take
 
 
 @dataclass(frozen=True, slots=True)

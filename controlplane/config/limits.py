@@ -59,6 +59,14 @@ def _management(
         span = positions.value(("management", "group"))
         text = f'there is no group "{group[:40]}" on this machine'
         yield Problem("E117", text, span, f"groupadd --system {group[:40]}")
+    for key in ("operators", "admins"):
+        names = table.get(key)
+        for number, name in enumerate(names if isinstance(names, list) else ()):
+            if isinstance(name, str) and name and not machine.has_account(name):
+                kind, bare = ("group", name[1:41]) if name[0] == "@" else ("user", name[:40])
+                text = f'there is no {kind} "{bare}" on this machine'
+                span = positions.value(("management", key, number))
+                yield Problem("E117", text, span, f"{kind}add --system {bare}")
     if isinstance(mode, str) and len(mode) <= 4 and mode.isdecimal():
         span = positions.value(("management", "mode"))
         if mode[-1] in "2367":

@@ -6,7 +6,9 @@ own. Reads /sys and /proc only, never fails: what cannot be read is assumed usua
 
 import grp
 import os
+import pwd
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +17,13 @@ DEFAULT_MSGMNB = 16384  # Linux, MSGMNB in <linux/msg.h>
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """CPUs by number, the kernel's bound on a SysV queue in bytes, the groups (None: ask)."""
+    """CPUs by number, the kernel's bound on a SysV queue in bytes, the groups and the users (None:
+    ask)."""
 
     cpus: tuple[int, ...] = (0, 1)
     msgmnb: int = DEFAULT_MSGMNB
     groups: frozenset[str] | None = None
+    users: frozenset[str] | None = None
 
     @classmethod
     def here(cls) -> "Machine":
@@ -39,11 +43,26 @@ class Machine:
     def has_group(self, name: str) -> bool:
         if self.groups is not None:
             return name in self.groups
-        try:
-            grp.getgrnam(name)
-        except (KeyError, ValueError, OSError):
-            return False
-        return True
+        return _known(lambda: grp.getgrnam(name))
+
+    def has_account(self, name: str) -> bool:
+        """A user, or "@" and a group; a number always is one."""
+        group, bare = name.startswith("@"), name.removeprefix("@")
+        if bare.isdecimal():
+            return True
+        if group:
+            return self.has_group(bare)
+        if self.users is not None:
+            return bare in self.users
+        return _known(lambda: pwd.getpwnam(bare))
+
+
+def _known(ask: Callable[[], object]) -> bool:
+    try:
+        ask()
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
 
 
 def _cpus() -> tuple[int, ...]:

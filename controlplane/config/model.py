@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from ribcage.controlplane.config.types import (
+    account_name,
     between,
     count_or_auto,
     dotted_id,
@@ -71,6 +72,11 @@ class ManagementSection(Section):
     max_line: Annotated[int, between(4096, 1 << 20)] = _management.max_line
     request_timeout: Annotated[float, duration(0.1, 600, "5s")] = _management.request_timeout
     idle_timeout: Annotated[float, duration(1, 86400, "10m")] = _management.idle_timeout
+    operators: list[Annotated[str, account_name()]] = []
+    admins: list[Annotated[str, account_name()]] = []
+    max_per_user: Annotated[int, between(1, 1024)] = _management.max_per_user
+    max_rate: Annotated[int, between(1, 1_000_000)] = _management.max_rate
+    max_cpu: Annotated[int, between(1, 100)] = _management.max_cpu
 
 
 class RestartSection(Section):

@@ -25,6 +25,7 @@ _OCTAL = re.compile(r"0?[0-7]{3}")
 _RANGE = re.compile(r"([0-9]{1,10})-([0-9]{1,10})")
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 _INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+_ACCOUNT = re.compile(r"@?(?:[0-9]{1,9}|[A-Za-z_][A-Za-z0-9_.-]{0,31})")
 _GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 
 
@@ -152,6 +153,11 @@ def interface_name() -> AfterValidator:
 
 def group_name() -> AfterValidator:
     return _named(_GROUP, "a group's name")
+
+
+def account_name() -> AfterValidator:
+    """A user's name or number, or "@" and a group's."""
+    return _named(_ACCOUNT, 'a user ("alice", "1000") or a group ("@netops")')
 
 
 def _address(read: Callable[[str], object], hint: str | None = None) -> AfterValidator:

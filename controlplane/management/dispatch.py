@@ -3,8 +3,10 @@
 A method gets a Call (who asks) and its params, and returns JSON values or raises RibcageError
 (reply: error with its code, hint and exit status). Anything else it raises is a bug: the reply is
 an internal error with a number that the log line carries too, and the server goes on. Methods of
-several clients run side by side; one client's requests run in order. A method whose client goes
-away is not interrupted half-way: its reply is thrown away.
+several clients run side by side; one client's requests run in order, and each waits for its turn
+(clients/turns.py). A method that changes something is not interrupted when its client goes away:
+its reply is thrown away. One that only reads ends with its client; those that read for long wait
+for each other.
 
 Used by server.py only; needs a running asyncio loop.
 """
@@ -19,7 +21,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ribcage.controlplane.management.connection import Connection
+from ribcage.controlplane.management.clients.connection import Connection
+from ribcage.controlplane.management.clients.turns import Turns
 from ribcage.controlplane.management.peer import Peer, Role
 from ribcage.controlplane.management.protocol import (
     INTERNAL_ERROR,
@@ -32,6 +35,8 @@ from ribcage.controlplane.management.protocol import (
     parse_request,
 )
 from ribcage.shared.errors import Exit, RibcageError
+
+LONG_READS = 2  # at once: a third would make all of them slower and the loop busier
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +67,15 @@ class Dispatcher:
         log: Callable[..., None],
         *,
         max_reply: int,
+        turns: Turns,
     ) -> None:
         self.left: set[asyncio.Future[Any]] = set()
         self.counters = counters
         self._methods = methods
         self._log = log
         self._max_reply = max_reply
+        self._turns = turns
+        self._long_reads = asyncio.Semaphore(LONG_READS)
 
     async def answer(self, line: bytes, connection: Connection) -> tuple[bytes, bool]:
         """The reply to one line, and whether the connection ends after it."""
@@ -116,20 +124,38 @@ class Dispatcher:
                 "E_NOT_ALLOWED",
                 f"{request.method} needs role {method.role.name.lower()}, uid {peer.uid} has "
                 f"{peer.role.name.lower()}",
-                "ask as root or as the user the router runs as",
+                f"ask as root, or be named in management.{method.role.name.lower()}s of the config",
                 Exit.PRIVILEGE,
             )
             return encode_error(request.id, refused), refused.code
         try:
             call = Call(peer, connection.number, connection.closers.append)
-            result = method.handler(call, request.params)
-            if inspect.isawaitable(result):
+            await self._turns.turn(peer)
+            begun = time.monotonic()
+            try:
+                result = method.handler(call, request.params)
+                if not inspect.isawaitable(result):
+                    return encode_result(request.id, result), "ok"
+            finally:
+                self._turns.done(peer, time.monotonic() - begun)
+            if method.role is Role.VIEWER:
+                result = await self._read(result)
+            else:
                 result = await self._shielded(result)
             return encode_result(request.id, result), "ok"
         except RibcageError as error:
             return encode_error(request.id, error), error.code
         except Exception:
             return self._bug(request), "E_INTERNAL"
+
+    async def _read(self, awaitable: Awaitable[Any]) -> Any:
+        """Awaits a method that changes nothing, and ends it with its client."""
+        task = asyncio.ensure_future(awaitable)
+        try:
+            async with self._long_reads:
+                return await task
+        finally:
+            task.cancel()
 
     async def _shielded(self, awaitable: Awaitable[Any]) -> Any:
         """Awaits a method so that it outlives the client: work half done is worse than done."""

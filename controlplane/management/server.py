@@ -23,10 +23,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ribcage.controlplane.management.connection import ClientLimits, Connection
+from ribcage.controlplane.management.clients.admission import Admission
+from ribcage.controlplane.management.clients.connection import ClientLimits, Connection
+from ribcage.controlplane.management.clients.turns import Turns
 from ribcage.controlplane.management.dispatch import Call, Dispatcher, Handler, Method
 from ribcage.controlplane.management.listener import make_listener, remove_listener
-from ribcage.controlplane.management.peer import Peer, Role, peer_of
+from ribcage.controlplane.management.peer import Peer, Role, RoleTable, peer_of
 from ribcage.controlplane.management.protocol import encode_error
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.plan import ManagementPlan
@@ -48,7 +50,7 @@ class ManagementServer:
         methods: Mapping[str, Method],
         *,
         log: Callable[..., None] = default_log,
-        peer_of: Callable[[socket.socket], Peer] = peer_of,
+        peer_of: Callable[[socket.socket, RoleTable], Peer] = peer_of,
         stall_timeout: float = 5.0,
         max_backlog: int = 8 << 20,
     ) -> None:
@@ -56,16 +58,19 @@ class ManagementServer:
         self.plan = plan
         self.counters: Counter[str] = Counter()
         self._log = log
+        self._turns = Turns(plan.max_rate, plan.max_cpu / 100)
         self._dispatcher = Dispatcher(
             {"system.clients": Method(self._clients), **methods},
             self.counters,
             log,
             max_reply=max_backlog,
+            turns=self._turns,
         )
         self._peer_of = peer_of
         self._stall_timeout, self._max_backlog = stall_timeout, max_backlog
         self.limit(plan)
         self._connections: dict[int, Connection] = {}
+        self._admission = Admission(self._connections, self._turns, self.counters)
         self._listener: socket.socket | None = None
         self._reserve = -1
         self._number = 0
@@ -73,6 +78,8 @@ class ManagementServer:
     def limit(self, plan: ManagementPlan) -> None:
         """Other limits for the clients that come from now on. The socket's mode and group stay."""
         self.plan = plan
+        self._roles = RoleTable.of(plan)
+        self._turns.limit(plan.max_rate, plan.max_cpu / 100)
         self._limits = ClientLimits(
             plan.max_line,
             plan.request_timeout,
@@ -156,7 +163,15 @@ class ManagementServer:
         with suppress(OSError):
             sock, _ = self._listener.accept()
             sock.setblocking(False)
-            self._turn_away(sock, "E_DESCRIPTORS", "the router has no descriptor left")
+            self._turn_away(
+                sock,
+                RibcageError(
+                    "E_DESCRIPTORS",
+                    "the router has no descriptor left",
+                    "try again, or see system.clients",
+                    Exit.TIMEOUT,
+                ),
+            )
         self._take_reserve()
         if self._reserve < 0:
             self._pause()
@@ -169,34 +184,38 @@ class ManagementServer:
 
     def _admit(self, sock: socket.socket) -> None:
         try:
-            peer = self._peer_of(sock)
+            peer = self._peer_of(sock, self._roles)
         except OSError:
             self.counters["accept_errors"] += 1
             sock.close()
             return
-        # One place is kept for those who run the router, however many others hang on.
-        limit = self.plan.max_clients - (0 if peer.role is Role.ADMIN else 1)
-        if len(self._connections) + len(self._dispatcher.left) >= limit:
-            self._log("warning", "management.too_many", pid=peer.pid, uid=peer.uid)
-            self._turn_away(
-                sock, "E_TOO_MANY_CLIENTS", f"too many clients ({limit} are served at once)"
+        refused = self._admission.refuses(peer, self.plan, len(self._dispatcher.left))
+        if refused is not None:
+            self._log(
+                "warning",
+                "management.too_many",
+                pid=peer.pid,
+                uid=peer.uid,
+                why=refused.message,
             )
+            self._turn_away(sock, refused)
             return
         self._number += 1
         self.counters["accepted"] += 1
+        self._turns.join(peer)
         self._connections[self._number] = Connection(
             sock, peer, self._number, self._limits, self._dispatcher.answer, self._gone
         )
         self._log("debug", "management.client", client=self._number, pid=peer.pid, uid=peer.uid)
 
-    def _turn_away(self, sock: socket.socket, code: str, message: str) -> None:
+    def _turn_away(self, sock: socket.socket, error: RibcageError) -> None:
         self.counters["turned_away"] += 1
-        error = RibcageError(code, message, "try again, or see system.clients", Exit.TIMEOUT)
         with sock, suppress(OSError):
             sock.send(encode_error(None, error), socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
 
     def _gone(self, connection: Connection, reason: str) -> None:
         self._connections.pop(connection.number, None)
+        self._turns.leave(connection.peer)
         self.counters["gone"] += 1
         self._log(
             "debug",

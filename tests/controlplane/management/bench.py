@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ribcage.controlplane.management.peer import Peer, Role
+from ribcage.controlplane.management.peer import Peer, Role, RoleTable
 from ribcage.controlplane.management.server import Call, ManagementServer, Method
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.plan import ManagementPlan
@@ -21,7 +21,8 @@ DEADLINE = 20.0  # generous: the machine is shared
 class Bench:
     """`with Bench(path, max_clients=3) as bench:`; bench.gate opens the method `wait`.
 
-    `roles` gives the roles of the next peers, in order; without it everybody is admin."""
+    `roles` gives the roles of the next peers, in order; without it everybody is admin. `peers`
+    gives whole peers, before that."""
 
     def __init__(
         self, path: Path, roles: list[Role] | None = None, backlog: int = 8 << 20, **plan: Any
@@ -29,6 +30,8 @@ class Bench:
         self.path = path
         self.plan = ManagementPlan(**plan)
         self.roles = roles if roles is not None else []
+        self.peers: list[Peer] = []
+        self.answered: list[str] = []
         self.backlog = backlog
         self.stall = 0.4
         self.logged: list[tuple[str, str, dict[str, object]]] = []
@@ -94,7 +97,9 @@ class Bench:
 
         asyncio.run(main())
 
-    def _peer(self, sock: socket.socket) -> Peer:
+    def _peer(self, sock: socket.socket, given: RoleTable) -> Peer:
+        if self.peers:
+            return self.peers.pop(0)
         role = self.roles.pop(0) if self.roles else Role.ADMIN
         return Peer(1, 0 if role is Role.ADMIN else 1000, 0, role)
 
@@ -105,13 +110,35 @@ class Bench:
             self.done.append("wait")
             return "waited"
 
+        async def read(call: Call, params: dict[str, Any]) -> str:
+            self.answered.append("begun")
+            try:
+                await asyncio.sleep(DEADLINE)
+            finally:
+                self.answered.append("ended")
+            return "read"
+
+        def dear(call: Call, params: dict[str, Any]) -> str:
+            end = time.monotonic() + 0.002
+            while time.monotonic() < end:
+                pass
+            self.answered.append("dear")
+            return "dear"
+
+        def cheap(call: Call, params: dict[str, Any]) -> str:
+            self.answered.append("cheap")
+            return "cheap"
+
         def fail(call: Call, params: dict[str, Any]) -> None:
             raise RibcageError("E_NO_ROUTE", "no route", "add one", 1)
 
         return {
             "echo": Method(lambda call, params: params),
             "big": Method(lambda call, params: "x" * params["bytes"]),
-            "wait": Method(wait),
+            "wait": Method(wait, Role.OPERATOR),
+            "read": Method(read),
+            "dear": Method(dear),
+            "cheap": Method(cheap),
             "fail": Method(fail),
             "bug": Method(lambda call, params: 1 / 0),
             "unjson": Method(lambda call, params: object()),

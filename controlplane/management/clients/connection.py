@@ -288,3 +288,12 @@ class Connection:
     @property
     def closed(self) -> bool:
         return self._closed
+
+    @property
+    def busy(self) -> bool:
+        """A request is being answered, or replies wait to be read."""
+        return self._busy or bool(self.backlog)
+
+    def idle_for(self) -> float:
+        """Seconds since the last byte, either way."""
+        return 0.0 if self.busy else self._loop.time() - self._active
