@@ -35,6 +35,7 @@ from ribcage.controlplane.management.protocol import (
     parse_request,
 )
 from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.process.seldom import Seldom
 
 LONG_READS = 2  # at once: a third would make all of them slower and the loop busier
 
@@ -73,6 +74,7 @@ class Dispatcher:
         self.counters = counters
         self._methods = methods
         self._log = log
+        self._seldom = Seldom(log)
         self._max_reply = max_reply
         self._turns = turns
         self._long_reads = asyncio.Semaphore(LONG_READS)
@@ -112,9 +114,10 @@ class Dispatcher:
             )
             return encode_error(request.id, missing, METHOD_NOT_FOUND), missing.code
         if peer.role < method.role:
-            self._log(
+            self._seldom.say(
                 "warning",
                 "management.refused",
+                f"{peer.uid} {request.method}",
                 method=request.method,
                 pid=peer.pid,
                 uid=peer.uid,

@@ -33,6 +33,7 @@ from ribcage.controlplane.management.protocol import encode_error
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.plan import ManagementPlan
 from ribcage.shared.process.log import log as default_log
+from ribcage.shared.process.seldom import Seldom
 
 ACCEPTS = 32  # connections taken per turn of the loop
 RETRY = 0.1  # seconds before accepting again when the system has no memory for it
@@ -58,6 +59,7 @@ class ManagementServer:
         self.plan = plan
         self.counters: Counter[str] = Counter()
         self._log = log
+        self._seldom = Seldom(log)
         self._turns = Turns(plan.max_rate, plan.max_cpu / 100)
         self._dispatcher = Dispatcher(
             {"system.clients": Method(self._clients), **methods},
@@ -156,7 +158,7 @@ class ManagementServer:
         """No descriptor left: give up the reserve for one client, so that it hears why and the
         loop does not spin on a listener that stays readable."""
         assert self._listener is not None
-        self._log("error", "management.no_descriptors", clients=len(self._connections))
+        self._seldom.say("error", "management.no_descriptors", clients=len(self._connections))
         if self._reserve >= 0:
             os.close(self._reserve)
             self._reserve = -1
@@ -191,7 +193,7 @@ class ManagementServer:
             return
         refused = self._admission.refuses(peer, self.plan, len(self._dispatcher.left))
         if refused is not None:
-            self._log(
+            self._seldom.say(
                 "warning",
                 "management.too_many",
                 pid=peer.pid,
