@@ -164,7 +164,7 @@ class Running(ControlState):
         context.link.find(self._names, timeout, self._hello, lambda: context.finish(True))
 
     def _hello(self) -> tuple[dict[str, Any], dict[str, int]]:
-        fds = self.context.workers.bells()
+        fds = self.context.workers.kept()
         if self._events.bell >= 0:
             fds["bell-control"] = self._events.bell
         return hello("control", self._names.instance, again=True), fds

@@ -152,7 +152,6 @@ class Reloading:
             else:
                 child.cancel_timer()
                 context.ports.close_worker(child.index)
-                context.objects.rest_stats(child.index)
                 context.bells.drop(child.index)
         if count > len(table.workers):
             context.ports.steer(len(table.workers))

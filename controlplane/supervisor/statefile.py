@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-SCHEMA = 1
+SCHEMA = 2
 MAX_BYTES = 1 << 20
 
 
@@ -41,6 +41,9 @@ class State:
     sync_key: int = 0
     """Of the System V set of `sem_undo`; 0: there is none."""
     shm: list[str] = field(default_factory=list)
+    stats: dict[int, int] = field(default_factory=dict)
+    """Worker slot -> inode of its stats object, which has no name: what a child hands back as
+    such has to be that very object."""
     children: list[ChildRecord] = field(default_factory=list)
 
     def write(self, path: Path) -> None:
@@ -63,7 +66,7 @@ class State:
             with path.open("rb") as file:
                 body = json.loads(file.read(MAX_BYTES))
             return cls._decode(body, instance)
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
 
     @classmethod
@@ -84,5 +87,6 @@ class State:
             body["semaphore"],
             int(body["sync_key"]),
             [str(name) for name in body["shm"]],
+            {int(slot): int(inode) for slot, inode in body["stats"].items()},
             [ChildRecord(**child) for child in body["children"]],
         )

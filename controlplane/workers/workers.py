@@ -30,6 +30,8 @@ class WorkerSlot:
 
     index: int
     stats: StatsReader | None = None
+    stats_fd: int = -1
+    """Read-only; kept for a supervisor's successor, the object has no name."""
     bell: int = -1
     pid: int = 0
     state: str = "unknown"
@@ -50,10 +52,23 @@ class WorkerSlot:
     def close(self) -> None:
         """The slot is gone. Whoever still waits for it (watches() handed it out) finds no stats
         object, so nobody alive, and not the memory that was unmapped here."""
+        self.close_stats()
+        self.close_bell()
+
+    def take_stats(self, fd: int) -> None:
+        """Owns `fd`. An object of another build is kept to be handed back, and not read."""
+        self.close_stats()
+        self.stats_fd = fd
+        with contextlib.suppress(RibcageError, OSError):
+            self.stats = StatsReader(fd)
+
+    def close_stats(self) -> None:
         stats, self.stats = self.stats, None
         if stats is not None:
             stats.close()
-        self.close_bell()
+        fd, self.stats_fd = self.stats_fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     def close_bell(self) -> None:
         bell, self.bell = self.bell, -1
@@ -96,16 +111,8 @@ class Workers:
                 if slot.bell >= 0:
                     os.close(slot.bell)
                 slot.bell = fd
-                continue
-            try:
-                if slot.stats is not None:
-                    slot.stats.close()
-                    slot.stats = None
-                slot.stats = StatsReader(fd)
-            except (RibcageError, OSError):
-                slot.stats = None
-            finally:
-                os.close(fd)
+            else:
+                slot.take_stats(fd)
 
     def states(self, rows: Iterable[Any]) -> bool:
         """The `workers` message: [{index, pid, state, restarts}]; slots not named are gone. True
@@ -154,9 +161,12 @@ class Workers:
                     self.lost_bells += 1
         return rung
 
-    def bells(self) -> dict[str, int]:
+    def kept(self) -> dict[str, int]:
         """Descriptors to hand back to a supervisor's successor."""
-        return {f"bell:{slot.index}": slot.bell for slot in self.slots.values() if slot.bell >= 0}
+        found = {f"bell:{slot.index}": slot.bell for slot in self.slots.values()}
+        found |= {f"stats:{slot.index}": slot.stats_fd for slot in self.slots.values()}
+        found |= {f"resting:{slot.index}": slot.stats_fd for slot in self.resting.values()}
+        return {name: fd for name, fd in found.items() if fd >= 0}
 
     def close(self) -> None:
         for slot in self.slots.values():

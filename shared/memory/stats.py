@@ -1,8 +1,12 @@
-"""Stats objects: made by the supervisor, written by their worker, read by anybody.
+"""Stats objects: made by the supervisor, written by their worker, read by who is handed them.
 
 Use: `fd = create_stats(names, 0, instance_id)` (supervisor), `StatsReader(fd).snapshot()`
 (control, tools; O_RDONLY is enough). A snapshot is one committed state, never a torn one: it
 balances, also when the worker was killed in the middle of a batch (csrc/layout/stats_layout.h).
+
+An object is a memfd: no name to open or remove it by, and sealed, so that a worker, who has to
+write to it, cannot make it shorter under a reader (SIGBUS). What it writes is its word and
+nothing more: a reader copies each value once, and believes it where it cannot matter.
 
 Counters are packets unless they say bytes; a super-frame (GSO) is one packet. They live as long
 as the object: a worker's successor goes on counting.
@@ -10,6 +14,7 @@ as the object: a worker's successor goes on counting.
 
 import fcntl
 import mmap
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,12 +24,13 @@ from ribcage.shared.addresses import Address
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fields import read_address
 from ribcage.shared.memory.identity import SegmentKind
-from ribcage.shared.memory.segment import create_segment, map_segment, remove_segment
+from ribcage.shared.memory.segment import map_segment
 from ribcage.shared.process.names import Names
 from ribcage.shared.refusals import refused
 
 STATES = ("starting", "busy", "polling", "quiesced", "stopped")
 SIZE = ffi.sizeof("struct stats_object")
+SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 UNUSABLE = 74
 """Exit status of a worker that cannot go on counting in its object: it needs a new one."""
 
@@ -190,16 +196,30 @@ class StatsReader:
 def create_stats(names: Names, index: int, instance_id: int) -> int:
     """Makes the object of worker slot `index`; a read-write, close-on-exec descriptor.
 
-    Exclusive: RibcageError E_EXISTS when the name is taken. Mode 0600. For the supervisor.
+    All of its memory is there at once, its size is final. Mode 0600: who is handed a read-only
+    descriptor and has another uid cannot open it again for writing. OSError when memory is short.
+    For the supervisor.
     """
-    name = names.stats(index)
-    with create_segment(name, SIZE) as mapped:
-        try:
-            _format(mapped.address, index, instance_id)
-        except BaseException:
-            remove_segment(name)
-            raise
-        return fcntl.fcntl(mapped.fd, fcntl.F_DUPFD_CLOEXEC, 0)
+    fd = os.memfd_create(names.stats(index), os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.fchmod(fd, 0o600)
+        os.posix_fallocate(fd, 0, SIZE)
+        format_stats(fd, index, instance_id)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def is_stats(fd: int) -> bool:
+    """Whether a descriptor that came from somebody else is memory of SIZE bytes for good: mapping
+    and reading it cannot fail later. What is in it is not looked at."""
+    try:
+        seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
+    except OSError:
+        return False
+    return seals & SEALS == SEALS and os.fstat(fd).st_size == SIZE
 
 
 def format_stats(fd: int, index: int, instance_id: int) -> None:

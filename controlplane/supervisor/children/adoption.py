@@ -2,9 +2,9 @@
 
 The channel's socket is bound anew at each start. A child that lost its supervisor connects and
 says `hello` with again=True; the kernel tells who it is (SO_PEERCRED), the state file tells
-whether it is one of ours. What it hands back (rings, bells) is kept; it is watched by pidfd from
-then on, its exit status unreadable. Who is alive but silent at the deadline is killed and
-replaced: a process nobody can talk to must not hold the ring of its successor.
+whether it is one of ours. What it hands back (rings, bells, stats objects) is kept; it is watched
+by pidfd from then on, its exit status unreadable. Who is alive but silent at the deadline is killed
+and replaced: a process nobody can talk to must not hold the ring of its successor.
 """
 
 import os
@@ -194,6 +194,7 @@ class Adoption:
             if index is not None:
                 fd = message.fds.pop(name)
                 bells.worker[index] = _first(bells.worker.get(index, -1), fd)
+        self._take_back_stats(child, message)
         if child.role != "worker":
             return
         child.has_fib = "fib" in message.fds
@@ -208,6 +209,18 @@ class Adoption:
             if ring is not None:
                 ports.adopt(port, child.index, ring)
                 child.has_ports.add(port.index)
+
+    def _take_back_stats(self, child: Child, message: Message) -> None:
+        """A worker has its own object, control all of them, those of nobody now included."""
+        objects = self.context.objects
+        for name in list(message.fds):
+            if child.role == "worker":
+                slot = child.index if name == "stats" else None
+            else:
+                slot = _index(name, "stats:")
+                slot = _index(name, "resting:") if slot is None else slot
+            if slot is not None and not objects.take_stats(slot, message.fds.pop(name)):
+                log("warning", "guest.stats", child=child.name, worker=slot)
 
     def _late(self) -> None:
         """The deadline. Who stands in the queue was in time: on a busy machine it is we who are

@@ -49,7 +49,7 @@ class Lifecycle:
             return
         try:
             if child.role == "worker":
-                context.objects.stats_fd(child.index)  # made before the fork: /dev/shm may be full
+                context.objects.stats_fd(child.index)  # made before the fork: memory may be short
             self._fork(child)
         except (OSError, RibcageError) as error:
             # Short of processes, memory, descriptors: the others go on, this one is tried again.
@@ -260,7 +260,6 @@ class Lifecycle:
             self.start(worker)
         if not wanted:
             context.ports.close_worker(child.index)
-            context.objects.rest_stats(child.index)
             context.bells.drop(child.index)
         self.share_frames()
 

@@ -6,8 +6,9 @@ dies when, the next start finds it. Mode 0600 from the moment of creation (the q
 workers have users of their own). Creation is exclusive: an object of that name which our state
 file does not know belongs to somebody else and is never touched.
 
-The FIB and RIB segments are control's; they are recorded and removed here, because control may
-be dead when the time comes.
+Stats objects have no name (shared/memory/stats.py): the state file has their inodes, and who
+outlives the supervisor hands them back. The FIB and RIB segments are control's; they are recorded
+and removed here, because control may be dead when the time comes.
 """
 
 import contextlib
@@ -29,7 +30,7 @@ from ribcage.shared.memory.fib_sync import (
 )
 from ribcage.shared.memory.identity import SegmentKind
 from ribcage.shared.memory.segment import open_segment
-from ribcage.shared.memory.stats import keep_rings
+from ribcage.shared.memory.stats import is_stats, keep_rings
 from ribcage.shared.process.log import log
 from ribcage.shared.process.names import Names
 
@@ -127,52 +128,51 @@ class Objects:
             log("warning", "queue.size", wanted=queue_bytes, got=queue.max_size, error=str(error))
 
     def stats_fd(self, worker: int) -> int:
-        """The read-write descriptor of a slot's stats object, made on first use."""
+        """The read-write descriptor of a slot's stats object, made on first use. The state file
+        has it with the next save, which follows the fork that hands it over."""
         if worker not in self.stats:
-            name = self.names.stats(worker)
-            if name in self.state.shm and _shm_path(name).exists():
-                flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-                self.stats[worker] = os.open(_shm_path(name), flags)
-            else:
-                if _shm_path(name).exists():
-                    raise _taken(f"/dev/shm{name}")
-                if name not in self.state.shm:
-                    self.state.shm.append(name)
-                self.save()
-                self.stats[worker] = self._create_stats(self.names, worker, self.state.instance_id)
+            self._keep(worker, self._create_stats(self.names, worker, self.state.instance_id))
         return self.stats[worker]
+
+    def _keep(self, worker: int, fd: int) -> None:
+        old = self.stats.get(worker, -1)
+        self.stats[worker] = fd
+        self.state.stats[worker] = os.fstat(fd).st_ino
+        if old >= 0:
+            os.close(old)
 
     def stats_readonly(self, worker: int) -> int:
         """A fresh O_RDONLY descriptor, the caller's own: what control is given."""
-        if self.names.stats(worker) not in self.state.shm:
-            self.stats_fd(worker)
-        return open_shm(self.names.stats(worker))
+        return _open_again(self.stats_fd(worker), os.O_RDONLY)
+
+    def take_stats(self, worker: int, fd: int) -> bool:
+        """What a child kept through a supervisor's death: its slot's object again, whatever its
+        copy may do with it. False for anything else than that very object. Owns `fd`."""
+        try:
+            if worker in self.stats or not is_stats(fd):
+                return worker in self.stats
+            if os.fstat(fd).st_ino != self.state.stats.get(worker):
+                return False
+            self.stats[worker] = _open_again(fd, os.O_RDWR)
+            return True
+        except OSError as error:
+            log("error", "stats.lost", worker=worker, error=str(error))
+            return False
+        finally:
+            os.close(fd)
 
     def renew_stats(self, worker: int) -> None:
         """The slot's worker cannot use its object: a new one, with counters at zero. What its
         rings are at is kept, or frames would wait until the kernel has been round once."""
-        old = self.stats_fd(worker)
-        try:
-            _shm_path(self.names.stats(worker)).unlink(missing_ok=True)
-            del self.stats[worker]
-            new = self.stats_fd(worker)
-            with contextlib.suppress(OSError, ValueError):  # the old one is of another size
-                keep_rings(old, new)
-        finally:
-            os.close(old)
-
-    def rest_stats(self, worker: int) -> None:
-        """The slot is given up. The object stays, so that totals never go backwards: control
-        goes on counting it, and the slot's next worker goes on from it."""
-        fd = self.stats.pop(worker, None)
-        if fd is not None:
-            os.close(fd)
+        new = self._create_stats(self.names, worker, self.state.instance_id)
+        if worker in self.stats:
+            keep_rings(self.stats[worker], new)
+        self._keep(worker, new)
 
     def resting(self, workers: int) -> list[int]:
-        """Slots from `workers` on whose counters are kept."""
-        prefix = self.names.stats(0)[:-1]
-        slots = (name.removeprefix(prefix) for name in self.state.shm if name.startswith(prefix))
-        return sorted(int(slot) for slot in slots if slot.isdigit() and int(slot) >= workers)
+        """Slots from `workers` on, given up by a reload. Their objects stay, so that totals never
+        go backwards: control goes on counting them, and the slot's next worker goes on there."""
+        return sorted(slot for slot in self.stats if slot >= workers)
 
     def remove(self) -> None:
         """Orderly end: everything recorded is removed, descriptors are closed."""
@@ -207,6 +207,11 @@ def _remove(state: State) -> Iterator[str]:
         with contextlib.suppress(RibcageError):
             remove_semaphore(open_semaphore(state.sync_key))
             yield f"semaphores {state.sync_key:#x}"
+
+
+def _open_again(fd: int, access: int) -> int:
+    """Another description of the same memory: a copy of the descriptor would have its access."""
+    return os.open(f"/proc/self/fd/{fd}", access | os.O_CLOEXEC)
 
 
 def open_shm(name: str, *, write: bool = False) -> int:

@@ -57,8 +57,7 @@ class Role:
         body = {"type": "hello", "role": self.role, "index": self.index, "pid": os.getpid(),
                 "instance": self.names.instance, "version": "0",
                 "again": again, "ports": list(self.ports.values())}  # fmt: skip
-        keep = {n: fd for n, fd in self.given.items() if not n.startswith("stats:")}
-        self.channel.send(body, keep if again else {})
+        self.channel.send(body, self.given if again else {})
 
     def attached(self, message: Message) -> None:
         self.index = message.body["index"]
@@ -245,13 +244,6 @@ def open_port(port: PortRings, index: int, workers: int, fanout: int) -> tuple[i
     return os.memfd_create(f"ring-{port.index}-{index}", os.MFD_CLOEXEC), fanout or 7
 
 
-def create_stats(names: Names, index: int, instance_id: int) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    fd = os.open("/dev/shm" + names.stats(index), flags, 0o600)
-    os.ftruncate(fd, 4096)
-    return fd
-
-
 class Fork:
     """The second fork and the two after it fail, when asked to."""
 
@@ -298,7 +290,7 @@ def main() -> int:
         worker.run_worker if REAL else run_worker,
         run_control,
         sockets.open_port if REAL else open_port,
-        stats.create_stats if REAL else create_stats,
+        stats.create_stats,
         undo=lambda run_dir: ["/usr/bin/touch", str(run_dir.parent / "undone")],
         compile=lambda path: ["/bin/cat", path],
         fork=Fork(),
