@@ -15,6 +15,7 @@ from typing import Any
 
 from ribcage.controlplane.supervisor.children.table import Child, ProcessTable
 from ribcage.controlplane.supervisor.loop import Loop
+from ribcage.controlplane.supervisor.resources.bells import Bells
 from ribcage.controlplane.supervisor.resources.objects import CreateStats, Objects
 from ribcage.controlplane.supervisor.resources.ports import OpenPort, PortSockets
 from ribcage.shared.plan import Plan
@@ -111,29 +112,6 @@ class Fib:
 
     def fds(self) -> dict[str, int]:
         return {"fib": self.fd} | ({"sync": self.sync} if self.sync >= 0 else {})
-
-
-@dataclass(slots=True)
-class Bells:
-    """eventfds: `control` is read by control and rung by workers, `worker[i]` the other way."""
-
-    control: int = -1
-    worker: dict[int, int] = field(default_factory=dict)
-
-    def for_control(self) -> int:
-        if self.control < 0:
-            self.control = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        return self.control
-
-    def for_worker(self, index: int) -> int:
-        if index not in self.worker:
-            self.worker[index] = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        return self.worker[index]
-
-    def drop(self, index: int) -> None:
-        fd = self.worker.pop(index, None)
-        if fd is not None:
-            os.close(fd)
 
 
 @dataclass(slots=True)

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import sysv_ipc
+
 from ribcage.controlplane.supervisor.children import processes
 from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle
 from ribcage.controlplane.supervisor.children.table import Child
@@ -17,6 +19,7 @@ from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.resources.objects import open_shm
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib_sync import WITH_SEGMENT
+from ribcage.shared.process.budget import Budget
 from ribcage.shared.process.log import log
 from ribcage.shared.process.message import ChannelClosed, ChannelError, Message
 from ribcage.shared.process.port_rings import PortRings
@@ -47,6 +50,7 @@ class Messages:
         self.on_progress = on_progress
         self.waiting: dict[int, Callable[[str | None], None]] = {}  # ids we await a `done` for
         self._next_id = 0
+        self._queues = Budget(rate=1.0, burst=3.0)  # made anew, a second
         self._handlers: dict[str, tuple[str, Callable[[Child, Message], None]]] = {
             "hello": ("any", self._hello),
             "ready": ("any", self._ready),
@@ -58,6 +62,7 @@ class Messages:
             "fault-request": ("control", self._fault),
             "stop-request": ("control", self._stop),
             "reload-request": ("control", self._reload),
+            "queue-lost": ("control", self._queue_lost),
         }
 
     def serve(self, child: Child) -> None:
@@ -246,6 +251,19 @@ class Messages:
             log("warning", "fault.asked", child=worker.name, kind=kind[:32])
             self.handover.post(worker, {"type": "fault", "kind": kind[:32]})
         self.handover.post(child, reply)
+
+    def _queue_lost(self, child: Child, message: Message) -> None:
+        """Control says so, we look: one that is as it should be stays."""
+        if not self._queues.take(time.monotonic()):
+            return  # it is asked for again
+        try:
+            wrong = self.context.objects.renew_queue()
+        except (OSError, RibcageError, sysv_ipc.Error) as error:
+            log("error", "queue.failed", error=str(error))
+            return
+        if wrong is not None:
+            log("warning", "queue.renewed", why=wrong)
+        self.handover.send_queue()
 
     def _stop(self, child: Child, message: Message) -> None:
         log("info", "stop.asked", by="management")

@@ -161,4 +161,4 @@ class Reloading:
         for child in grown:
             if not any(leaver.index == child.index for leaver in table.leaving):
                 self.lifecycle.start(child)
-        self.handover.tell_workers(tuple(child.index for child in grown))
+        self.handover.tell_workers()  # those that came have been told of at their start

@@ -278,7 +278,7 @@ def _objects(
     if state is not None:
         living = [c for c in state.children if processes.is_alive(c.pid, c.start)]
         if living:
-            return Objects.attach(names, state, roles.create_stats), living
+            return Objects.attach(names, state, roles.create_stats, group), living
         removed = remove_recorded(state)
         log("info", "leftovers.removed", of_pid=state.supervisor, objects=len(removed))
     plan = settings.plan

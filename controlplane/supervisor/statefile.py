@@ -37,6 +37,8 @@ class State:
     supervisor: int
     plan_digest: int = 0
     queue_key: int = 0
+    queue_bytes: int = 0
+    """What the kernel granted the queue: another size is somebody's doing."""
     semaphore: str = ""
     sync_key: int = 0
     """Of the System V set of `sem_undo`; 0: there is none."""
@@ -84,6 +86,7 @@ class State:
             int(body["supervisor"]),
             int(body["plan_digest"]),
             int(body["queue_key"]),
+            int(body["queue_bytes"]),
             body["semaphore"],
             int(body["sync_key"]),
             [str(name) for name in body["shm"]],

@@ -4,22 +4,23 @@
     workers.watches()                    # who to wait for, see visible.py
     workers.counted()                    # whose counters make the totals: those gone, too
     workers.ring()                       # bells of those that hold packets; after each publish
+    workers.listen(heard)                # heard(slot) when one of them rings
 
-Reads only: a stats object is mapped O_RDONLY, a bell is written to and never read. Control only.
+Reads only: a stats object is mapped O_RDONLY. What is in it is its worker's word. Control only.
 """
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ribcage.controlplane.workers.bell import WorkerBell
 from ribcage.controlplane.workers.visible import Look
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.stats import StatsReader
 from ribcage.shared.process.message import Message
 
-ONE = (1).to_bytes(8, "little")
 ASLEEP = ("polling", "quiesced")
 ALIVE = ("ready", "running", "quiesced")
 
@@ -32,7 +33,7 @@ class WorkerSlot:
     stats: StatsReader | None = None
     stats_fd: int = -1
     """Read-only; kept for a supervisor's successor, the object has no name."""
-    bell: int = -1
+    bell: WorkerBell | None = None
     pid: int = 0
     state: str = "unknown"
     restarts: int = 0
@@ -71,10 +72,9 @@ class WorkerSlot:
             os.close(fd)
 
     def close_bell(self) -> None:
-        bell, self.bell = self.bell, -1
-        if bell >= 0:
-            with contextlib.suppress(OSError):
-                os.close(bell)
+        bell, self.bell = self.bell, None
+        if bell is not None:
+            bell.close()
 
 
 class Workers:
@@ -85,12 +85,30 @@ class Workers:
         self.resting: dict[int, WorkerSlot] = {}  # given up by a reload; their counters still count
         self.lost_bells = 0
         self.table = 0
+        self._heard: Callable[[WorkerSlot], None] | None = None
 
     def use(self, table: int) -> None:
         """From now on generations are those of this FIB."""
         self.table = table
         for slot in self.slots.values():
             slot.table = table
+
+    def listen(self, heard: Callable[[WorkerSlot], None]) -> None:
+        """From now on a bell, also one that comes later, calls `heard`. Needs the running loop."""
+        self._heard = heard
+        for slot in self.slots.values():
+            self._hear(slot)
+
+    def deafen(self) -> None:
+        self._heard = None
+        for slot in self.slots.values():
+            if slot.bell is not None:
+                slot.bell.deafen()
+
+    def _hear(self, slot: WorkerSlot) -> None:
+        heard = self._heard
+        if heard is not None and slot.bell is not None:
+            slot.bell.listen(lambda: heard(slot))
 
     def _slot(self, index: int, resting: bool = False) -> WorkerSlot:
         slots = self.resting if resting else self.slots
@@ -108,9 +126,9 @@ class Workers:
                 continue
             slot = self._slot(int(number), resting=kind == "resting")
             if kind == "bell":
-                if slot.bell >= 0:
-                    os.close(slot.bell)
-                slot.bell = fd
+                slot.close_bell()
+                slot.bell = WorkerBell(fd)
+                self._hear(slot)
             else:
                 slot.take_stats(fd)
 
@@ -153,18 +171,16 @@ class Workers:
         """Rings the workers that hold packets for a neighbour; how many."""
         rung = 0
         for slot in self.slots.values():
-            if slot.bell >= 0 and slot.stats is not None and slot.stats.waiting():
-                try:
-                    os.write(slot.bell, ONE)
+            if slot.bell is not None and slot.stats is not None and slot.stats.waiting():
+                if slot.bell.ring():
                     rung += 1
-                except OSError:  # full counts as rung: it has not been read yet
+                else:  # it has not heard the last one yet, or nobody is there
                     self.lost_bells += 1
         return rung
 
     def kept(self) -> dict[str, int]:
         """Descriptors to hand back to a supervisor's successor."""
-        found = {f"bell:{slot.index}": slot.bell for slot in self.slots.values()}
-        found |= {f"stats:{slot.index}": slot.stats_fd for slot in self.slots.values()}
+        found = {f"stats:{slot.index}": slot.stats_fd for slot in self.slots.values()}
         found |= {f"resting:{slot.index}": slot.stats_fd for slot in self.resting.values()}
         return {name: fd for name, fd in found.items() if fd >= 0}
 

@@ -7,6 +7,7 @@
  *   | commit (64)    sequence                             <- worker, release: picks the block
  *   | block[0] | block[1]                                 <- worker writes the one NOT picked
  *   | visible[] histograms, drop examples                 <- worker, relaxed, may lag a batch
+ *   | wait[]         addresses that packets wait for      <- worker, see struct stats_wait
  *   +-----------------------------------------------------------------------------------
  *
  * The commit rule. Counters live twice. After a batch the worker writes the whole new state into
@@ -114,6 +115,22 @@ struct drop_example { /* the last packet dropped for a reason; relaxed, may be t
 };
 RC_STATIC_ASSERT(sizeof(struct drop_example) == 64, "one line");
 
+enum { STATS_WAITS = 64 };
+
+/* An address that packets of this worker wait for. Control reads the rows of all workers in turn,
+ * so that no queue which another may fill stands between a packet and its neighbour. A row is
+ * written anew each time the worker asks (once a second and neighbour), over the row of the same
+ * address or else over the next in turn: 64 neighbours a look, ten looks a second. Writing: 0 into
+ * asked_ns, release fence, the words, the time with release; so a reader that finds the same time
+ * before and after its copy has a whole one. */
+struct stats_wait {
+    uint64_t asked_ns;   /* CLOCK_MONOTONIC; 0: never used, or being written */
+    uint64_t address[2]; /* the bytes in network order */
+    uint64_t where;      /* port | family << 16; family 4 or 6 */
+    uint64_t unused[4];
+};
+RC_STATIC_ASSERT(sizeof(struct stats_wait) == 64, "one line");
+
 enum { STATS_BUCKETS = 40 }; /* bucket i counts times in [2^i, 2^(i+1)) ns */
 
 struct stats_object {
@@ -125,6 +142,7 @@ struct stats_object {
     struct stats_block block[2];
     uint64_t visible[STATS_BUCKETS]; /* t4 - t0 of the generations this worker was first to see */
     struct drop_example example[DROP_REASONS];
+    struct stats_wait wait[STATS_WAITS];
 };
 RC_STATIC_ASSERT(offsetof(struct stats_object, block) % 64 == 0, "blocks on lines");
 
@@ -139,8 +157,10 @@ RC_STATIC_ASSERT(offsetof(struct stats_object, block) % 64 == 0, "blocks on line
                   icmp_limited, batches, gso, icmp_lost, unused, drops, batch_size, port)        \
     LAYOUT_STRUCT(drop_example, source, target, mono_ns, family, protocol, port, unused,         \
                   reserved)                                                                      \
+    LAYOUT_STRUCT(stats_wait, asked_ns, address, where, unused)                                  \
     LAYOUT_STRUCT(stats_object, identity, life, seen, sequence, unused, block, visible,          \
-                  example)                                                                       \
-    LAYOUT_NUMBER(DROP_REASONS) LAYOUT_NUMBER(STATS_BUCKETS) LAYOUT_NUMBER(FIB_MAX_PORTS)
+                  example, wait)                                                                 \
+    LAYOUT_NUMBER(DROP_REASONS) LAYOUT_NUMBER(STATS_BUCKETS) LAYOUT_NUMBER(FIB_MAX_PORTS)        \
+    LAYOUT_NUMBER(STATS_WAITS)
 
 #endif

@@ -139,7 +139,13 @@ class StatsReader:
     def __init__(self, fd: int) -> None:
         """E_LAYOUT or E_INITIALISING when the object is not a ready one of this build."""
         self._mapped = map_segment(fd, SegmentKind.STATS)
+        if self._mapped.size < SIZE:
+            size = self._mapped.size
+            self._mapped.close()
+            raise RibcageError("E_LAYOUT", f"a stats object of {size} bytes, it has {SIZE}")
         self._object: Any = ffi.cast("struct stats_object *", self._mapped.address)
+        self._known = ffi.new("uint64_t[]", lib.STATS_WAITS)
+        self._waits = ffi.new("struct stats_wait[]", lib.STATS_WAITS)
 
     def close(self) -> None:
         """Unmaps. A look afterwards is an exception; through a stale pointer it would be SIGSEGV,
@@ -169,6 +175,19 @@ class StatsReader:
     def waiting(self) -> bool:
         """The worker holds packets for a neighbour: ring its bell after publishing."""
         return bool(self._object.life.waiting)
+
+    def new_waits(self, since_ns: int = 0) -> list[tuple[int, Address]]:
+        """(port, address) that packets wait for, those asked for since the last call and not
+        before `since_ns`; at most STATS_WAITS, whatever the worker writes."""
+        found = []
+        for row in self._waits[0 : lib.waits_read(self._object, self._known, self._waits)]:
+            if row.asked_ns < since_ns or row.where >> 24:
+                continue
+            raw = ffi.cast("uint8_t *", ffi.addressof(row, "address"))
+            address = read_address(raw, row.where >> 16)
+            if address is not None:
+                found.append((row.where & 0xFFFF, address))
+        return found
 
     def seen(self) -> Seen:
         seen = ffi.new("struct stats_seen *")

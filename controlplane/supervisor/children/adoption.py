@@ -2,8 +2,8 @@
 
 The channel's socket is bound anew at each start. A child that lost its supervisor connects and
 says `hello` with again=True; the kernel tells who it is (SO_PEERCRED), the state file tells
-whether it is one of ours. What it hands back (rings, bells, stats objects) is kept; it is watched
-by pidfd from then on, its exit status unreadable. Who is alive but silent at the deadline is killed
+whether it is one of ours. What it hands back (rings, stats objects) is kept; it is watched by
+pidfd from then on, its exit status unreadable. Who is alive but silent at the deadline is killed
 and replaced: a process nobody can talk to must not hold the ring of its successor.
 """
 
@@ -169,6 +169,11 @@ class Adoption:
         self._take_back(child, message)
         self.lifecycle.serve(child)
         self.lifecycle.adopt_watch(child)
+        if child.role == "worker":
+            try:
+                self.handover.send_bell(child)
+            except OSError as error:  # its successor is asked for one, too: descriptors are short
+                log("error", "bell.failed", child=child.name, error=str(error))
         log("info", "child.adopted", child=child.name, child_pid=pid,
             ports=len(child.has_ports))  # fmt: skip
         self.context.save()
@@ -183,17 +188,7 @@ class Adoption:
 
     def _take_back(self, child: Child, message: Message) -> None:
         """The descriptors it hands over: ours from now on, copies of its own."""
-        bells, ports = self.context.bells, self.context.ports
-        bell = message.take("bell-control")
-        if bell is not None:
-            bells.control = _first(bells.control, bell)
-        for name in list(message.fds):
-            index = _index(name, "bell:") if child.role != "worker" else None
-            if name == "bell" and child.role == "worker":
-                index = child.index
-            if index is not None:
-                fd = message.fds.pop(name)
-                bells.worker[index] = _first(bells.worker.get(index, -1), fd)
+        ports = self.context.ports
         self._take_back_stats(child, message)
         if child.role != "worker":
             return
@@ -260,14 +255,6 @@ def kill_record(record: ChildRecord) -> None:
         pass
     finally:
         os.close(fd)
-
-
-def _first(have: int, offered: int) -> int:
-    """Keeps the descriptor that is there; copies of one eventfd come from several children."""
-    if have < 0:
-        return offered
-    os.close(offered)
-    return have
 
 
 def _index(name: str, prefix: str) -> int | None:

@@ -71,7 +71,8 @@ class Lifecycle:
             log("error", "attach.failed", child=child.name, error=str(error))
             child.kill()
         self.expect_ready(child)
-        self.handover.tell_workers()
+        # Its bell is a new one, and its object may be: control needs both.
+        self.handover.tell_workers((child.index,) if child in context.workers else ())
 
     def _fork(self, child: Child) -> None:
         roles = self.context.roles

@@ -31,6 +31,7 @@ from ribcage.shared.memory.fib_sync import (
 from ribcage.shared.memory.identity import SegmentKind
 from ribcage.shared.memory.segment import open_segment
 from ribcage.shared.memory.stats import is_stats, keep_rings
+from ribcage.shared.process.events import EventQueue
 from ribcage.shared.process.log import log
 from ribcage.shared.process.names import Names
 
@@ -41,10 +42,14 @@ CreateStats = Callable[[Names, int, int], int]  # (names, worker slot, instance 
 class Objects:
     """Handles of the objects. Owns `stats` descriptors; only the supervisor has one."""
 
-    def __init__(self, names: Names, state: State, create_stats: CreateStats) -> None:
+    def __init__(
+        self, names: Names, state: State, create_stats: CreateStats, group: int | None = None
+    ) -> None:
+        """`group`: of workers with users of their own, who may send to the queue."""
         self.names = names
         self.state = state
         self.stats: dict[int, int] = {}
+        self.group = group
         self._create_stats = create_stats
 
     @classmethod
@@ -69,14 +74,14 @@ class Objects:
             if _shm_path(name).exists():
                 raise _occupied(name, kind)
         state.shm = [name for name, _ in segments]
-        objects = cls(names, state, create_stats)
+        objects = cls(names, state, create_stats, group)
         try:
             objects._create_semaphore()
         except RibcageError:
             state.semaphore = ""
             state.write(names.state_file)
             raise
-        objects._create_queue(queue_bytes, group)
+        objects._create_queue(queue_bytes)
         if sync in WITH_SEMAPHORE:
             # Recorded a moment after it exists: a kill in between leaves a set that nobody uses.
             state.sync_key, _ = create_semaphore(group)
@@ -84,10 +89,12 @@ class Objects:
         return objects
 
     @classmethod
-    def attach(cls, names: Names, state: State, create_stats: CreateStats) -> "Objects":
+    def attach(
+        cls, names: Names, state: State, create_stats: CreateStats, group: int | None = None
+    ) -> "Objects":
         """Takes over the objects a dead supervisor made; what is missing is made anew."""
         state.supervisor = os.getpid()
-        objects = cls(names, state, create_stats)
+        objects = cls(names, state, create_stats, group)
         if not _semaphore_exists(state.semaphore):
             log("warning", "object.missing", name=state.semaphore)
             objects._create_semaphore()
@@ -106,7 +113,8 @@ class Objects:
         except posix_ipc.ExistentialError as error:
             raise _taken(f"/dev/shm/sem.{self.state.semaphore[1:]}") from error
 
-    def _create_queue(self, queue_bytes: int, group: int | None) -> None:
+    def _create_queue(self, queue_bytes: int) -> None:
+        group = self.group
         while True:
             self.state.queue_key = _random(4) >> 1 | 1
             self.save()
@@ -126,6 +134,24 @@ class Objects:
         except (ValueError, OSError, sysv_ipc.Error) as error:
             # Above kernel.msgmnb without CAP_SYS_RESOURCE: the queue stays at the kernel's size.
             log("warning", "queue.size", wanted=queue_bytes, got=queue.max_size, error=str(error))
+        self.state.queue_bytes = int(queue.max_size)
+        self.save()
+
+    def renew_queue(self) -> str | None:
+        """Another queue, when there really is something wrong with this one (what is returned):
+        who may send to it may remove it as well. What lay in it is lost, and was hints."""
+        try:
+            queue = EventQueue.open(self.state.queue_key)
+        except RibcageError as error:
+            wrong: str | None = error.message
+        else:
+            wrong = queue.fault(self.state.queue_bytes)
+            if wrong is not None:
+                with contextlib.suppress(sysv_ipc.Error, OSError):
+                    queue.remove()
+        if wrong is not None:
+            self._create_queue(self.state.queue_bytes)
+        return wrong
 
     def stats_fd(self, worker: int) -> int:
         """The read-write descriptor of a slot's stats object, made on first use. The state file

@@ -1,4 +1,4 @@
-"""Stats objects in the supervisor's hands: made once, taken back from who kept them, never faked."""
+"""Stats objects in the supervisor's hands: made once, taken back, never faked."""
 
 import os
 from collections.abc import Iterator
