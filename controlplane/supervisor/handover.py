@@ -46,7 +46,9 @@ class Handover:
                 done = child.channel.flush()
             except ChannelError:
                 done = True  # gone: its end arrives on the reading side
-            self.context.loop.events(child.channel.fileno(), READ if done else READ | WRITE)
+            fd = child.channel.fileno()
+            if self.context.loop.watches(fd):  # else it rests: floods.py
+                self.context.loop.events(fd, READ if done else READ | WRITE)
 
     # ---- workers ----
 

@@ -59,9 +59,16 @@ class Loop:
             watch.events = events
             self._epoll.modify(fd, events)
 
-    def unwatch(self, fd: int) -> None:
-        if self._watches.pop(fd, None) is not None:
-            self._epoll.unregister(fd)
+    def watches(self, fd: int) -> bool:
+        return fd in self._watches
+
+    def unwatch(self, fd: int) -> Callable[[], None] | None:
+        """What was called back, for who wants to watch it again."""
+        watch = self._watches.pop(fd, None)
+        if watch is None:
+            return None
+        self._epoll.unregister(fd)
+        return watch.callback
 
     def after(self, delay: float, callback: Callable[[], None]) -> Timer:
         timer = Timer(time.monotonic() + delay, next(self._order), callback)

@@ -12,6 +12,7 @@ from typing import Any
 import sysv_ipc
 
 from ribcage.controlplane.supervisor.children import processes
+from ribcage.controlplane.supervisor.children.floods import Floods
 from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle
 from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context, Fib
@@ -45,6 +46,7 @@ class Messages:
         self.handover = handover
         self.lifecycle = lifecycle
         self.refused = 0
+        self.floods = Floods(context)
         self.on_stop = on_stop
         self.on_reload = on_reload
         self.on_progress = on_progress
@@ -69,7 +71,7 @@ class Messages:
         """Reads what a child has sent; flushes what waits for it."""
         self.handover.flush(child)
         for _ in range(PER_TURN):
-            if child.channel is None:
+            if child.channel is None or not self.floods.admit(child, time.monotonic()):
                 return
             try:
                 message = child.channel.recv()
@@ -99,7 +101,9 @@ class Messages:
 
     def _refuse(self, child: Child, why: str) -> None:
         self.refused += 1
-        log("warning", "message.refused", child=child.name, child_pid=child.pid, why=why[:200])
+        if self.floods.line(child, time.monotonic()):
+            log("warning", "message.refused", child=child.name, child_pid=child.pid,
+                why=why[:200])  # fmt: skip
 
     def ask(
         self, child: Child, message: dict[str, Any], answer: Callable[[str | None], None]

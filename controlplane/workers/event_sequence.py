@@ -18,7 +18,7 @@ from ribcage.shared.process.events import Event
 
 REMEMBERED = 1024  # events a worker, between two times that the queue was seen empty
 
-BELIEVED = 1 << 20  # events missing at once: 17 minutes of a worker that asks as often as it may
+LARGEST_GAP = 1 << 20  # events missing at once: 17 minutes of a worker that asks as often as it may
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class EventOrder:
     def __init__(self) -> None:
         self.duplicates = 0
         self.gaps = 0
-        self.unbelieved = 0
+        self.absurd = 0
         self._workers: dict[int, _Sender] = {}
 
     def take(self, event: Event) -> bool:
@@ -62,9 +62,9 @@ class EventOrder:
             first = min(worker.seen) - 1 if worker.accounted < 0 else worker.accounted
             came = sum(sequence > first for sequence in worker.seen)
             gap = max(0, worker.highest - first - came)
-            if gap > BELIEVED:
+            if gap > LARGEST_GAP:
                 self._workers[number] = _Sender()
-                self.unbelieved += 1
+                self.absurd += 1
                 continue
             if gap:
                 missing[number] = gap

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from ribcage.controlplane.supervisor.children.backoff import ForkRetry
 from ribcage.controlplane.supervisor.children.exits import UNKNOWN
+from ribcage.controlplane.supervisor.children.floods import bound
 from ribcage.controlplane.supervisor.children.fork import CONTROL_CAPABILITIES, ForkSpec, fork_role
 from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context
@@ -96,6 +97,7 @@ class Lifecycle:
 
     def serve(self, child: Child) -> None:
         if child.channel is not None:
+            bound(child)
             self.context.loop.watch(child.channel.fileno(), lambda: self.on_readable(child))
 
     def _uid(self, child: Child) -> int | None:
