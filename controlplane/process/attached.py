@@ -47,7 +47,7 @@ class Attached(ControlState):
         lines.setup("control", plan.log.level, plan.log.format)
         show_as("control", names.instance)
         segments = await open_segments(names, plan, instance_id, context.log, body.get("sync_key"))
-        context.workers.use(segments.fib.writer.born)
+        context.workers.use(segments.fib.writer.born, lambda: segments.fib.writer.generation)
         running = Running(context, plan, names, instance_id, segments, QueueName.from_json(body))
         context.become(running)
         # Newer than the plan of our attach message, and nobody will send them again.

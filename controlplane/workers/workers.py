@@ -11,6 +11,7 @@ Reads only: a stats object is mapped O_RDONLY. What is in it is its worker's wor
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +19,20 @@ from typing import Any
 from ribcage.controlplane.workers.bell import WorkerBell
 from ribcage.controlplane.workers.visible import Look
 from ribcage.shared.errors import RibcageError
-from ribcage.shared.memory.stats import StatsReader
+from ribcage.shared.memory.stats import Snapshot, StatsReader
 from ribcage.shared.process.message import Message
 
+RISING = ("rx", "forwarded", "delivered", "icmp_sent", "batches")
+FUTURE_NS = 1_000_000_000  # clocks of one machine are one; the copy was made a moment ago
+SILENT_NS = 4_000_000_000  # a worker that sleeps writes its heartbeat every second
+UNREADABLE = "has a stats object that cannot be read"
 ASLEEP = ("polling", "quiesced")
 ALIVE = ("ready", "running", "quiesced")
+
+
+def never() -> int:
+    """As long as it is not known which generation is the newest."""
+    return 0xFFFFFFFFFFFFFFFF
 
 
 @dataclass(slots=True)
@@ -39,27 +49,62 @@ class WorkerSlot:
     restarts: int = 0
     table: int = 0
     """The FIB that counts, by its `born`; 0: any."""
+    newest: Callable[[], int] = never
+    """The newest generation there is: nobody can have seen a later one."""
+    odd: str = ""
+    """What its counters did that cannot be; for as long as it has this object."""
+    last: Snapshot | None = None
 
     def look(self) -> Look:
         """One look for visible.py. A worker that is not ready yet begins with the newest; so does
         one that was not told yet of a FIB that replaced its own."""
+        alive = self.state in ALIVE
         if self.stats is None:
-            return Look(self.index, False, 0, 0, False)
+            return Look(self.index, alive and self.stats_fd >= 0, 0, 0, False, UNREADABLE)
         life, seen = self.stats.life(), self.stats.seen()
-        alive = self.state in ALIVE and life.pid != 0 and life.state != "stopped"
         alive = alive and self.table in (0, seen.table)
-        return Look(self.index, alive, seen.generation, seen.t4_ns, life.state in ASLEEP)
+        now, newest = time.monotonic_ns(), self.newest()
+        odd = self.odd
+        if seen.generation > newest:
+            odd = f"says generation {seen.generation}, the newest is {newest}"
+        elif life.pid == 0:
+            odd = "says that there is no process"
+        elif life.heartbeat > now + FUTURE_NS:
+            odd = "has a heartbeat of the time to come"
+        # One that sleeps says so every second: who was stopped in his sleep does not use anything.
+        asleep = life.state in ASLEEP and now - life.heartbeat < SILENT_NS
+        t4 = seen.t4_ns if seen.t4_ns <= now else 0
+        return Look(self.index, alive, seen.generation, t4, asleep, odd)
+
+    def snapshot(self) -> Snapshot | None:
+        """Its counters, None when there are none to read. They never go backwards: what was read
+        last is shown for good of a worker that tries, or that changes them without pause."""
+        if self.stats is None:
+            return self.last
+        try:
+            now = self.stats.snapshot()
+        except RibcageError:
+            self.odd = self.odd or "changes its counters without pause"
+            return self.last
+        if self.last is not None and any(
+            getattr(now, name) < getattr(self.last, name) for name in RISING
+        ):
+            self.odd = "has counters that went backwards"
+        if not self.odd or self.last is None:
+            self.last = now
+        return self.last
 
     def close(self) -> None:
         """The slot is gone. Whoever still waits for it (watches() handed it out) finds no stats
         object, so nobody alive, and not the memory that was unmapped here."""
         self.close_stats()
         self.close_bell()
+        self.state = "gone"
 
     def take_stats(self, fd: int) -> None:
         """Owns `fd`. An object of another build is kept to be handed back, and not read."""
         self.close_stats()
-        self.stats_fd = fd
+        self.stats_fd, self.odd, self.last = fd, "", None
         with contextlib.suppress(RibcageError, OSError):
             self.stats = StatsReader(fd)
 
@@ -85,13 +130,14 @@ class Workers:
         self.resting: dict[int, WorkerSlot] = {}  # given up by a reload; their counters still count
         self.lost_bells = 0
         self.table = 0
+        self.newest = never
         self._heard: Callable[[WorkerSlot], None] | None = None
 
-    def use(self, table: int) -> None:
-        """From now on generations are those of this FIB."""
-        self.table = table
+    def use(self, table: int, newest: Callable[[], int] = never) -> None:
+        """From now on generations are those of this FIB, `newest()` at most."""
+        self.table, self.newest = table, newest
         for slot in self.slots.values():
-            slot.table = table
+            slot.table, slot.newest = table, newest
 
     def listen(self, heard: Callable[[WorkerSlot], None]) -> None:
         """From now on a bell, also one that comes later, calls `heard`. Needs the running loop."""
@@ -112,7 +158,7 @@ class Workers:
 
     def _slot(self, index: int, resting: bool = False) -> WorkerSlot:
         slots = self.resting if resting else self.slots
-        return slots.setdefault(index, WorkerSlot(index, table=self.table))
+        return slots.setdefault(index, WorkerSlot(index, table=self.table, newest=self.newest))
 
     def attach(self, message: Message) -> None:
         """Takes the descriptors bell:N, stats:N and resting:N of a message. A stats object that
