@@ -17,9 +17,10 @@ from ribcage.controlplane.supervisor.children.table import Child, ProcessTable
 from ribcage.controlplane.supervisor.loop import Loop
 from ribcage.controlplane.supervisor.resources.objects import CreateStats, Objects
 from ribcage.controlplane.supervisor.resources.ports import OpenPort, PortSockets
+from ribcage.controlplane.supervisor.resources.store import Store
+from ribcage.controlplane.supervisor.start.beginning import Beginning
 from ribcage.shared.plan import Plan
 from ribcage.shared.plan_changes import keep_running_values
-from ribcage.shared.process.log import log
 from ribcage.shared.process.names import Names
 
 
@@ -117,23 +118,27 @@ class Fib:
 class Bells:
     """eventfds: `control` is read by control and rung by workers, `worker[i]` the other way."""
 
+    store: Store
     control: int = -1
     worker: dict[int, int] = field(default_factory=dict)
 
     def for_control(self) -> int:
         if self.control < 0:
             self.control = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self.store.keep("bell-control", self.control)
         return self.control
 
     def for_worker(self, index: int) -> int:
         if index not in self.worker:
             self.worker[index] = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self.store.keep(f"bell-{index}", self.worker[index])
         return self.worker[index]
 
     def drop(self, index: int) -> None:
         fd = self.worker.pop(index, None)
         if fd is not None:
             os.close(fd)
+            self.store.drop(f"bell-{index}")
 
 
 @dataclass(slots=True)
@@ -148,10 +153,13 @@ class Context:
     objects: Objects
     table: ProcessTable
     ports: PortSockets
-    bells: Bells = field(default_factory=Bells)
+    store: Store
+    bells: Bells
+    beginning: Beginning = field(default_factory=Beginning)
     fib: Fib | None = None
     phase: str = "running"
     started_ns: int = field(default_factory=time.monotonic_ns)
+    restarts: int = 0  # of the supervisor itself, as the guardian counts them
 
     @property
     def plan(self) -> Plan:
@@ -163,9 +171,11 @@ class Context:
 
     def save(self) -> None:
         """Writes the state file: call it after each fork, death and adoption."""
-        self.objects.state.children = self.table.records()
-        self.objects.state.plan_digest = self.settings.digest
-        try:
-            self.objects.save()
-        except OSError as error:  # a full file system stops nobody; the next change tries again
-            log("error", "state.unsaved", error=str(error))
+        state = self.objects.state
+        state.children = self.table.records()
+        state.ports = [port.to_json() for port in self.ports.known.values()]
+        if state.plan_digest != self.settings.digest or "plan" not in self.store.kept:
+            state.plan_digest = self.settings.digest
+            self.store.text("plan", self.settings.text)
+        self.objects.save()
+        self.store.text("state", state.dumps())

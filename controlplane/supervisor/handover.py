@@ -10,6 +10,7 @@ from typing import Any
 from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.loop import READ, WRITE
+from ribcage.shared.errors import RibcageError
 from ribcage.shared.process.log import log
 from ribcage.shared.process.message import ChannelClosed, ChannelError
 from ribcage.shared.process.port_rings import PortRings
@@ -111,13 +112,17 @@ class Handover:
         context = self.context
         fds = {"bell-control": context.bells.for_control()}
         opened = []
+        wanted = {f"stats:{worker.index}": worker.index for worker in context.workers}
+        wanted |= {f"resting:{i}": i for i in context.objects.resting(len(context.workers))}
         for worker in context.workers:
             fds[f"bell:{worker.index}"] = context.bells.for_worker(worker.index)
-            fds[f"stats:{worker.index}"] = context.objects.stats_readonly(worker.index)
-            opened.append(fds[f"stats:{worker.index}"])
-        for index in context.objects.resting(len(context.workers)):
-            fds[f"resting:{index}"] = context.objects.stats_readonly(index)
-            opened.append(fds[f"resting:{index}"])
+        for name, index in wanted.items():
+            try:
+                fds[name] = context.objects.stats_readonly(index)
+            except (OSError, RibcageError) as error:  # control does without this one's counters
+                log("error", "stats.absent", index=index, error=str(error))
+            else:
+                opened.append(fds[name])
         ports = [port.to_json() for port in context.ports.known.values()]
         plan = context.settings.for_control()
         body = {"type": kind, "plan": plan, "ports": ports, **self._common(0)}
@@ -135,8 +140,14 @@ class Handover:
             return
         self._told = rows
         fds = {f"bell:{index}": context.bells.for_worker(index) for index in new}
-        opened = [context.objects.stats_readonly(index) for index in new]
-        fds |= {f"stats:{index}": fd for index, fd in zip(new, opened, strict=True)}
+        opened = []
+        for index in new:
+            try:
+                opened.append(context.objects.stats_readonly(index))
+            except (OSError, RibcageError) as error:
+                log("error", "stats.absent", index=index, error=str(error))
+            else:
+                fds[f"stats:{index}"] = opened[-1]
         self.post(context.table.control, {"type": "workers", "workers": rows}, fds)
         for fd in opened:
             os.close(fd)

@@ -32,6 +32,7 @@ from ribcage.shared.memory.segment import open_segment
 from ribcage.shared.memory.stats import keep_rings
 from ribcage.shared.process.log import log
 from ribcage.shared.process.names import Names
+from ribcage.shared.refusals import refused
 
 SHM = Path("/dev/shm")
 CreateStats = Callable[[Names, int, int], int]  # (names, worker slot, instance id) -> fd
@@ -44,6 +45,7 @@ class Objects:
         self.names = names
         self.state = state
         self.stats: dict[int, int] = {}
+        self.unsaved = False
         self._create_stats = create_stats
 
     @classmethod
@@ -72,14 +74,18 @@ class Objects:
         try:
             objects._create_semaphore()
         except RibcageError:
-            state.semaphore = ""
-            state.write(names.state_file)
+            names.state_file.unlink(missing_ok=True)
             raise
-        objects._create_queue(queue_bytes, group)
-        if sync in WITH_SEMAPHORE:
-            # Recorded a moment after it exists: a kill in between leaves a set that nobody uses.
-            state.sync_key, _ = create_semaphore(group)
-            objects.save()
+        try:
+            objects._create_queue(queue_bytes, group)
+            if sync in WITH_SEMAPHORE:
+                # Recorded a moment after it exists: a kill in between leaves a set nobody uses.
+                state.sync_key, _ = create_semaphore(group)
+                objects.save()
+        except BaseException:  # nothing is left that would stop the next start
+            remove_recorded(state)
+            names.state_file.unlink(missing_ok=True)
+            raise
         return objects
 
     @classmethod
@@ -94,7 +100,19 @@ class Objects:
         return objects
 
     def save(self) -> None:
-        self.state.write(self.names.state_file)
+        """The state file; when it cannot be written, the copy in the descriptor store is newer, and
+        mending.py tries again. It never raises: a full disk stops nobody."""
+        self.state.serial += 1
+        try:
+            self.state.write(self.names.state_file)
+        except OSError as error:
+            if not self.unsaved:
+                log("error", "state.unsaved", error=str(error))
+            self.unsaved = True
+            return
+        if self.unsaved:
+            log("info", "state.saved")
+        self.unsaved = False
 
     def _create_semaphore(self) -> None:
         self.save()
@@ -104,6 +122,8 @@ class Objects:
             ).close()
         except posix_ipc.ExistentialError as error:
             raise _taken(f"/dev/shm/sem.{self.state.semaphore[1:]}") from error
+        except (OSError, posix_ipc.Error) as error:
+            raise refused("semaphore_create", getattr(error, "errno", None), why=error) from error
 
     def _create_queue(self, queue_bytes: int, group: int | None) -> None:
         while True:
@@ -118,6 +138,8 @@ class Objects:
                 break
             except sysv_ipc.ExistentialError:
                 continue  # somebody's key: take another
+            except (OSError, sysv_ipc.Error) as error:
+                raise refused("queue_create", getattr(error, "errno", None), why=error) from error
         if group is not None:
             queue.gid = group
         try:
@@ -175,7 +197,7 @@ class Objects:
         return sorted(int(slot) for slot in slots if slot.isdigit() and int(slot) >= workers)
 
     def remove(self) -> None:
-        """Orderly end: everything recorded is removed, descriptors are closed."""
+        """Orderly end: everything recorded is removed, descriptors are closed. Never raises."""
         for fd in self.stats.values():
             os.close(fd)
         self.stats.clear()
