@@ -228,10 +228,10 @@ class Messages:
             self.context.save()
 
     def _ps(self, child: Child, message: Message) -> None:
-        rows = [*self.keepers(), *self.context.table.rows()]
+        rows = [*self.watchers(), *self.context.table.rows()]
         self.handover.post(child, {"type": "ps", "id": _id(message), "processes": rows})
 
-    def keepers(self) -> list[dict[str, Any]]:
+    def watchers(self) -> list[dict[str, Any]]:
         """The guardian, if there is one, and the supervisor."""
         guardian = self.guardian_row()
         return [*([guardian] if guardian is not None else []), self.supervisor_row()]

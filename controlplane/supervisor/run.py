@@ -316,7 +316,7 @@ class Supervisor:
         """SIGUSR1: for a person to read, and control likewise."""
         context = self.context
         self.handover.post(context.table.control, {"type": "dump"})
-        rows = [*self.messages.keepers(), *context.table.rows()]
+        rows = [*self.messages.watchers(), *context.table.rows()]
         write_dump(context, rows, self.messages.refused)
 
     def cycle_level(self) -> None:

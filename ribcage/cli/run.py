@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from ribcage.cli.session import Session, session_of, usage
-from ribcage.cli.stop import lock_owner
+from ribcage.controlplane.supervisor.start.lock import lock_owner
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.plan import Plan
 from ribcage.shared.process.names import Names
@@ -31,11 +31,11 @@ Examples:
 \b
 A daemon's log is --log-file, opened anew on SIGHUP (logrotate); without it,
 ribcage.log in the run directory, which stop removes.
-Under --daemon a small process, the guardian, restarts the supervisor when it dies or hangs.
-In the foreground nobody does, but a service manager may (docs/running.md).
+Under --daemon a guardian restarts the supervisor when it dies or hangs; in
+the foreground nobody does, but a service manager may (docs/running.md).
 
 \b
-Exit 3 when the file has an error, 5 when the machine lacks what a router needs,
+Exit 3 when the file has an error, 5 when the machine lacks something,
 8 when a router of this name is running."""
 READY_TIMEOUT = 40.0
 COMMAND = (sys.executable, "-m", "ribcage.roles", "supervisor")

@@ -75,3 +75,21 @@ class SupervisorLock:
             with contextlib.suppress(OSError):
                 self.path.unlink()
         os.close(self.fd)
+
+
+def lock_owner(path: Path) -> int | None:
+    """The pid of the supervisor that holds the lock now, or None."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        # struct flock, asked for a read lock: only a held write lock conflicts.
+        asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        (kind,) = struct.unpack_from("h", fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked))
+        text = os.pread(fd, 32, 0).strip()
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return int(text) if kind != fcntl.F_UNLCK and text.isdigit() and len(text) < 10 else None
