@@ -19,6 +19,7 @@ from ribcage.controlplane.supervisor.resources.objects import CreateStats, Objec
 from ribcage.controlplane.supervisor.resources.ports import OpenPort, PortSockets
 from ribcage.controlplane.supervisor.resources.store import Store
 from ribcage.controlplane.supervisor.start.beginning import Beginning
+from ribcage.controlplane.supervisor.statefile import ChildRecord
 from ribcage.shared.plan import Plan
 from ribcage.shared.plan_changes import keep_running_values
 from ribcage.shared.process.names import Names
@@ -159,6 +160,9 @@ class Context:
     fib: Fib | None = None
     phase: str = "running"
     started_ns: int = field(default_factory=time.monotonic_ns)
+    awaited: list[ChildRecord] = field(default_factory=list)
+    """The living of the last run that have not said hello yet: they stay on record, or the next
+    supervisor would take them for nobody, should this one die while it adopts."""
     restarts: int = 0  # of the supervisor itself, as the guardian counts them
 
     @property
@@ -172,7 +176,9 @@ class Context:
     def save(self) -> None:
         """Writes the state file: call it after each fork, death and adoption."""
         state = self.objects.state
-        state.children = self.table.records()
+        known = self.table.records()
+        pids = {record.pid for record in known}
+        state.children = known + [one for one in self.awaited if one.pid not in pids]
         state.ports = [port.to_json() for port in self.ports.known.values()]
         if state.plan_digest != self.settings.digest or "plan" not in self.store.kept:
             state.plan_digest = self.settings.digest

@@ -133,6 +133,7 @@ class Supervisor:
         store = Store(manager)
         objects, self.living = objects_of(settings, names, roles, self.group, store)
         self.adopts = bool(self.living) or objects.state.ready
+        objects.state.guardian = []  # the ward says who it is now
         self.context = Context(
             names,
             settings,
@@ -146,6 +147,7 @@ class Supervisor:
             Bells(store),
             restarts=manager.restarts,
         )
+        self.context.awaited = self.living
         self.context.beginning.on_failed = self.stop
         self.plan_changed = objects.state.plan_digest != settings.digest
         self.handover = Handover(self.context)
@@ -185,9 +187,9 @@ class Supervisor:
         context = self.context
         if self.adopts:
             context.beginning.over()
+        take_back(context)
         self.ward.begin()
         self.manager.run(context.loop)
-        take_back(context)
         self._listen()
         context.loop.run()
         self._clean_up()
@@ -234,6 +236,7 @@ class Supervisor:
         table = context.table
         adopted = context.phase == "adopting"
         context.phase = "running"
+        context.awaited = []
         if self.stop_at_once:
             self.stop()
             return

@@ -1,5 +1,6 @@
 """`ribcage gc`: removes what dead routers left, naming each thing; never touches a living one."""
 
+import os
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -18,9 +19,9 @@ Examples:
 
 \b
 Of all routers of this user, or with -i of that one: segments, semaphore,
-queue, sockets, run directory, kernel settings that were not put back. A router
-any process of which lives is left alone (ribcage stop ends it), and so is what
-no state file here records.
+queue, sockets, run directory, kernel settings that were not put back.
+A router any process of which lives is left alone (ribcage stop ends it), and
+so is what no state file here records.
 Exit 1 when something could not be removed."""
 
 
@@ -60,8 +61,9 @@ def _one(names: Names, dry_run: bool) -> dict[str, Any] | None:
         return {**row, "problems": [f"{names.run_dir}: {error.strerror}"], "left": []}
     try:
         remains = look(names)
-        living = [pid for pid, _ in remains.living if remains.supervisor != (pid, _)]
-        if living:
+        ours = os.getpid()  # we hold the lock
+        living = [pid for pid, _ in remains.living if pid != ours]
+        if living or remains.held:
             return {**row, "alive": living, "left": []}
         there = lock is not None and (remains.state is not None or any(files(names)))
         if there:
@@ -88,6 +90,7 @@ def _lines(routers: list[dict[str, Any]], dry_run: bool) -> Iterator[str]:
         if one["alive"]:
             pids = " ".join(map(str, one["alive"]))
             yield f"{name}: runs (pid {pids}), left alone"
+            continue
         for what in one["removed"]:
             yield f"{name}: {'would remove' if dry_run else 'removed'} {what}"
         for what in one["problems"]:

@@ -77,8 +77,19 @@ class SupervisorLock:
         os.close(self.fd)
 
 
+def is_held(path: Path) -> bool:
+    """Whether somebody holds the lock on this file, in whatever pid namespace."""
+    return _holder(path) is not None
+
+
 def lock_owner(path: Path) -> int | None:
     """The pid of the supervisor that holds the lock now, or None."""
+    text = _holder(path) or b""
+    return int(text) if text.isdigit() and len(text) < 10 else None
+
+
+def _holder(path: Path) -> bytes | None:
+    """What the file of a held lock says; None when nobody holds it."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -92,4 +103,4 @@ def lock_owner(path: Path) -> int | None:
         return None
     finally:
         os.close(fd)
-    return int(text) if kind != fcntl.F_UNLCK and text.isdigit() and len(text) < 10 else None
+    return text if kind != fcntl.F_UNLCK else None

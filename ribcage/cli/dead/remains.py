@@ -19,7 +19,7 @@ from ribcage.controlplane.kernel.changes.undo import undo
 from ribcage.controlplane.supervisor.children import processes
 from ribcage.controlplane.supervisor.dumping import DUMP
 from ribcage.controlplane.supervisor.resources.objects import SHM, remove_recorded
-from ribcage.controlplane.supervisor.start.lock import lock_owner
+from ribcage.controlplane.supervisor.start.lock import is_held, lock_owner
 from ribcage.controlplane.supervisor.statefile import ChildRecord, State
 from ribcage.shared._core import ffi
 from ribcage.shared.process.names import Names
@@ -36,6 +36,8 @@ class Remains:
     supervisor: Process | None = None
     guardian: Process | None = None
     children: list[ChildRecord] = field(default_factory=list)
+    held: bool = False
+    """Somebody holds control's lock: it lives, even where its pid cannot be seen."""
 
     @property
     def living(self) -> list[Process]:
@@ -48,6 +50,7 @@ def look(names: Names) -> Remains:
     """Never raises: what cannot be read is not known."""
     state = State.read(names.state_file, names.instance)
     remains = Remains(names, state)
+    remains.held = is_held(names.control_lock)
     owner = lock_owner(names.supervisor_lock)
     if owner is not None:
         remains.supervisor = (owner, processes.start_time(owner))
@@ -76,7 +79,8 @@ def clear(names: Names, state: State | None, dry_run: bool = False) -> tuple[lis
         if len(ours.shm) < sum((SHM / name[1:]).exists() for name in state.shm):
             ours.semaphore = ""  # that name is another router's now, and the semaphore with it
         done += _there(ours) if dry_run else remove_recorded(ours)
-    keep = {names.undo_file} if problems else set()
+    # Who could not undo may be in another place than the router was, where all is still there.
+    keep = {names.undo_file, names.state_file} if problems else set()
     for path in files(names):
         if path in keep:
             continue
