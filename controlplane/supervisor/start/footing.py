@@ -13,6 +13,7 @@ import contextlib
 import os
 import resource
 import signal
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -35,6 +36,9 @@ def stand(keep: Iterable[int]) -> None:
             with contextlib.suppress(OSError):
                 os.open("/dev/null", os.O_RDWR)  # the lowest free number: fd
                 os.set_inheritable(fd, True)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # Python's word for one that was closed
+            setattr(sys, name, Path("/dev/null").open(mode, encoding="utf-8"))  # noqa: SIM115
     signal.pthread_sigmask(signal.SIG_SETMASK, HELD)
     for number in HELD:
         signal.signal(number, signal.SIG_DFL)
