@@ -73,8 +73,14 @@ def _supervisor(options: dict[str, str]) -> int:
     require_rights()
     if "--daemon" in options:
         check_paths([names.supervisor_socket, names.control_socket])
+        try:
+            log_fd = _log_file(options, names).open()
+        except RibcageError:
+            with contextlib.suppress(OSError):
+                names.run_dir.rmdir()
+            raise
         detach(
-            _log_file(options, names).open(),
+            log_fd,
             lambda status: _become_guardian(options, names, plan_fd, status, settings),
             "--json" in options,
         )
@@ -100,6 +106,8 @@ def _supervisor(options: dict[str, str]) -> int:
         except OSError as error:
             raise RibcageError("E_START", f"the supervisor cannot begin: {error}") from error
     except RibcageError as error:
+        if log_file is not None and error.code != "E_RUNNING":
+            log_file.remove()  # the launcher tells it; nothing of this start is left
         status.failed(error)
         raise
 

@@ -78,7 +78,10 @@ def run_supervisor(
         log("warning", "limit.low", name=name, soft=soft)
     check_paths([names.supervisor_socket, names.control_socket, names.guardian_socket("0" * 12)])
     names.make_run_dir()
-    lock = SupervisorLock.take(names, LOCK_PATIENCE if manager.guardian is not None else 0.0)
+    try:
+        lock = SupervisorLock.take(names, LOCK_PATIENCE if manager.guardian is not None else 0.0)
+    except OSError as error:
+        raise refused("run_dir", error.errno, path=names.supervisor_lock) from error
     supervisor = None
     try:
         deadlines = limits or Deadlines()

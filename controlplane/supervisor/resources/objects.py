@@ -11,6 +11,7 @@ be dead when the time comes.
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -139,7 +140,10 @@ class Objects:
             except sysv_ipc.ExistentialError:
                 continue  # somebody's key: take another
             except (OSError, sysv_ipc.Error) as error:
-                raise refused("queue_create", getattr(error, "errno", None), why=error) from error
+                number = getattr(error, "errno", None)
+                if number is None and "limit" in str(error):  # sysv_ipc says ENOSPC in words only
+                    number = errno.ENOSPC
+                raise refused("queue_create", number, why=error) from error
         if group is not None:
             queue.gid = group
         try:
