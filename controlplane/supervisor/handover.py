@@ -123,19 +123,30 @@ class Handover:
 
     # ---- control ----
 
+    def _add_bell(self, fds: dict[str, int], index: int) -> None:
+        """Control does without a bell that cannot be made: it looks by itself, a little later."""
+        try:
+            fds[f"bell:{index}"] = self.context.bells.for_control(index)
+        except OSError as error:
+            log("error", "bell.failed", index=index, error=str(error))
+
     def attach_control(self, child: Child, kind: str = "attach") -> None:
         """`attach` or `promote`: bells and, read-only, the stats objects of all workers, those
         that a reload gave up included."""
         context = self.context
         fds: dict[str, int] = {}
         opened = []
+        wanted = {f"stats:{worker.index}": worker.index for worker in context.workers}
+        wanted |= {f"resting:{i}": i for i in context.objects.resting(len(context.workers))}
         for worker in context.workers:
-            fds[f"bell:{worker.index}"] = context.bells.for_control(worker.index)
-            fds[f"stats:{worker.index}"] = context.objects.stats_readonly(worker.index)
-            opened.append(fds[f"stats:{worker.index}"])
-        for index in context.objects.resting(len(context.workers)):
-            fds[f"resting:{index}"] = context.objects.stats_readonly(index)
-            opened.append(fds[f"resting:{index}"])
+            self._add_bell(fds, worker.index)
+        for name, index in wanted.items():
+            try:
+                fds[name] = context.objects.stats_readonly(index)
+            except (OSError, RibcageError) as error:  # control does without this one's counters
+                log("error", "stats.absent", index=index, error=str(error))
+            else:
+                opened.append(fds[name])
         ports = [port.to_json() for port in context.ports.known.values()]
         plan = context.settings.for_control()
         body = {"type": kind, "plan": plan, "ports": ports, **self._common(0)}
@@ -154,13 +165,14 @@ class Handover:
         self._told = rows
         fds: dict[str, int] = {}
         opened: list[int] = []
-        try:
-            for index in new:
-                fds[f"bell:{index}"] = context.bells.for_control(index)
+        for index in new:
+            self._add_bell(fds, index)
+            try:
                 opened.append(context.objects.stats_readonly(index))
+            except (OSError, RibcageError) as error:
+                log("error", "stats.absent", index=index, error=str(error))
+            else:
                 fds[f"stats:{index}"] = opened[-1]
-        except (OSError, RibcageError) as error:
-            log("error", "workers.untold", why=str(error))  # short of descriptors: states at least
         self.post(context.table.control, {"type": "workers", "workers": rows}, fds)
         for fd in opened:
             os.close(fd)

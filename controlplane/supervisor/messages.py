@@ -18,7 +18,7 @@ from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context, Fib
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.resources.objects import open_shm
-from ribcage.shared.errors import RibcageError
+from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.memory.fib_sync import WITH_SEGMENT
 from ribcage.shared.process.budget import Budget
 from ribcage.shared.process.log import log
@@ -41,8 +41,10 @@ class Messages:
         on_stop: Callable[[], None],
         on_reload: Callable[[object], None],
         on_progress: Callable[[], None],
+        guardian_row: Callable[[], dict[str, object] | None] = lambda: None,
     ) -> None:
         self.context = context
+        self.guardian_row = guardian_row
         self.handover = handover
         self.lifecycle = lifecycle
         self.refused = 0
@@ -57,6 +59,7 @@ class Messages:
             "hello": ("any", self._hello),
             "ready": ("any", self._ready),
             "done": ("any", self._done),
+            "failed": ("any", self._failed),
             "fib-ready": ("control", self._fib_ready),
             "port-open": ("control", self._port_open),
             "port-close": ("control", self._port_close),
@@ -138,6 +141,14 @@ class Messages:
             error = message.body.get("error")
             answer(None if error is None else str(error))
 
+    def _failed(self, child: Child, message: Message) -> None:
+        """Its last words: why it could not begin. No retry heals some of it."""
+        body = message.body
+        status = body.get("exit")
+        error = RibcageError.from_json(body, status if isinstance(status, int) else Exit.INTERNAL)
+        log("error", "child.cannot", child=child.name, code=error.code, why=error.message[:500])
+        self.context.beginning.failed(error)
+
     # ---- control ----
 
     def _fib_ready(self, child: Child, message: Message) -> None:
@@ -187,6 +198,8 @@ class Messages:
                 self.close_port(port.index)  # another interface, or other rings
             new = context.ports.open(port, len(context.workers))
         except (RibcageError, OSError) as error:
+            if isinstance(error, RibcageError):
+                self.context.beginning.failed(error)
             text = error.message if isinstance(error, RibcageError) else str(error)
             log("error", "port.open", index=str(index)[:20], error=text)
             self.handover.post(
@@ -197,6 +210,7 @@ class Messages:
             self.handover.send_port(worker, port)
         if new:
             log("info", "port.open", index=port.index, name=port.name, ifindex=port.ifindex)
+            context.save()  # what a stored ring is of
         self.handover.post(child, {"type": "port-opened", "index": port.index, "ok": True})
         self.on_progress()
 
@@ -220,10 +234,16 @@ class Messages:
             self.handover.take_port(worker, index)
         if self.context.ports.close(index):
             log("info", "port.close", index=index)
+            self.context.save()
 
     def _ps(self, child: Child, message: Message) -> None:
-        rows = [self.supervisor_row(), *self.context.table.rows()]
+        rows = [*self.watchers(), *self.context.table.rows()]
         self.handover.post(child, {"type": "ps", "id": _id(message), "processes": rows})
+
+    def watchers(self) -> list[dict[str, Any]]:
+        """The guardian, if there is one, and the supervisor."""
+        guardian = self.guardian_row()
+        return [*([guardian] if guardian is not None else []), self.supervisor_row()]
 
     def supervisor_row(self) -> dict[str, Any]:
         facts = processes.facts(os.getpid())
@@ -233,7 +253,7 @@ class Messages:
             "pid": os.getpid(),
             "uid": os.geteuid(),
             "state": self.context.phase,
-            "restarts": 0,
+            "restarts": self.context.restarts,
             "started_ns": self.context.started_ns,
             "last_exit": None,
             "own": True,

@@ -47,10 +47,21 @@ class State:
     """Worker slot -> inode of its stats object, which has no name: what a child hands back as
     such has to be that very object."""
     children: list[ChildRecord] = field(default_factory=list)
+    serial: int = 0
+    """Of this writing: the file and the copy in the descriptor store may differ."""
+    ready: bool = False
+    """The router was ready once: what there is, is taken over even when nobody lives."""
+    guardian: list[int] = field(default_factory=list)
+    """Pid and start time of who restarts the supervisor; empty in the foreground."""
+    ports: list[dict[str, Any]] = field(default_factory=list)
+    """The known ports, as PortRings: what a stored ring is of."""
+
+    def dumps(self) -> str:
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, separators=(",", ":"))
 
     def write(self, path: Path) -> None:
         temporary = path.with_suffix(".tmp")
-        text = json.dumps({"schema": SCHEMA, **asdict(self)}, separators=(",", ":"))
+        text = self.dumps()
         fd = os.open(
             temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
         )
@@ -66,9 +77,16 @@ class State:
         """None when there is none, or when it is not one of ours: then nothing is known."""
         try:
             with path.open("rb") as file:
-                body = json.loads(file.read(MAX_BYTES))
-            return cls._decode(body, instance)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                return cls.parse(file.read(MAX_BYTES), instance)
+        except OSError:
+            return None
+
+    @classmethod
+    def parse(cls, text: bytes | str, instance: str) -> "State | None":
+        """As `read`, of the copy in the descriptor store."""
+        try:
+            return cls._decode(json.loads(text), instance)
+        except (ValueError, TypeError, KeyError, RecursionError):
             return None
 
     @classmethod
@@ -92,4 +110,8 @@ class State:
             [str(name) for name in body["shm"]],
             {int(slot): int(inode) for slot, inode in body["stats"].items()},
             [ChildRecord(**child) for child in body["children"]],
+            int(body.get("serial", 0)),
+            bool(body.get("ready", False)),
+            [int(number) for number in body.get("guardian", [])],
+            [dict(port) for port in body.get("ports", [])],
         )

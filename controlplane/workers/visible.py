@@ -87,7 +87,7 @@ async def wait_visible(
     while True:
         seen = count_seen([watch.look() for watch in watches], generation)
         if not seen.lagging and seen.odd:
-            raise _not_believed(watches, seen)
+            raise _odd_worker(watches, seen)
         if not seen.lagging:
             return seen
         if clock() >= end:
@@ -96,7 +96,7 @@ async def wait_visible(
         await asyncio.sleep(0 if turns < SPINS else PAUSE)
 
 
-def _not_believed(watches: Iterable[Watch], seen: Visibility) -> RibcageError:
+def _odd_worker(watches: Iterable[Watch], seen: Visibility) -> RibcageError:
     told = "; ".join(
         f"worker{look.worker} {look.odd}" for watch in watches if (look := watch.look()).odd
     )

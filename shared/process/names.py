@@ -53,6 +53,10 @@ class Names:
     def control_socket(self) -> Path:
         return self.run_dir / "control.sock"
 
+    def guardian_socket(self, tag: str) -> Path:
+        """Where a guardian hears its supervisor; one a guardian, by its maker's pid."""
+        return self.run_dir / f"guardian-{tag}.sock"
+
     @property
     def supervisor_lock(self) -> Path:
         return self.run_dir / "supervisor.lock"

@@ -8,6 +8,7 @@ silent at the deadline is killed and replaced: a process nobody can talk to must
 of its successor.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -60,12 +61,15 @@ class Adoption:
         self._listener: socket.socket | None = None
         self.refused = 0
         self._lines = Budget(rate=1.0, burst=10.0)
+        self._group: int | None = None
+        self._inode = -1
         self._guests: dict[int, Guest] = {}
         self._awaited: dict[int, ChildRecord] = {}
         self._deadline: Timer | None = None
 
     def listen(self, group: int | None) -> None:
         """Binds the name anew: the lock says that whoever had it is dead."""
+        self._group = group
         path = self.context.names.supervisor_socket
         path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -80,7 +84,24 @@ class Adoption:
             path.chmod(0o660)
         listener.listen(128)
         self._listener = listener
+        self._inode = path.stat().st_ino
         self.context.loop.watch(listener.fileno(), self._accept)
+
+    @property
+    def in_force(self) -> bool:
+        """The socket of that name is ours: somebody may have removed it."""
+        try:
+            return self.context.names.supervisor_socket.stat().st_ino == self._inode
+        except OSError:
+            return False
+
+    def relisten(self) -> None:
+        """A socket of that name again."""
+        if self._listener is not None:
+            self.context.loop.unwatch(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+        self.listen(self._group)
 
     def expect(self, living: list[ChildRecord]) -> None:
         """Waits for these processes of the last run."""
@@ -94,7 +115,8 @@ class Adoption:
             self.context.loop.unwatch(self._listener.fileno())
             self._listener.close()
             self._listener = None
-        self.context.names.supervisor_socket.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.context.names.supervisor_socket.unlink(missing_ok=True)
 
     # ---- guests ----
 
@@ -102,8 +124,8 @@ class Adoption:
         assert self._listener is not None
         try:
             sock, _ = self._listener.accept()
-        except OSError:
-            return  # gone again, or no descriptor left: the next turn tries again
+        except (BlockingIOError, ConnectionError):
+            return  # gone again. No descriptor left is for the loop to see: it lets us rest
         channel = Channel(sock)
         try:
             record = self._know(*channel.peer())

@@ -53,6 +53,8 @@ class Lifecycle:
                 context.objects.stats_fd(child.index)  # made before the fork: memory may be short
             self._fork(child)
         except (OSError, RibcageError) as error:
+            if isinstance(error, RibcageError) and context.beginning.failed(error):
+                return
             # Short of processes, memory, descriptors: the others go on, this one is tried again.
             delay = self._forks.failed()
             log("error", "fork.failed", child=child.name, error=str(error), retry_s=delay)
@@ -242,7 +244,11 @@ class Lifecycle:
         if not control.own:
             self.adopt_watch(control)
         log("info", "control.promoted", child_pid=control.pid)
-        self.handover.attach_control(control, "promote")
+        try:
+            self.handover.attach_control(control, "promote")
+        except (OSError, RibcageError) as error:
+            log("error", "attach.failed", child=control.name, error=str(error))
+            control.kill()
         self.expect_ready(control)
         self.standby_later()
         return True

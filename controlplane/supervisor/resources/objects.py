@@ -12,6 +12,7 @@ and removed here, because control may be dead when the time comes.
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,22 +35,32 @@ from ribcage.shared.memory.stats import is_stats, keep_rings
 from ribcage.shared.process.events import EventQueue
 from ribcage.shared.process.log import log
 from ribcage.shared.process.names import Names
+from ribcage.shared.refusals import refused
 
 SHM = Path("/dev/shm")
 CreateStats = Callable[[Names, int, int], int]  # (names, worker slot, instance id) -> fd
+Keep = Callable[[str, int], None]  # name in the descriptor store, descriptor
 
 
 class Objects:
     """Handles of the objects. Owns `stats` descriptors; only the supervisor has one."""
 
     def __init__(
-        self, names: Names, state: State, create_stats: CreateStats, group: int | None = None
+        self,
+        names: Names,
+        state: State,
+        create_stats: CreateStats,
+        group: int | None = None,
+        keep: Keep = lambda name, fd: None,
     ) -> None:
-        """`group`: of workers with users of their own, who may send to the queue."""
+        """`group`: of workers with users of their own, who may send to the queue. `keep`: the
+        descriptor store's, for what has no name."""
         self.names = names
         self.state = state
         self.stats: dict[int, int] = {}
         self.group = group
+        self.unsaved = False
+        self._store_keep = keep
         self._create_stats = create_stats
 
     @classmethod
@@ -60,6 +71,7 @@ class Objects:
         queue_bytes: int,
         group: int | None = None,
         sync: str = DEFAULT_STRATEGY,
+        keep: Keep = lambda name, fd: None,
     ) -> "Objects":
         """A new run: random instance id and queue key. E_TAKEN when a name is in use, E_LAYOUT
         when what has it is no segment of this build."""
@@ -74,27 +86,36 @@ class Objects:
             if _shm_path(name).exists():
                 raise _occupied(name, kind)
         state.shm = [name for name, _ in segments]
-        objects = cls(names, state, create_stats, group)
+        objects = cls(names, state, create_stats, group, keep)
         try:
             objects._create_semaphore()
         except RibcageError:
-            state.semaphore = ""
-            state.write(names.state_file)
+            names.state_file.unlink(missing_ok=True)
             raise
-        objects._create_queue(queue_bytes)
-        if sync in WITH_SEMAPHORE:
-            # Recorded a moment after it exists: a kill in between leaves a set that nobody uses.
-            state.sync_key, _ = create_semaphore(group)
-            objects.save()
+        try:
+            objects._create_queue(queue_bytes)
+            if sync in WITH_SEMAPHORE:
+                # Recorded a moment after it exists: a kill in between leaves a set nobody uses.
+                state.sync_key, _ = create_semaphore(group)
+                objects.save()
+        except BaseException:  # nothing is left that would stop the next start
+            remove_recorded(state)
+            names.state_file.unlink(missing_ok=True)
+            raise
         return objects
 
     @classmethod
     def attach(
-        cls, names: Names, state: State, create_stats: CreateStats, group: int | None = None
+        cls,
+        names: Names,
+        state: State,
+        create_stats: CreateStats,
+        group: int | None = None,
+        keep: Keep = lambda name, fd: None,
     ) -> "Objects":
         """Takes over the objects a dead supervisor made; what is missing is made anew."""
         state.supervisor = os.getpid()
-        objects = cls(names, state, create_stats, group)
+        objects = cls(names, state, create_stats, group, keep)
         if not _semaphore_exists(state.semaphore):
             log("warning", "object.missing", name=state.semaphore)
             objects._create_semaphore()
@@ -102,7 +123,19 @@ class Objects:
         return objects
 
     def save(self) -> None:
-        self.state.write(self.names.state_file)
+        """The state file; when it cannot be written, the copy in the descriptor store is newer, and
+        mending.py tries again. It never raises: a full disk stops nobody."""
+        self.state.serial += 1
+        try:
+            self.state.write(self.names.state_file)
+        except OSError as error:
+            if not self.unsaved:
+                log("error", "state.unsaved", error=str(error))
+            self.unsaved = True
+            return
+        if self.unsaved:
+            log("info", "state.saved")
+        self.unsaved = False
 
     def _create_semaphore(self) -> None:
         self.save()
@@ -112,6 +145,8 @@ class Objects:
             ).close()
         except posix_ipc.ExistentialError as error:
             raise _taken(f"/dev/shm/sem.{self.state.semaphore[1:]}") from error
+        except (OSError, posix_ipc.Error) as error:
+            raise refused("semaphore_create", getattr(error, "errno", None), why=error) from error
 
     def _create_queue(self, queue_bytes: int) -> None:
         group = self.group
@@ -127,6 +162,11 @@ class Objects:
                 break
             except sysv_ipc.ExistentialError:
                 continue  # somebody's key: take another
+            except (OSError, sysv_ipc.Error) as error:
+                number = getattr(error, "errno", None)
+                if number is None and "limit" in str(error):  # sysv_ipc says ENOSPC in words only
+                    number = errno.ENOSPC
+                raise refused("queue_create", number, why=error) from error
         if group is not None:
             queue.gid = group
         try:
@@ -164,6 +204,7 @@ class Objects:
         old = self.stats.get(worker, -1)
         self.stats[worker] = fd
         self.state.stats[worker] = os.fstat(fd).st_ino
+        self._store_keep(f"stats-{worker}", fd)
         if old >= 0:
             os.close(old)
 
@@ -180,6 +221,7 @@ class Objects:
             if os.fstat(fd).st_ino != self.state.stats.get(worker):
                 return False
             self.stats[worker] = _open_again(fd, os.O_RDWR)
+            self._store_keep(f"stats-{worker}", self.stats[worker])
             return True
         except OSError as error:
             log("error", "stats.lost", worker=worker, error=str(error))
@@ -201,7 +243,7 @@ class Objects:
         return sorted(slot for slot in self.stats if slot >= workers)
 
     def remove(self) -> None:
-        """Orderly end: everything recorded is removed, descriptors are closed."""
+        """Orderly end: everything recorded is removed, descriptors are closed. Never raises."""
         for fd in self.stats.values():
             os.close(fd)
         self.stats.clear()

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from ribcage.shared._core import lib
 
+from ribcage.controlplane.supervisor.resources.store import Store
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.process.log import log
 from ribcage.shared.process.port_rings import PortRings
@@ -27,10 +28,11 @@ OpenPort = Callable[[PortRings, int, int, int], tuple[int, int]]  # port, worker
 class PortSockets:
     """The ports control asked for and the descriptors of their sockets."""
 
-    def __init__(self, opener: OpenPort, max_memory: int) -> None:
+    def __init__(self, opener: OpenPort, max_memory: int, store: Store) -> None:
         self.known: dict[int, PortRings] = {}
         self.max_memory = max_memory
         self._opener = opener
+        self._store = store
         self._rings: dict[tuple[int, int], int] = {}
         self._fanout: dict[int, int] = {}
         self._steered = False
@@ -64,6 +66,8 @@ class PortSockets:
                 self._fanout.pop(port.index, None)
             raise
         self.known[port.index] = port
+        for worker in opened:
+            self._store.keep(_ring(port.index, worker), self._rings[port.index, worker])
         return bool(missing)
 
     def adopt(self, port: PortRings, worker: int, fd: int) -> None:
@@ -74,6 +78,7 @@ class PortSockets:
             return
         self._steered = True  # perhaps: the last supervisor may have died in the middle of it
         self._rings[key] = fd
+        self._store.keep(_ring(*key), fd)
         self.known.setdefault(port.index, port)
         self._fanout.setdefault(port.index, _fanout_id(fd))
 
@@ -91,7 +96,7 @@ class PortSockets:
     def close(self, index: int) -> bool:
         """Gives the port up, for all workers. False when it was not open."""
         for key in [key for key in self._rings if key[0] == index]:
-            os.close(self._rings.pop(key))
+            self._close(key)
         self._fanout.pop(index, None)
         return self.known.pop(index, None) is not None
 
@@ -113,11 +118,20 @@ class PortSockets:
     def close_worker(self, worker: int) -> None:
         """Gives a worker slot's sockets up."""
         for key in [key for key in self._rings if key[1] == worker]:
-            os.close(self._rings.pop(key))
+            self._close(key)
+
+    def _close(self, key: tuple[int, int]) -> None:
+        os.close(self._rings.pop(key))
+        self._store.drop(_ring(*key))
 
     def close_all(self) -> None:
         for index in list(self.known):
             self.close(index)
+
+
+def _ring(index: int, worker: int) -> str:
+    """Its name in the descriptor store."""
+    return f"ring-{index}-{worker}"
 
 
 def _fanout_id(fd: int) -> int:

@@ -21,9 +21,12 @@ from typing import Any
 from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.supervisor.context import Deadlines, Roles, Settings
-from ribcage.controlplane.supervisor.daemon import Status, daemonize
+from ribcage.controlplane.supervisor.guardian.manager import Manager
+from ribcage.controlplane.supervisor.guardian.spawn import bind, command
 from ribcage.controlplane.supervisor.resources.logfile import LogFile
 from ribcage.controlplane.supervisor.run import run_supervisor
+from ribcage.controlplane.supervisor.start.daemon import Status, detach
+from ribcage.controlplane.supervisor.start.footing import stand
 from ribcage.dataplane import sockets, worker
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory import stats
@@ -303,16 +306,39 @@ def main() -> int:
         standby_delay=0.1,
         closed_channel=0.2,
     )
-    status, log_file = Status(), None
+    manager = Manager.from_environment(os.environ)
+    stand(manager.taken.values())
+    status, log_file = Status(manager.taken.pop("status", -1)), None
     try:
-        if "--daemon" in flags:
+        if "FAKE_LOG" in os.environ and flags:
             log_file = LogFile(Path(os.environ["FAKE_LOG"]), own="FAKE_LOG_OWN" in os.environ)
-            status = daemonize(log_file.open())
-        return run_supervisor(settings, names, roles, limits, status.ready, log_file)
+        if "--daemon" in flags:
+            assert log_file is not None
+            detach(log_file.open(), lambda fd: become_guardian(names, Path(plan_file), fd))
+        stop = "--stop" in flags
+        return run_supervisor(
+            settings, names, roles, limits, lambda: ready(status, manager), log_file, manager, stop
+        )
     except RibcageError as error:
         status.failed(error)
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+
+
+def ready(status: Status, manager: Manager) -> None:
+    status.ready()
+    manager.remove("status")
+
+
+def become_guardian(names: Names, plan_file: Path, status: int) -> None:
+    names.make_run_dir()
+    path, sock = bind(names, str(os.getpid()))
+    plan = os.open(plan_file, os.O_RDONLY)
+    successor = [sys.executable, __file__, names.instance, str(plan_file), "--guarded"]
+    argv = command(sock.fileno(), path, {"plan": plan, "status": status}, successor)
+    for fd in (sock.fileno(), plan, status):
+        os.set_inheritable(fd, True)
+    os.execv(argv[0], argv)
 
 
 if __name__ == "__main__":

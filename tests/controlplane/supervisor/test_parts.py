@@ -20,12 +20,12 @@ from ribcage.controlplane.supervisor.children.backoff import (
     ForkRetry,
 )
 from ribcage.controlplane.supervisor.context import Settings
-from ribcage.controlplane.supervisor.lock import SupervisorLock
 from ribcage.controlplane.supervisor.loop import Loop
 from ribcage.controlplane.supervisor.resources.descriptors import (
     descriptors_needed,
     raise_descriptor_limit,
 )
+from ribcage.controlplane.supervisor.start.lock import SupervisorLock
 from ribcage.controlplane.supervisor.statefile import ChildRecord, State
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.plan import Plan, PlanError, RoutePlan
