@@ -65,6 +65,7 @@ class Adoption:
         self._inode = -1
         self._guests: dict[int, Guest] = {}
         self._awaited: dict[int, ChildRecord] = {}
+        self._pidfds: dict[int, int] = {}
         self._deadline: Timer | None = None
 
     def listen(self, group: int | None) -> None:
@@ -107,6 +108,31 @@ class Adoption:
         """Waits for these processes of the last run."""
         self._awaited = {record.pid: record for record in living}
         self._deadline = self.context.loop.after(self.context.limits.adoption, self._late)
+        for pid in list(self._awaited):
+            self._await_end(pid)
+
+    def _await_end(self, pid: int) -> None:
+        """Who ends instead of saying hello (a standby does) is not waited for any longer."""
+        try:
+            fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self.context.loop.after(0.0, lambda: self._ended(pid))
+            return
+        except OSError:
+            return  # no descriptor left: the deadline sees to it
+        self._pidfds[pid] = fd
+        self.context.loop.watch(fd, lambda: self._ended(pid))
+
+    def _ended(self, pid: int) -> None:
+        self._forget(pid)
+        if self._awaited.pop(pid, None) is not None and not self._awaited:
+            self.finish()
+
+    def _forget(self, pid: int) -> None:
+        fd = self._pidfds.pop(pid, None)
+        if fd is not None:
+            self.context.loop.unwatch(fd)
+            os.close(fd)
 
     def close(self) -> None:
         for fd in list(self._guests):
@@ -209,6 +235,7 @@ class Adoption:
     def _adopt(self, child: Child, channel: Channel, message: Message) -> None:
         pid = message.body["pid"]
         record = self._awaited.pop(pid)
+        self._forget(pid)
         try:
             child.cancel_timer()
             child.attach(pid, channel, record.uid, own=False)
@@ -289,6 +316,8 @@ class Adoption:
         self._awaited = {}
         for fd in list(self._guests):  # connected, and never said a word
             self._drop(fd)
+        for pid in list(self._pidfds):
+            self._forget(pid)
         self.on_finished()
 
 
