@@ -44,3 +44,6 @@ def remove_files(names: Names) -> None:
         for one in (path, path.with_suffix(".tmp")):
             with contextlib.suppress(OSError):
                 one.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # of guardians that were killed
+        for path in names.run_dir.glob(names.guardian_socket("*").name):
+            path.unlink()

@@ -80,7 +80,7 @@ def run_supervisor(
     check_paths([names.supervisor_socket, names.control_socket, names.guardian_socket("0" * 12)])
     names.make_run_dir()
     try:
-        lock = SupervisorLock.take(names, LOCK_PATIENCE if manager.guardian is not None else 0.0)
+        lock = SupervisorLock.take(names, LOCK_PATIENCE if manager.address else 0.0)
     except OSError as error:
         raise refused("run_dir", error.errno, path=names.supervisor_lock) from error
     supervisor = None

@@ -259,16 +259,17 @@ def remove_recorded(state: State) -> list[str]:
 
 
 def _remove(state: State) -> Iterator[str]:
+    """What is gone already is no error, and what may not be removed keeps nothing else."""
     for name in state.shm:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             _shm_path(name).unlink()
             yield name
     if state.semaphore:
-        with contextlib.suppress(posix_ipc.ExistentialError):
+        with contextlib.suppress(OSError, posix_ipc.Error):
             posix_ipc.unlink_semaphore(state.semaphore)
             yield state.semaphore
     if state.queue_key:
-        with contextlib.suppress(sysv_ipc.ExistentialError):
+        with contextlib.suppress(OSError, sysv_ipc.Error):
             sysv_ipc.MessageQueue(state.queue_key).remove()
             yield f"queue {state.queue_key:#x}"
     if state.sync_key:
