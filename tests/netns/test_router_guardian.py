@@ -251,3 +251,57 @@ def test_gc_takes_nothing_of_another_run(tmp_path: Path) -> None:
         built.router.kill("control")
         built.router.wait_ready()
         assert built.router.stop() == 0
+
+
+# ---- a disk without room ----
+
+
+def test_a_full_run_directory_stops_nobody(tmp_path: Path) -> None:
+    """A tmpfs of 64 KiB, filled: control, a worker and the supervisor are killed one after the
+    other, and everybody comes back though no state file can be written (the guardian keeps it).
+    With room again it is written; packets cross, the stop leaves nothing."""
+    base = tmp_path / "run"
+    base.mkdir(mode=0o700)
+    with Lab() as lab:
+        demo(lab)
+        r1 = lab.nodes["r1"]
+        r1.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs", str(base)], check=True)
+        (tmp_path / "rt.toml").write_text(config())
+        log = tmp_path / "rt.log"
+        argv = [sys.executable, "-m", "ribcage", "-i", "rt", "run", "-c", str(tmp_path / "rt.toml"),
+                "--daemon", "--log-file", str(log)]  # fmt: skip
+        ran = r1.run(argv, env={**os.environ, "RIBCAGE_RUN_DIR": str(base)})
+        assert ran.returncode == 0, ran.stderr
+        first = int(log.read_text().partition("guardian[")[2].partition("]")[0])
+        # The lab's mounts are not ours: this is how they are seen from here.
+        router = GuardedRouter(r1, "", "rt", tmp_path, Path(f"/proc/{first}/root{base}"))
+        built = Rig(lab, router, "")
+        try:
+            built.echo(count=1)
+            full = router.names.run_dir / "full"
+            with contextlib.suppress(OSError), full.open("wb", buffering=0) as file:
+                while True:
+                    file.write(b"x" * 4096)
+            built.standby_ready()
+            old = {(r["role"], r["index"]): r["pid"] for r in router.processes()}
+            router.kill("worker")
+            built.successor("worker", 0, old["worker", 0])
+            router.kill("control")
+            built.successor("control", 0, old["control", 0])
+            assert built.log_lines("state.unsaved")
+            rows = {(r["role"], r["index"]): r["pid"] for r in router.processes()}
+            os.kill(rows["supervisor", 0], signal.SIGKILL)
+            count = len(built.log_lines("ready"))
+            wait_for("adopted", lambda: len(built.log_lines("ready")) > count, 20)
+            router.wait_ready()
+            now = {(r["role"], r["index"]): r["pid"] for r in router.processes()}
+            for who in (("control", 0), ("worker", 0), ("worker", 1)):
+                assert now[who] == rows[who], who
+            built.echo()
+            full.unlink()
+            wait_for("the state file again", lambda: built.log_lines("state.saved"))
+            state = router.state()
+            assert state is not None and state.supervisor == now["supervisor", 0]
+            assert router.stop() == 0
+        finally:
+            router.kill_all()
