@@ -90,7 +90,10 @@ class Adoption:
 
     @property
     def in_force(self) -> bool:
-        """The socket of that name is ours: somebody may have removed it."""
+        """The socket of that name is ours: somebody may have removed it. True before there is one:
+        then it is run.py that tries again."""
+        if self._listener is None:
+            return True
         try:
             return self.context.names.supervisor_socket.stat().st_ino == self._inode
         except OSError:
