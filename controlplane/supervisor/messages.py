@@ -4,6 +4,7 @@ A message that is malformed, unknown or not this child's to send is counted, log
 it never raises. Control may ask for ports, `ps`, faults, stop and reload; workers only report.
 """
 
+import fcntl
 import os
 import time
 from collections.abc import Callable
@@ -157,14 +158,11 @@ class Messages:
             raise RibcageError("E_FIB", f"fib {name!r:.60}, this instance has {ours}")
         self.open_fib()
 
-    def _open_sync(self) -> int:
+    def _sync(self) -> int:
+        """A copy of the lock words, -1 where there are none."""
         if self.context.settings.plan.fib.sync not in WITH_SEGMENT:
             return -1
-        try:
-            return open_shm(self.context.names.sync, write=True)
-        except OSError as error:
-            log("warning", "sync.absent", name=self.context.names.sync, error=error.strerror)
-            return -1
+        return fcntl.fcntl(self.context.objects.sync_fd(), fcntl.F_DUPFD_CLOEXEC, 0)
 
     def open_fib(self) -> None:
         """Opens the segment read-only and hands it to the workers, unless they have it."""
@@ -181,7 +179,7 @@ class Messages:
             return
         for used in () if old is None else old.fds().values():
             os.close(used)
-        context.fib = Fib(context.names.fib, now.st_size, fd, self._open_sync())
+        context.fib = Fib(context.names.fib, now.st_size, fd, self._sync())
         for worker in context.workers:
             if old is not None or not worker.has_fib:
                 self.handover.send_fib(worker)

@@ -238,6 +238,9 @@ class Adoption:
         """The descriptors it hands over: ours from now on, copies of its own."""
         ports = self.context.ports
         self._take_back_stats(child, message)
+        sync = message.take("sync")
+        if sync is not None:
+            self.context.objects.take_sync(sync)
         if child.role != "worker":
             return
         child.has_fib = "fib" in message.fds
