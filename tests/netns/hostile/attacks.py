@@ -298,7 +298,8 @@ ATTACKS: dict[str, Callable[[Hands, float], dict[str, str]]] = {
     work.__name__.replace("_", "-"): work
     for work in (
         stats_shorten, stats_garbage, generation_from_the_future, queue_flood, queue_spoil,
-        bell_fill, bell_break, channel_flood, channel_linger, lock_scribble, knock, log_flood, open_descriptors,
+        bell_fill, bell_break, channel_flood, channel_linger, lock_scribble, knock, log_flood,
+        open_descriptors,
     )
 }  # fmt: skip
 
