@@ -53,7 +53,8 @@ class Messages:
         self.on_stop = on_stop
         self.on_reload = on_reload
         self.on_progress = on_progress
-        self.waiting: dict[int, Callable[[str | None], None]] = {}  # ids we await a `done` for
+        # Ids we await a `done` for, and whose: another child must not answer in its place.
+        self.waiting: dict[int, tuple[Child, Callable[[str | None], None]]] = {}
         self._next_id = 0
         self._queues = Budget(rate=1.0, burst=3.0)  # made anew, a second
         self._handlers: dict[str, tuple[str, Callable[[Child, Message], None]]] = {
@@ -114,7 +115,7 @@ class Messages:
     ) -> None:
         """Posts a message with an id; `answer(error or None)` runs when its `done` comes."""
         self._next_id += 1
-        self.waiting[self._next_id] = answer
+        self.waiting[self._next_id] = child, answer
         self.handover.post(child, {**message, "id": self._next_id})
 
     # ---- anybody ----
@@ -137,10 +138,15 @@ class Messages:
         self.on_progress()
 
     def _done(self, child: Child, message: Message) -> None:
-        answer = self.waiting.pop(_id(message), None)
-        if answer is not None:
-            error = message.body.get("error")
-            answer(None if error is None else str(error))
+        number = _id(message)
+        asked, answer = self.waiting.get(number, (None, None))
+        if answer is None:
+            return
+        if asked is not child:
+            raise RibcageError("E_CHANNEL", f"done {number!r:.20} is not for {child.name} to say")
+        del self.waiting[number]
+        error = message.body.get("error")
+        answer(None if error is None else str(error))
 
     def _failed(self, child: Child, message: Message) -> None:
         """Its last words: why it could not begin. No retry heals some of it."""

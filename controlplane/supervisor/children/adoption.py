@@ -252,7 +252,10 @@ class Adoption:
                 log("warning", "guest.port", child=child.name, why=error.message)
                 continue
             ring = message.take(f"ring:{port.index}")
-            if ring is not None:
+            if ring is not None and not self.context.roles.is_ring(ring, port):
+                log("warning", "guest.ring", child=child.name, port=port.name)
+                os.close(ring)  # control says its ports again: a true one is opened
+            elif ring is not None:
                 ports.adopt(port, child.index, ring)
                 child.has_ports.add(port.index)
 
