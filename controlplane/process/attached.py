@@ -46,7 +46,9 @@ class Attached(ControlState):
         # A standby becomes control: its log lines and its name in `ps` say so.
         lines.setup("control", plan.log.level, plan.log.format)
         show_as("control", names.instance)
-        segments = await open_segments(names, plan, instance_id, context.log, body.get("sync_key"))
+        segments = await open_segments(
+            names, plan, instance_id, context.log, body.get("sync_key"), context.workers.sync
+        )
         context.workers.use(segments.fib.writer.born, lambda: segments.fib.writer.generation)
         running = Running(context, plan, names, instance_id, segments, QueueName.from_json(body))
         context.become(running)

@@ -4,6 +4,7 @@ A message that is malformed, unknown or not this child's to send is counted, log
 it never raises. Control may ask for ports, `ps`, faults, stop and reload; workers only report.
 """
 
+import fcntl
 import os
 import time
 from collections.abc import Callable
@@ -52,7 +53,8 @@ class Messages:
         self.on_stop = on_stop
         self.on_reload = on_reload
         self.on_progress = on_progress
-        self.waiting: dict[int, Callable[[str | None], None]] = {}  # ids we await a `done` for
+        # Ids we await a `done` for, and whose: another child must not answer in its place.
+        self.waiting: dict[int, tuple[Child, Callable[[str | None], None]]] = {}
         self._next_id = 0
         self._queues = Budget(rate=1.0, burst=3.0)  # made anew, a second
         self._handlers: dict[str, tuple[str, Callable[[Child, Message], None]]] = {
@@ -113,7 +115,7 @@ class Messages:
     ) -> None:
         """Posts a message with an id; `answer(error or None)` runs when its `done` comes."""
         self._next_id += 1
-        self.waiting[self._next_id] = answer
+        self.waiting[self._next_id] = child, answer
         self.handover.post(child, {**message, "id": self._next_id})
 
     # ---- anybody ----
@@ -136,10 +138,15 @@ class Messages:
         self.on_progress()
 
     def _done(self, child: Child, message: Message) -> None:
-        answer = self.waiting.pop(_id(message), None)
-        if answer is not None:
-            error = message.body.get("error")
-            answer(None if error is None else str(error))
+        number = _id(message)
+        asked, answer = self.waiting.get(number, (None, None))
+        if answer is None:
+            return
+        if asked is not child:
+            raise RibcageError("E_CHANNEL", f"done {number!r:.20} is not for {child.name} to say")
+        del self.waiting[number]
+        error = message.body.get("error")
+        answer(None if error is None else str(error))
 
     def _failed(self, child: Child, message: Message) -> None:
         """Its last words: why it could not begin. No retry heals some of it."""
@@ -157,14 +164,11 @@ class Messages:
             raise RibcageError("E_FIB", f"fib {name!r:.60}, this instance has {ours}")
         self.open_fib()
 
-    def _open_sync(self) -> int:
+    def _sync(self) -> int:
+        """A copy of the lock words, -1 where there are none."""
         if self.context.settings.plan.fib.sync not in WITH_SEGMENT:
             return -1
-        try:
-            return open_shm(self.context.names.sync, write=True)
-        except OSError as error:
-            log("warning", "sync.absent", name=self.context.names.sync, error=error.strerror)
-            return -1
+        return fcntl.fcntl(self.context.objects.sync_fd(), fcntl.F_DUPFD_CLOEXEC, 0)
 
     def open_fib(self) -> None:
         """Opens the segment read-only and hands it to the workers, unless they have it."""
@@ -181,7 +185,7 @@ class Messages:
             return
         for used in () if old is None else old.fds().values():
             os.close(used)
-        context.fib = Fib(context.names.fib, now.st_size, fd, self._open_sync())
+        context.fib = Fib(context.names.fib, now.st_size, fd, self._sync())
         for worker in context.workers:
             if old is not None or not worker.has_fib:
                 self.handover.send_fib(worker)

@@ -66,6 +66,8 @@ class Adoption:
         self._guests: dict[int, Guest] = {}
         self._awaited: dict[int, ChildRecord] = {}
         self._pidfds: dict[int, int] = {}
+        self._ports: list[dict[str, object]] = []
+        """Those of the last run, by the state file: of what interface a ring is, is our word."""
         self._deadline: Timer | None = None
 
     def listen(self, group: int | None) -> None:
@@ -109,6 +111,7 @@ class Adoption:
 
     def expect(self, living: list[ChildRecord]) -> None:
         """Waits for these processes of the last run."""
+        self._ports = list(self.context.objects.state.ports)  # the next save has those known then
         self._awaited = {record.pid: record for record in living}
         self._deadline = self.context.loop.after(self.context.limits.adoption, self._late)
         for pid in list(self._awaited):
@@ -268,6 +271,9 @@ class Adoption:
         """The descriptors it hands over: ours from now on, copies of its own."""
         ports = self.context.ports
         self._take_back_stats(child, message)
+        sync = message.take("sync")
+        if sync is not None:
+            self.context.objects.take_sync(sync)
         if child.role != "worker":
             return
         child.has_fib = "fib" in message.fds
@@ -279,7 +285,12 @@ class Adoption:
                 log("warning", "guest.port", child=child.name, why=error.message)
                 continue
             ring = message.take(f"ring:{port.index}")
-            if ring is not None:
+            if ring is not None and not (
+                port.to_json() in self._ports and self.context.roles.is_ring(ring, port)
+            ):
+                log("warning", "guest.ring", child=child.name, port=port.name)
+                os.close(ring)  # control says its ports again: a true one is opened
+            elif ring is not None:
                 ports.adopt(port, child.index, ring)
                 child.has_ports.add(port.index)
 

@@ -297,6 +297,7 @@ def main() -> int:
         undo=lambda run_dir: ["/usr/bin/touch", str(run_dir.parent / "undone")],
         compile=lambda path: ["/bin/cat", path],
         fork=Fork(),
+        is_ring=sockets.is_ring if REAL else lambda fd, port: True,
     )
     limits = Deadlines(
         adoption=float(os.environ.get("FAKE_ADOPTION", "2")),
