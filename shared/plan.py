@@ -46,6 +46,13 @@ class WorkersPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlPlan:
+    """hang_timeout: seconds without an answer after which control counts as dead; 0: never."""
+
+    hang_timeout: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
 class FibPlan:
     """What the FIB segment is made for, and how the publisher batches (max_delay seconds).
     lookup4, lookup6, sync: words of the C lists; empty: the build's default.
@@ -167,6 +174,7 @@ class Plan:
     router_id: str | None = None
     config_path: str | None = None
     workers: WorkersPlan = field(default_factory=WorkersPlan)
+    control: ControlPlan = field(default_factory=ControlPlan)
     fib: FibPlan = field(default_factory=FibPlan)
     events: EventsPlan = field(default_factory=EventsPlan)
     icmp: IcmpPlan = field(default_factory=IcmpPlan)

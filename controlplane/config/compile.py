@@ -5,6 +5,7 @@ from typing import cast
 from ribcage.controlplane.config.machine import Machine
 from ribcage.controlplane.config.model import File, RouteSection, WorkersSection
 from ribcage.shared.plan import (
+    ControlPlan,
     EventsPlan,
     FibPlan,
     HoldPlan,
@@ -30,6 +31,7 @@ def compile_plan(file: File, machine: Machine, config_path: str | None = None) -
         router_id=file.router.router_id,
         config_path=config_path,
         workers=_workers(file.workers, machine),
+        control=ControlPlan(file.control.hang_timeout),
         fib=FibPlan(
             lookup4=fib.lookup4,
             lookup6=fib.lookup6,

@@ -30,6 +30,7 @@ from ribcage.controlplane.config.types import (
 from ribcage.shared.memory.fib_engines import default_engine, engines
 from ribcage.shared.memory.fib_sync import DEFAULT_STRATEGY, STRATEGIES
 from ribcage.shared.plan import (
+    ControlPlan,
     EventsPlan,
     FibPlan,
     HoldPlan,
@@ -92,6 +93,10 @@ class WorkersSection(Section):
     seccomp: Annotated[str, one_of("off", later=("log", "enforce"))] = "off"
     batch: Annotated[int, between(1, 256)] = _workers.batch
     restart: RestartSection = RestartSection()
+
+
+class ControlSection(Section):
+    hang_timeout: Annotated[float, duration(0, 600, "3s")] = ControlPlan().hang_timeout
 
 
 class PublishSection(Section):
@@ -178,6 +183,7 @@ class File(Section):
     router: RouterSection = RouterSection()
     management: ManagementSection = ManagementSection()
     workers: WorkersSection = WorkersSection()
+    control: ControlSection = ControlSection()
     fib: FibSection = FibSection()
     events: EventsSection = EventsSection()
     icmp: IcmpSection = IcmpSection()
@@ -196,6 +202,7 @@ TABLES: dict[tuple[str, ...], type[Section]] = {
     ("management",): ManagementSection,
     ("workers",): WorkersSection,
     ("workers", "restart"): RestartSection,
+    ("control",): ControlSection,
     ("fib",): FibSection,
     ("fib", "publish"): PublishSection,
     ("events",): EventsSection,

@@ -15,6 +15,7 @@ from ribcage.controlplane.supervisor.children import processes
 from ribcage.controlplane.supervisor.children.floods import Floods
 from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle
 from ribcage.controlplane.supervisor.children.table import Child
+from ribcage.controlplane.supervisor.children.watchdog import Watchdog
 from ribcage.controlplane.supervisor.context import Context, Fib
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.resources.objects import open_shm
@@ -37,6 +38,7 @@ class Messages:
         context: Context,
         handover: Handover,
         lifecycle: Lifecycle,
+        watchdog: Watchdog,
         *,
         on_stop: Callable[[], None],
         on_reload: Callable[[object], None],
@@ -60,6 +62,7 @@ class Messages:
             "ready": ("any", self._ready),
             "done": ("any", self._done),
             "failed": ("any", self._failed),
+            "pong": ("any", watchdog.answered),
             "fib-ready": ("control", self._fib_ready),
             "port-open": ("control", self._port_open),
             "port-close": ("control", self._port_close),
@@ -131,6 +134,8 @@ class Messages:
             ms=round((time.monotonic_ns() - child.started_ns) / 1e6, 1))  # fmt: skip
         if child.role == "control":
             self.lifecycle.standby_later()
+        elif child.role == "standby":
+            self.lifecycle.standby_ready()
         self.handover.tell_workers()
         self.lifecycle.share_frames()
         self.on_progress()

@@ -18,6 +18,7 @@ from ribcage.controlplane.supervisor.children.health import Health
 from ribcage.controlplane.supervisor.children.helper import Helpers
 from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle, log_level
 from ribcage.controlplane.supervisor.children.table import Child, ProcessTable
+from ribcage.controlplane.supervisor.children.watchdog import Watchdog
 from ribcage.controlplane.supervisor.context import Context, Deadlines, Roles, Settings
 from ribcage.controlplane.supervisor.continuing import objects_of, take_back
 from ribcage.controlplane.supervisor.dumping import remove_files, write_dump
@@ -162,6 +163,7 @@ class Supervisor:
             self.context,
             self.handover,
             self.lifecycle,
+            Watchdog(self.context, self.handover),
             on_stop=self.stop,
             on_reload=self.reload,
             on_progress=self.check_ready,

@@ -90,7 +90,9 @@ class Role:
                 except ChannelClosed:
                     self.search()
                     continue
-                if message is not None:
+                if message is not None and message.type == "ping":
+                    self.channel.send({"type": "pong", "id": message.body["id"]})
+                elif message is not None:
                     self.heard.append(message.type)
                     self.handle(message)
             for source in list(self.others):
