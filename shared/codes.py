@@ -91,6 +91,7 @@ AROUND = {
     "E_LOG_FILE": ("The log file of a daemon cannot be opened.", "Another --log-file; without it, ribcage.log in the run directory."),
     "E_NOT_ALLOWED": ("The method needs more rights than this user has.", "Ask as root, or be named in management.operators or .admins of the config."),
     "E_NO_DAEMON": ("No router answers: none runs, or it has another name.", "`ribcage run`, or -i NAME."),
+    "E_RESTARTING": ("Control died or hung, and its supervisor is bringing it back; packets go on meanwhile.", "Ask again; `ribcage ps --long` tells how the last one ended."),
     "E_OUTPUT": ("The answer could not be written: standard output is closed or full.", "Give it a place; what the command did is done."),
     "E_OWNER": ("A segment belongs to somebody else.", "Remove it if it is not in use."),
     "E_PERMISSION": ("A shared object may not be opened.", "Run as the user the router runs as."),
