@@ -173,6 +173,7 @@ class Plan:
     schema: int = SCHEMA
     router_id: str | None = None
     config_path: str | None = None
+    file_name: str | None = None  # the router the file names, if it names one
     workers: WorkersPlan = field(default_factory=WorkersPlan)
     control: ControlPlan = field(default_factory=ControlPlan)
     fib: FibPlan = field(default_factory=FibPlan)

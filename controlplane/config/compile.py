@@ -30,6 +30,7 @@ def compile_plan(file: File, machine: Machine, config_path: str | None = None) -
         name=file.router.name,
         router_id=file.router.router_id,
         config_path=config_path,
+        file_name=file.router.name if "name" in file.router.model_fields_set else None,
         workers=_workers(file.workers, machine),
         control=ControlPlan(file.control.hang_timeout),
         fib=FibPlan(

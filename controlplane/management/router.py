@@ -14,7 +14,8 @@ from ribcage.shared.process.names import Names
 
 @dataclass(frozen=True, slots=True)
 class RouterView:
-    """`say` and `ask` go to the supervisor; `facts` tells of this process, for `ipc show` and
+    """`say` and `ask` go to the supervisor, who may take the given seconds; `report` says what of
+    the plan in force could not be had; `facts` tells of this process, for `ipc show` and
     `version`."""
 
     core: Core
@@ -25,5 +26,6 @@ class RouterView:
     requests: RouteRequests
     loads: Loads
     say: Callable[[dict[str, Any]], None]
-    ask: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+    ask: Callable[[dict[str, Any], float], Awaitable[dict[str, Any]]]
+    report: Callable[[], dict[str, Any]]
     facts: Callable[[], dict[str, Any]]

@@ -53,11 +53,12 @@ class Attached(ControlState):
         show_as("control", names.instance)
         segments = await open_segments(names, plan, instance_id, context.log, body.get("sync_key"))
         context.workers.use(segments.fib.writer.born, lambda: segments.fib.writer.generation)
-        running = Running(context, plan, names, instance_id, segments, QueueName.from_json(body))
+        queue, number = QueueName.from_json(body), body.get("plan_id")
+        running = Running(context, plan, names, instance_id, segments, queue, number)
         context.become(running)
         if self._died:
             running.worker_died()
-        # Newer than the plan of our attach message, and nobody will send them again.
+        # Newer than the plan of our attach message, and nobody will send it again.
         for message in self._reloads:
             running.messages["reload"](message)
         await running.begin(start)

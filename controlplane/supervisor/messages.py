@@ -26,12 +26,13 @@ from ribcage.shared.process.log import log
 from ribcage.shared.process.message import ChannelClosed, ChannelError, Message
 from ribcage.shared.process.port_rings import PortRings
 
+Answer = Callable[[str | None], None]  # an error's words, or None
 PER_TURN = 64  # messages of one child before the others have their turn
 
 
 class Messages:
-    """Dispatch. `on_stop` and `on_reload(plan)` are control's requests; `on_progress` is called
-    when readiness may have changed."""
+    """Dispatch. `on_stop` and `on_reload(request, answer)` are control's requests;
+    `on_progress` is called when readiness may have changed."""
 
     def __init__(
         self,
@@ -41,7 +42,7 @@ class Messages:
         watchdog: Watchdog,
         *,
         on_stop: Callable[[], None],
-        on_reload: Callable[[object], None],
+        on_reload: Callable[[dict[str, Any], Answer], None],
         on_progress: Callable[[], None],
         guardian_row: Callable[[], dict[str, object] | None] = lambda: None,
     ) -> None:
@@ -54,7 +55,7 @@ class Messages:
         self.on_stop = on_stop
         self.on_reload = on_reload
         self.on_progress = on_progress
-        self.waiting: dict[int, Callable[[str | None], None]] = {}  # ids we await a `done` for
+        self.waiting: dict[int, Answer] = {}  # ids we await a `done` for
         self._next_id = 0
         self._queues = Budget(rate=1.0, burst=3.0)  # made anew, a second
         self._handlers: dict[str, tuple[str, Callable[[Child, Message], None]]] = {
@@ -111,13 +112,15 @@ class Messages:
             log("warning", "message.refused", child=child.name, child_pid=child.pid,
                 why=why[:200])  # fmt: skip
 
-    def ask(
-        self, child: Child, message: dict[str, Any], answer: Callable[[str | None], None]
-    ) -> None:
+    def ask(self, child: Child, message: dict[str, Any], answer: Answer) -> None:
         """Posts a message with an id; `answer(error or None)` runs when its `done` comes."""
+        self.handover.post(child, {**message, "id": self.expect(answer)})
+
+    def expect(self, answer: Answer) -> int:
+        """An id whose `done` is answered by `answer(error or None)`, whoever says it."""
         self._next_id += 1
         self.waiting[self._next_id] = answer
-        self.handover.post(child, {**message, "id": self._next_id})
+        return self._next_id
 
     # ---- anybody ----
 
@@ -299,7 +302,15 @@ class Messages:
         self.on_stop()
 
     def _reload(self, child: Child, message: Message) -> None:
-        self.on_reload(message.body.get("plan"))
+        """Answered when the plan is in force or is not; by a control that died, to nobody."""
+        pid, number = child.pid, _id(message)
+
+        def answer(error: str | None) -> None:
+            if child.pid == pid and number is not None:
+                body = {"type": "done", "id": number}
+                self.handover.post(child, body if error is None else {**body, "error": error})
+
+        self.on_reload(message.body, answer)
 
 
 def _id(message: Message) -> Any:

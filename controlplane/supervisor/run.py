@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from ribcage.controlplane.supervisor.children import exits
 from ribcage.controlplane.supervisor.children.adoption import Adoption
@@ -27,7 +28,7 @@ from ribcage.controlplane.supervisor.guardian.ward import Ward
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.loop import Loop
 from ribcage.controlplane.supervisor.mending import Mending
-from ribcage.controlplane.supervisor.messages import Messages
+from ribcage.controlplane.supervisor.messages import Answer, Messages
 from ribcage.controlplane.supervisor.reloading import Reloading
 from ribcage.controlplane.supervisor.resources.bells import Bells
 from ribcage.controlplane.supervisor.resources.descriptors import raise_descriptor_limit
@@ -158,7 +159,7 @@ class Supervisor:
         self.handover = Handover(self.context)
         self.helpers = Helpers(loop)
         self.stopping = Stopping(self.context, self.handover, self.helpers, on_done=loop.stop)
-        self.lifecycle = Lifecycle(self.context, self.handover, self.serve, self.stopping.step)
+        self.lifecycle = Lifecycle(self.context, self.handover, self.serve, self.gone)
         self.messages = Messages(
             self.context,
             self.handover,
@@ -276,8 +277,15 @@ class Supervisor:
         """A child has said something, which may lead to births and deaths, and so back here."""
         self.messages.serve(child)
 
-    def reload(self, plan: object) -> None:
-        self.reloading.from_object(plan)
+    def reload(self, request: dict[str, Any], answer: Answer) -> None:
+        self.reloading.from_object(
+            request.get("plan"), answer, allow_empty=request.get("allow_empty") is True
+        )
+
+    def gone(self) -> None:
+        """A child has ended: the stop may go on, a reload may have lost who was at it."""
+        self.stopping.step()
+        self.reloading.look()
 
     def reap(self) -> None:
         for pid, end in exits.reap():
