@@ -53,6 +53,16 @@ class ControlPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class RibPlan:
+    """checkpoint: routes outlive a reboot in a file, written every checkpoint_interval while they
+    change; what no source announced again within stale_time goes."""
+
+    checkpoint: bool = False
+    checkpoint_interval: float = 300.0
+    stale_time: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
 class FibPlan:
     """What the FIB segment is made for, and how the publisher batches (max_delay seconds).
     lookup4, lookup6, sync: words of the C lists; empty: the build's default.
@@ -176,6 +186,7 @@ class Plan:
     file_name: str | None = None  # the router the file names, if it names one
     workers: WorkersPlan = field(default_factory=WorkersPlan)
     control: ControlPlan = field(default_factory=ControlPlan)
+    rib: RibPlan = field(default_factory=RibPlan)
     fib: FibPlan = field(default_factory=FibPlan)
     events: EventsPlan = field(default_factory=EventsPlan)
     icmp: IcmpPlan = field(default_factory=IcmpPlan)

@@ -21,6 +21,7 @@ LIVE = frozenset(
         "config_path", "file_name", "router_id", "interfaces", "routes", "orphan_timeout",
         "workers.count", "workers.batch", "workers.cpus",
         "workers.restart_max", "workers.restart_window", "control.hang_timeout",
+        "rib.checkpoint_interval", "rib.stale_time",
         "fib.max_delay", "fib.max_batch", "fib.aggregate",
         "icmp.rate", "icmp.burst", "icmp.per_source", "hold.timeout",
         "rings.max_memory", "neighbours.max",
@@ -33,6 +34,7 @@ RESTART = (
     "workers.users",  # a worker cannot change its user any more
     "fib.lookup4", "fib.lookup6", "fib.sync", "fib.max_routes4", "fib.max_routes6",  # the segment
     "fib.huge_pages",
+    "rib.checkpoint",  # its folder is made at the start
     "events.queue_bytes",  # made with the queue
     "hold.packets", "hold.per_neighbour",  # memory taken before the first packet
     "rings.slots", "rings.slot_bytes",  # a ring is replaced only with the loss of what is in it

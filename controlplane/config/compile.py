@@ -16,6 +16,7 @@ from ribcage.shared.plan import (
     NeighboursPlan,
     NexthopPlan,
     Plan,
+    RibPlan,
     RingsPlan,
     RoutePlan,
     RouteType,
@@ -33,6 +34,7 @@ def compile_plan(file: File, machine: Machine, config_path: str | None = None) -
         file_name=file.router.name if "name" in file.router.model_fields_set else None,
         workers=_workers(file.workers, machine),
         control=ControlPlan(file.control.hang_timeout),
+        rib=RibPlan(file.rib.checkpoint, file.rib.checkpoint_interval, file.rib.stale_time),
         fib=FibPlan(
             lookup4=fib.lookup4,
             lookup6=fib.lookup6,

@@ -38,6 +38,7 @@ from ribcage.shared.plan import (
     LogPlan,
     ManagementPlan,
     NeighboursPlan,
+    RibPlan,
     RingsPlan,
     WorkersPlan,
 )
@@ -97,6 +98,15 @@ class WorkersSection(Section):
 
 class ControlSection(Section):
     hang_timeout: Annotated[float, duration(0, 600, "3s")] = ControlPlan().hang_timeout
+
+
+_rib = RibPlan()
+
+
+class RibSection(Section):
+    checkpoint: bool = _rib.checkpoint
+    checkpoint_interval: Annotated[float, duration(1, 86400, "5m")] = _rib.checkpoint_interval
+    stale_time: Annotated[float, duration(1, 86400, "120s")] = _rib.stale_time
 
 
 class PublishSection(Section):
@@ -184,6 +194,7 @@ class File(Section):
     management: ManagementSection = ManagementSection()
     workers: WorkersSection = WorkersSection()
     control: ControlSection = ControlSection()
+    rib: RibSection = RibSection()
     fib: FibSection = FibSection()
     events: EventsSection = EventsSection()
     icmp: IcmpSection = IcmpSection()
@@ -203,6 +214,7 @@ TABLES: dict[tuple[str, ...], type[Section]] = {
     ("workers",): WorkersSection,
     ("workers", "restart"): RestartSection,
     ("control",): ControlSection,
+    ("rib",): RibSection,
     ("fib",): FibSection,
     ("fib", "publish"): PublishSection,
     ("events",): EventsSection,

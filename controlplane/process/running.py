@@ -3,7 +3,7 @@
     begin    take over -> fib-ready, management, ready (a takeover) -> kernel: links, addresses,
              neighbours -> sources again, mark and sweep -> ready (a fresh start), or verify
     reload   configuring.py: one plan after the other, the newest wins
-    stop     clients first, then the kernel, then the segments are let go
+    stop     clients first, the checkpoint, the kernel, then the segments are let go
 
 All parts are made in the constructor and know each other from then on; none of them does anything
 before `begin`. Two circles go through this object: a publish is followed by housekeeping, which may
@@ -18,6 +18,7 @@ from ribcage.controlplane.kernel.kernel import Kernel
 from ribcage.controlplane.management.methods.table import serve
 from ribcage.controlplane.management.router import RouterView
 from ribcage.controlplane.management.server import ManagementServer
+from ribcage.controlplane.process.checkpoints import Checkpoints
 from ribcage.controlplane.process.configuring import Configuring
 from ribcage.controlplane.process.dump import Dumps
 from ribcage.controlplane.process.housekeeping import Housekeeping
@@ -84,6 +85,7 @@ class Running(ControlState):
         self._events = WorkerEvents(
             context.workers, queue, neighbours.miss, context.counters, log, say
         )
+        self._checkpoints = Checkpoints(names, instance_id, self._core, context.tasks, log)
         requests = RouteRequests(self._core, context.workers.watches)
         router = RouterView(
             core=self._core,
@@ -96,6 +98,7 @@ class Running(ControlState):
             say=say,
             ask=context.link.ask,
             report=lambda: self._configuring.report(),
+            checkpoint=self._checkpoints.write,
             facts=self._facts,
         )
         self._dumps = Dumps(names.control_dump, router, log)
@@ -136,10 +139,12 @@ class Running(ControlState):
         self._events.listen()
         self._housekeeping.published()  # a takeover may find everything published
         await self._configuring.begin()
+        await self._checkpoints.restore(fresh)
         if fresh:
             self._ready()
         else:
             self.context.tasks.spawn(self._housekeeping.check(), "verify")
+        self._checkpoints.watch()
 
     def _ready(self) -> None:
         self.context.link.say({"type": "ready", "generation": self._core.publisher.generation})
@@ -168,6 +173,7 @@ class Running(ControlState):
             "management": dict(self._server.counters),
             "supervisor": {"connected": link.connected, **link.counters},
             "kernel": self._kernel.counters(),
+            "checkpoint": dict(self._checkpoints.facts),
         }
 
     # -- the end
@@ -178,6 +184,10 @@ class Running(ControlState):
         self._events.close()
         await self._server.stop()
         await self.context.tasks.cancel()
+        self._core.publisher.flush()
+        if undo:
+            await self._checkpoints.stop()
+        self._checkpoints.close()
         for problem in await (self._kernel.stop() if undo else self._kernel.detach()):
             self.context.log("warning", "kernel.problem", what=problem)
         self._core.publisher.flush()

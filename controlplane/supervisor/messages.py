@@ -26,7 +26,7 @@ from ribcage.shared.process.log import log
 from ribcage.shared.process.message import ChannelClosed, ChannelError, Message
 from ribcage.shared.process.port_rings import PortRings
 
-Answer = Callable[[str | None], None]  # an error's words, or None
+Verdict = Callable[[str | None], None]  # an error's words, or None
 PER_TURN = 64  # messages of one child before the others have their turn
 
 
@@ -42,7 +42,7 @@ class Messages:
         watchdog: Watchdog,
         *,
         on_stop: Callable[[], None],
-        on_reload: Callable[[dict[str, Any], Answer], None],
+        on_reload: Callable[[dict[str, Any], Verdict], None],
         on_progress: Callable[[], None],
         guardian_row: Callable[[], dict[str, object] | None] = lambda: None,
     ) -> None:
@@ -55,7 +55,7 @@ class Messages:
         self.on_stop = on_stop
         self.on_reload = on_reload
         self.on_progress = on_progress
-        self.waiting: dict[int, Answer] = {}  # ids we await a `done` for
+        self.waiting: dict[int, Verdict] = {}  # ids we await a `done` for
         self._next_id = 0
         self._queues = Budget(rate=1.0, burst=3.0)  # made anew, a second
         self._handlers: dict[str, tuple[str, Callable[[Child, Message], None]]] = {
@@ -112,11 +112,11 @@ class Messages:
             log("warning", "message.refused", child=child.name, child_pid=child.pid,
                 why=why[:200])  # fmt: skip
 
-    def ask(self, child: Child, message: dict[str, Any], answer: Answer) -> None:
+    def ask(self, child: Child, message: dict[str, Any], answer: Verdict) -> None:
         """Posts a message with an id; `answer(error or None)` runs when its `done` comes."""
         self.handover.post(child, {**message, "id": self.expect(answer)})
 
-    def expect(self, answer: Answer) -> int:
+    def expect(self, answer: Verdict) -> int:
         """An id whose `done` is answered by `answer(error or None)`, whoever says it."""
         self._next_id += 1
         self.waiting[self._next_id] = answer

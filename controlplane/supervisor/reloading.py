@@ -19,7 +19,7 @@ from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle, log_le
 from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context, Settings
 from ribcage.controlplane.supervisor.handover import Handover
-from ribcage.controlplane.supervisor.messages import Answer, Messages
+from ribcage.controlplane.supervisor.messages import Messages, Verdict
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.plan import PlanError
 from ribcage.shared.plan_changes import refuse_plan
@@ -35,7 +35,7 @@ class _Open:
 
     number: int
     restarts: int  # of control, when it was given
-    answer: Answer
+    answer: Verdict
 
 
 class Reloading:
@@ -88,7 +88,7 @@ class Reloading:
             self.from_file()
 
     def from_object(
-        self, plan: object, answer: Answer = lambda error: None, allow_empty: bool = False
+        self, plan: object, answer: Verdict = lambda error: None, allow_empty: bool = False
     ) -> None:
         """A plan as JSON values: the file's, or `reload-request` of control. One that is no plan,
         or not for this router, changes nothing. `answer(error or None)` when it is decided."""
@@ -115,7 +115,7 @@ class Reloading:
             return
         self.apply(settings, answer)
 
-    def apply(self, settings: Settings, answer: Answer = lambda error: None) -> None:
+    def apply(self, settings: Settings, answer: Verdict = lambda error: None) -> None:
         """The newest plan from here on: our part now, control's as soon as there is one."""
         context, control = self.context, self.context.table.control
         settings, kept = settings.with_running_values(context.settings)

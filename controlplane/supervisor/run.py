@@ -28,7 +28,7 @@ from ribcage.controlplane.supervisor.guardian.ward import Ward
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.loop import Loop
 from ribcage.controlplane.supervisor.mending import Mending
-from ribcage.controlplane.supervisor.messages import Answer, Messages
+from ribcage.controlplane.supervisor.messages import Messages, Verdict
 from ribcage.controlplane.supervisor.reloading import Reloading
 from ribcage.controlplane.supervisor.resources.bells import Bells
 from ribcage.controlplane.supervisor.resources.descriptors import raise_descriptor_limit
@@ -81,6 +81,8 @@ def run_supervisor(
         log("warning", "limit.low", name=name, soft=soft)
     check_paths([names.supervisor_socket, names.control_socket, names.guardian_socket("0" * 12)])
     names.make_run_dir()
+    if plan.rib.checkpoint:
+        names.make_state_dir()
     try:
         lock = SupervisorLock.take(names, LOCK_PATIENCE if manager.guardian is not None else 0.0)
     except OSError as error:
@@ -277,7 +279,7 @@ class Supervisor:
         """A child has said something, which may lead to births and deaths, and so back here."""
         self.messages.serve(child)
 
-    def reload(self, request: dict[str, Any], answer: Answer) -> None:
+    def reload(self, request: dict[str, Any], answer: Verdict) -> None:
         self.reloading.from_object(
             request.get("plan"), answer, allow_empty=request.get("allow_empty") is True
         )

@@ -63,7 +63,8 @@ async def reload(router: RouterView, call: Call, params: dict[str, Any]) -> dict
     request = {"type": "reload-request", "plan": plan.to_json(), "allow_empty": allow_empty}
     done = await router.ask(request, RELOAD)
     if done.get("error"):
-        raise RibcageError("E_RELOAD", str(done["error"])[:300], None, Exit.NO)
+        why = str(done["error"])[:300]
+        raise RibcageError("E_RELOAD", f"the plan is not in force: {why}", None, Exit.NO)
     return {
         "accepted": True,
         "routes": len(plan.routes),

@@ -76,11 +76,11 @@ class Watchdog:
         context.loop.after(period, self._look)
         for child in (context.table.control, context.table.standby):
             if self._timeout() and child.running and child.channel is not None:
-                self._judge(child, elapsed)
+                self._weigh(child, elapsed)
             else:
                 self._watched.pop(child.role, None)
 
-    def _judge(self, child: Child, elapsed: float) -> None:
+    def _weigh(self, child: Child, elapsed: float) -> None:
         known = self._watched.get(child.role)
         if known is None or known.pid != child.pid:
             known = self._watched[child.role] = _Watched(child.pid)
