@@ -1,7 +1,7 @@
 """The checkpoint file: read at a fresh start, written at the stop, now and then, and when asked.
 
     checkpoints = Checkpoints(names, instance_id, core, tasks, log)
-    await checkpoints.restore(fresh)   # links are known; nothing unless the table is new
+    checkpoints.begin(fresh);  await checkpoints.restore()      # once the links are known
     checkpoints.watch()                # every rib.checkpoint_interval, if something changed
     await checkpoints.write()          # now; also at an orderly stop
 
@@ -64,18 +64,20 @@ class Checkpoints:
 
     # -- a fresh start
 
-    async def restore(self, fresh: bool) -> None:
-        """What the file holds is in force. Without one, or with one that is not ours, nothing."""
-        if not self._core.plan.rib.checkpoint:
-            return
+    def begin(self, fresh: bool) -> None:
+        """Whether the file is still to be read. First of all: the note of another table goes."""
         try:
             if fresh:
                 self._note.unlink(missing_ok=True)
-            elif self._note.read_text() == self._run:
-                self._complete = True
-                return
+            else:
+                self._complete = self._note.read_text() == self._run
         except OSError:
             pass  # no note: the one before us was not through with it
+
+    async def restore(self) -> None:
+        """What the file holds is in force. Without one, or with one that is not ours, nothing."""
+        if self._complete or not self._core.plan.rib.checkpoint:
+            return
         await self._restore()
         self._complete = True
         try:

@@ -121,6 +121,7 @@ class Running(ControlState):
     async def begin(self, start: int) -> None:
         """`start`: when the attach message came, in monotonic ns. Raises what cannot be mended."""
         fresh = self._segments.fresh
+        self._checkpoints.begin(fresh)
         taken = self._core.takeover(self._segments.fib_is_new)
         self.context.link.say({"type": "fib-ready", "name": self._names.fib,
                                "size": self._segments.fib.writer.mapped.size,
@@ -139,7 +140,7 @@ class Running(ControlState):
         self._events.listen()
         self._housekeeping.published()  # a takeover may find everything published
         await self._configuring.begin()
-        await self._checkpoints.restore(fresh)
+        await self._checkpoints.restore()
         if fresh:
             self._ready()
         else:

@@ -242,7 +242,8 @@ def test_a_control_that_died_while_it_read_leaves_it_to_the_next(
     async def first() -> None:
         router.ports()
         checkpoints = made()
-        await checkpoints.restore(fresh=True)
+        checkpoints.begin(fresh=True)
+        await checkpoints.restore()
         for i in range(3):
             add(router.core, f"198.51.{i}.0/24", host(2, B))
         assert (await checkpoints.write())["routes"] == 3
@@ -258,7 +259,8 @@ def test_a_control_that_died_while_it_read_leaves_it_to_the_next(
         checkpoints = made(8)
         with pytest.raises(RibcageError, match="still being read"):
             await checkpoints.write()
-        await checkpoints.restore(fresh=False)
+        checkpoints.begin(fresh=False)
+        await checkpoints.restore()
         assert router.core.rib.counts().source[RUNTIME.number] == 3
         assert names.restored.read_text() == "8"
 
@@ -268,7 +270,8 @@ def test_a_control_that_died_while_it_read_leaves_it_to_the_next(
     async def third() -> None:
         router.core.rib.apply_rows([Row(ip_network("198.51.1.0/24"), 0, RUNTIME.number)])
         checkpoints = made(8)
-        await checkpoints.restore(fresh=False)
+        checkpoints.begin(fresh=False)
+        await checkpoints.restore()
         assert router.core.rib.counts().source[RUNTIME.number] == 2, "a deleted route came back"
 
     run(third)
@@ -282,7 +285,8 @@ def test_a_file_that_is_refused_is_kept_aside(router: Any, names: Any, made: Any
     async def scenario() -> None:
         router.ports()
         checkpoints = made()
-        await checkpoints.restore(fresh=True)
+        checkpoints.begin(fresh=True)
+        await checkpoints.restore()
         assert made.log == ["checkpoint.refused"]
         assert not names.checkpoint.exists()
         kept = names.checkpoint.with_name("rib.checkpoint.refused")
@@ -303,7 +307,8 @@ def test_a_link_in_its_place_is_not_followed(router: Any, names: Any, made: Any)
     async def scenario() -> None:
         router.ports()
         checkpoints = made()
-        await checkpoints.restore(fresh=True)
+        checkpoints.begin(fresh=True)
+        await checkpoints.restore()
         assert made.log == ["checkpoint.unread"]
         await checkpoints.write()
         assert target.read_bytes() == b"precious"
@@ -318,7 +323,8 @@ def test_what_has_not_changed_is_not_written_again(router: Any, names: Any, made
     async def scenario() -> None:
         router.ports()
         checkpoints = made()
-        await checkpoints.restore(fresh=True)
+        checkpoints.begin(fresh=True)
+        await checkpoints.restore()
         add(router.core, "198.51.100.0/24", host(2, B))
         await checkpoints.write(unchanged=False)
         first = names.checkpoint.stat().st_ino
@@ -338,7 +344,8 @@ def test_a_full_disk_leaves_the_old_file(
     async def scenario() -> None:
         router.ports()
         checkpoints = made()
-        await checkpoints.restore(fresh=True)
+        checkpoints.begin(fresh=True)
+        await checkpoints.restore()
         await checkpoints.write()
         before = names.checkpoint.read_bytes()
         add(router.core, "198.51.100.0/24", host(2, B))
