@@ -5,7 +5,7 @@
     checkpoints.watch()                # every rib.checkpoint_interval, if something changed
     await checkpoints.write()          # now; also at an orderly stop
 
-The rows are copied in one go (30 ms a million), everything else is a thread's: temporary file,
+The rows are copied in one go, everything else is a thread's: checksums, temporary file,
 fsync, rename, fsync of the folder. So a kill at any moment leaves the old file whole or the new
 one, and the loop waits for no disk. A file that is not ours or not whole is kept aside as
 NAME.refused, told, and the router starts without it. Sources that a start asks anyway (connected,
@@ -28,7 +28,7 @@ from typing import Any
 
 from ribcage.controlplane.kernel.netlink.deadline import KernelSilent, in_thread
 from ribcage.controlplane.process.tasks import Tasks
-from ribcage.controlplane.rib.checkpoint import Checkpoint, Taken, read, take
+from ribcage.controlplane.rib.checkpoint import Checkpoint, Taken, pack, read, take
 from ribcage.controlplane.routes.core import Core
 from ribcage.controlplane.routes.restore import restore, sweep
 from ribcage.controlplane.routes.sources.table import SOURCES
@@ -58,7 +58,7 @@ class Checkpoints:
         self._core = core
         self._tasks = tasks
         self._log = log
-        self._last = 0  # the CRC of what the file holds
+        self._last = -1  # the CRC of what the file holds
         self._busy = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -163,21 +163,21 @@ class Checkpoints:
             start = time.monotonic()
             core = self._core
             taken = take(
-                core.rib, core.forwarding.sets, core.topology.name_of, self._instance, KEPT
+                core.rib, core.forwarding.sets, core.topology.indices, self._instance, KEPT
             )
-            if taken.crc == self._last and not unchanged:
+            known = None if unchanged else self._last
+            size, self._last = await self._put(taken, known, limit)
+            if not size:
                 return {}
-            size = await self._put(taken, limit)
-            self._last = taken.crc
             self.facts["written"] += 1
             seconds = round(time.monotonic() - start, 3)
             self._log("info", "checkpoint.written", routes=taken.count, bytes=size, seconds=seconds)
             return {"file": str(self.path), "routes": taken.count, "bytes": size,
                     "seconds": seconds}  # fmt: skip
 
-    async def _put(self, taken: Taken, limit: float) -> int:
+    async def _put(self, taken: Taken, known: int | None, limit: float) -> tuple[int, int]:
         try:
-            return await in_thread(limit, _write, self.path, taken)
+            return await in_thread(limit, _write, self.path, taken, known)
         except (OSError, KernelSilent) as error:
             self.facts["failed"] += 1
             why = error.strerror if isinstance(error, OSError) else f"not within {limit:g} s"
@@ -214,14 +214,18 @@ def _read(path: Path, instance: str) -> Checkpoint:
     return read(data if at == len(data) else data[:at], instance)
 
 
-def _write(path: Path, taken: Taken) -> int:
-    """In a thread. The name stands for the old file until the new one is on the disk."""
+def _write(path: Path, taken: Taken, known: int | None) -> tuple[int, int]:
+    """In a thread: bytes written, and their CRC; none when that is `known`. The name stands for
+    the old file until the new one is on the disk."""
+    packed = pack(taken)
+    if packed.crc == known:
+        return 0, packed.crc
     temporary = path.with_suffix(".tmp")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | FLAGS, 0o600)
     try:
         with os.fdopen(fd, "wb", buffering=0) as file:
             total = 0
-            for piece in taken.pieces():
+            for piece in packed.pieces:
                 left = memoryview(piece).cast("B")
                 while left:
                     done = file.write(left)
@@ -237,4 +241,4 @@ def _write(path: Path, taken: Taken) -> int:
         os.fsync(folder)
     finally:
         os.close(folder)
-    return total
+    return total, packed.crc

@@ -1,7 +1,7 @@
 """The routing table as a file's bytes, and back: for a reboot, which no segment survives.
 
-    taken = take(rib, sets, names, "r1")           # a copy of the rows, in one go
-    file.writelines(taken.pieces())                # head, meta, rows
+    taken = take(rib, sets, ports, "r1", sources)  # a copy of the rows, in one go
+    file.writelines(pack(taken).pieces)            # head, meta, rows
     found = read(bytearray(data), "r1")            # E_CHECKPOINT: not ours, not whole
 
     0        64            64 + meta             64 + meta + rows x 32
@@ -23,7 +23,7 @@ import json
 import struct
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -46,16 +46,21 @@ SLOTS = 1 << 22  # row slots copied by one call
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A table as it is to be written."""
+    """A copy of a table; `ports`: index -> name."""
 
-    head: bytes
-    meta: bytes
-    rows: Any  # a buffer
+    instance: str
+    rows: Any
     count: int
-    crc: int  # of meta but for its time, and of the rows: what changed since?
+    sets: Mapping[int, NexthopSet]
+    ports: Mapping[int, str]
 
-    def pieces(self) -> tuple[Any, ...]:
-        return self.head, self.meta, self.rows
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A table as it is to be written; `crc` is another one when anything but the time is."""
+
+    pieces: tuple[bytes, bytes, Any]
+    crc: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,30 +78,37 @@ class Checkpoint:
 def take(
     rib: Rib,
     sets: Mapping[int, NexthopSet],
-    port_name: Callable[[int], str],
+    ports: Mapping[str, int],
     instance: str,
     sources: Iterable[int],
 ) -> Taken:
-    """The rows of these sources as they are now, their next-hop sets and the names of ports."""
+    """The rows of these sources as they are now. `sets` and `ports` are copied, too."""
     chosen = list(sources)
     room = sum(rib.counts().source[number] for number in chosen)
     rows = new_rows(max(1, room))
     count = rib.export(rows, room, chosen, SLOTS)
-    used = _most_used(rows, count)
-    kept = [(number, sets[number]) for number in used if number in sets]
-    ports = {hop.port: port_name(hop.port) for _, one in kept for hop in one.hops()}
+    names = {index: name for name, index in ports.items()}
+    return Taken(instance, rows, count, dict(sets), names)
+
+
+def pack(taken: Taken) -> Packed:
+    """Its bytes. Looks at nothing but the copy: a thread may do it."""
+    used = _most_used(taken.rows, taken.count)
+    kept = [(number, taken.sets[number]) for number in used if number in taken.sets]
+    ports = sorted({hop.port for _, one in kept for hop in one.hops()})
     body = {
-        "instance": instance,
-        "ports": {str(index): name for index, name in sorted(ports.items())},
+        "instance": taken.instance,
+        "ports": {str(index): taken.ports.get(index, f"port{index}") for index in ports},
         "sets": [[number, int(one.kind), _paths(one)] for number, one in kept],
     }
     same = json.dumps(body, separators=(",", ":")).encode()
     meta = json.dumps({**body, "written": time.time()}, separators=(",", ":")).encode()
-    buffer = ffi.buffer(rows, count * ROW_BYTES)
+    buffer = ffi.buffer(taken.rows, taken.count * ROW_BYTES)
     crc = zlib.crc32(buffer)
-    head = HEAD.pack(MAGIC, MAJOR, MINOR, ROW_BYTES, count, len(meta), zlib.crc32(meta), crc, 0)
-    head = head[:-4] + struct.pack("<I", zlib.crc32(head[:-4]))
-    return Taken(head.ljust(HEAD_BYTES, b"\0"), meta, buffer, count, zlib.crc32(same, crc))
+    numbers = (ROW_BYTES, taken.count, len(meta), zlib.crc32(meta), crc, 0)
+    head = HEAD.pack(MAGIC, MAJOR, MINOR, *numbers)[:-4]
+    head += struct.pack("<I", zlib.crc32(head))
+    return Packed((head.ljust(HEAD_BYTES, b"\0"), meta, buffer), zlib.crc32(same, crc))
 
 
 def _most_used(rows: Any, count: int) -> list[int]:

@@ -20,7 +20,7 @@ from ribcage.shared._core import lib
 
 from ribcage.controlplane.process.checkpoints import KEPT, Checkpoints
 from ribcage.controlplane.process.tasks import Tasks
-from ribcage.controlplane.rib.checkpoint import HEAD, HEAD_BYTES, read, take
+from ribcage.controlplane.rib.checkpoint import HEAD, HEAD_BYTES, pack, read, take
 from ribcage.controlplane.rib.mapping import RibParams
 from ribcage.controlplane.rib.segment import Rib
 from ribcage.controlplane.routes.core import Core
@@ -40,8 +40,8 @@ FPM = 6
 
 
 def taken(core: Core, instance: str = "t") -> bytearray:
-    found = take(core.rib, core.forwarding.sets, core.topology.name_of, instance, KEPT)
-    return bytearray(b"".join(bytes(piece) for piece in found.pieces()))
+    found = take(core.rib, core.forwarding.sets, core.topology.indices, instance, KEPT)
+    return bytearray(b"".join(bytes(piece) for piece in pack(found).pieces))
 
 
 def announce(core: Core, source: int, *prefixes: str) -> None:
@@ -157,7 +157,8 @@ def whole() -> bytes:
     number = rib.nexthop_intern(host(2, B))
     rib.apply_rows([Row(ip_network(f"198.51.{i}.0/24"), number, 3, 1, 0) for i in range(3)])
     sets = {number: host(2, B)}
-    data = b"".join(bytes(p) for p in take(rib, sets, "eth{}".format, "t", KEPT).pieces())
+    packed = pack(take(rib, sets, {"eth2": 2}, "t", KEPT))
+    data = b"".join(bytes(piece) for piece in packed.pieces)
     rib.close()
     return data
 
@@ -382,8 +383,8 @@ sets = {number: host(2, ip_address("10.0.2.9"))}
 print("ready", flush=True)
 while True:
     for count in (4000, 2000):
-        taken = take(rib, sets, "eth{}".format, "t", (3,))
-        _write(Path(sys.argv[1]), taken)
+        taken = take(rib, sets, {"eth2": 2}, "t", (3,))
+        _write(Path(sys.argv[1]), taken, None)
         rib.apply_rows([Row(row.prefix, number if count == 2000 else 0, 3, 1, 0)
                         for row in rows[2000:]])
 """
