@@ -28,7 +28,7 @@ from typing import Any
 
 from ribcage.controlplane.kernel.netlink.deadline import KernelSilent, in_thread
 from ribcage.controlplane.process.tasks import Tasks
-from ribcage.controlplane.rib.checkpoint import Checkpoint, Taken, pack, read, take
+from ribcage.controlplane.rib.checkpoint import Checkpoint, TableCopy, pack, read, take
 from ribcage.controlplane.routes.core import Core
 from ribcage.controlplane.routes.restore import restore, sweep
 from ribcage.controlplane.routes.sources.table import SOURCES
@@ -175,7 +175,7 @@ class Checkpoints:
             return {"file": str(self.path), "routes": taken.count, "bytes": size,
                     "seconds": seconds}  # fmt: skip
 
-    async def _put(self, taken: Taken, known: int | None, limit: float) -> tuple[int, int]:
+    async def _put(self, taken: TableCopy, known: int | None, limit: float) -> tuple[int, int]:
         try:
             return await in_thread(limit, _write, self.path, taken, known)
         except (OSError, KernelSilent) as error:
@@ -214,7 +214,7 @@ def _read(path: Path, instance: str) -> Checkpoint:
     return read(data if at == len(data) else data[:at], instance)
 
 
-def _write(path: Path, taken: Taken, known: int | None) -> tuple[int, int]:
+def _write(path: Path, taken: TableCopy, known: int | None) -> tuple[int, int]:
     """In a thread: bytes written, and their CRC; none when that is `known`. The name stands for
     the old file until the new one is on the disk."""
     packed = pack(taken)

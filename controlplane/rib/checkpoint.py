@@ -45,7 +45,7 @@ SLOTS = 1 << 22  # row slots copied by one call
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class TableCopy:
     """A copy of a table; `ports`: index -> name."""
 
     instance: str
@@ -81,17 +81,17 @@ def take(
     ports: Mapping[str, int],
     instance: str,
     sources: Iterable[int],
-) -> Taken:
+) -> TableCopy:
     """The rows of these sources as they are now. `sets` and `ports` are copied, too."""
     chosen = list(sources)
     room = sum(rib.counts().source[number] for number in chosen)
     rows = new_rows(max(1, room))
     count = rib.export(rows, room, chosen, SLOTS)
     names = {index: name for name, index in ports.items()}
-    return Taken(instance, rows, count, dict(sets), names)
+    return TableCopy(instance, rows, count, dict(sets), names)
 
 
-def pack(taken: Taken) -> Packed:
+def pack(taken: TableCopy) -> Packed:
     """Its bytes. Looks at nothing but the copy: a thread may do it."""
     used = _most_used(taken.rows, taken.count)
     kept = [(number, taken.sets[number]) for number in used if number in taken.sets]

@@ -4,10 +4,13 @@ One trial after the other between two files that differ in an address, an interf
 RIBCAGE_TORTURE=N makes N times as many trials.
 """
 
+import contextlib
 import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +19,7 @@ import pytest
 
 from ribcage.lab.topology.namespaces import available
 from ribcage.lab.topology.router import wait_for
-from tests.netns.router_rig import INTERFACES, ROUTES, Rig, config, rig
+from tests.netns.router_rig import INTERFACES, ROUTES, Rig, config, lab_and_router, rig, stopped
 
 POSSIBLE, REASON = available()
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(not POSSIBLE, reason=REASON)]
@@ -143,3 +146,40 @@ def test_a_router_told_to_stop_in_the_middle_of_a_reload_stops(tmp_path: Path) -
     with rig(tmp_path, FILES[0]) as one:
         hup(one, 1)
         wait_for("at work", lambda: "by_pid" in one.router.log.read_text())
+
+
+@pytest.mark.parametrize("trial", range(TRIALS // 2))
+def test_a_control_told_to_end_at_any_moment_is_followed(built: Rig, trial: int) -> None:
+    """SIGTERM to one control after the other, 0 to 0.3 s after it took over: the next goes on with
+    what is in force."""
+    built.router.wait_ready()
+    pause = random.Random(trial + 11)
+    for _ in range(2):
+        pid = wait_for("a control", lambda: control(built))
+        moment = time.monotonic() + pause.uniform(0.0, 0.3)
+        wait_for("the moment", lambda moment=moment: time.monotonic() >= moment)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        wait_for("another", lambda pid=pid: control(built) not in (0, pid), 20)
+    built.router.wait_ready()
+    wait_for("what is in force", lambda: agrees(built, 0))
+    built.verified()
+
+
+@pytest.mark.parametrize("trial", range(TRIALS // 2))
+def test_a_start_can_be_stopped_at_any_moment(tmp_path: Path, trial: int) -> None:
+    """SIGTERM to the supervisor 0 to 0.6 s after its first line: it ends in order, exit 0, and
+    leaves nothing."""
+    with lab_and_router(tmp_path, FILES[0]) as one:
+        text = one.router.folder / "rt.toml"
+        text.write_text(FILES[0])
+        environment = {**os.environ, "RIBCAGE_RUN_DIR": str(one.router.run_base)}
+        with one.router.log.open("ab") as log:
+            one.router.process = one.r1.popen(
+                [sys.executable, "-m", "ribcage", "-i", "rt", "run", "-c", str(text)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
+            )  # fmt: skip
+        wait_for("its first line", lambda: one.log_lines("supervisor.starts"), 30)
+        moment = time.monotonic() + random.Random(trial + 3).uniform(0.0, 0.6)
+        wait_for("the moment", lambda: time.monotonic() >= moment)
+        stopped(one)
