@@ -27,6 +27,8 @@ LIVE = frozenset(
         "rings.max_memory", "neighbours.max",
         "management.max_clients", "management.max_line",
         "management.request_timeout", "management.idle_timeout",
+        "management.operators", "management.admins",
+        "management.max_per_user", "management.max_rate", "management.max_cpu",
         "log.level",
     }
 )  # fmt: skip

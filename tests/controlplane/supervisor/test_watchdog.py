@@ -143,3 +143,31 @@ def test_a_standby_that_becomes_ready_ends_controls_wait(make_router: MakeRouter
             lambda before=ready: router.log_text().count("child.ready child=control") > before,
         )
     assert router.child("control")["state"] == "ready"
+
+
+def test_an_adopted_control_is_watched_too(watched: Any) -> None:
+    """The supervisor died and another one asks: a control that is stopped then is replaced."""
+    control = pid_of(watched, "control")
+    watched.crash()
+    watched.disconnect()
+    watched.start()
+    assert pid_of(watched, "control") == control
+    os.kill(control, signal.SIGSTOP)
+    watched.logged("child.stopped child=control")
+    watched.until("another", lambda: pid_of(watched, "control") not in (0, control))
+    assert watched.stop() == 0
+    assert watched.leftovers() == []
+
+
+def test_a_control_that_is_stopped_while_it_begins_is_replaced(watched: Any) -> None:
+    """Its start has a longer limit, its being stopped has not."""
+    first = pid_of(watched, "control")
+    next_one = pid_of(watched, "standby")
+    os.kill(next_one, signal.SIGSTOP)
+    watched.until("T", lambda: watched.child("standby")["letter"] == "T")
+    os.kill(next_one, signal.SIGCONT)
+    os.kill(first, signal.SIGKILL)
+    os.kill(next_one, signal.SIGSTOP)  # before or after it was promoted
+    watched.disconnect()
+    watched.logged("child.ready child=control", 2)
+    watched.until("another", lambda: pid_of(watched, "control") not in (0, first, next_one))
