@@ -232,6 +232,8 @@ class Control(Role):
             self.channel.sock.send(message.body["text"].encode())
         elif message is not None and message.type == "exit":
             os._exit(message.body["status"])
+        elif message is not None and message.type == "hang":
+            select.select([], [], [], 60)
 
 
 def count() -> None:

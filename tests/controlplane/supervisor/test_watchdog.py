@@ -58,6 +58,16 @@ def test_a_stopped_control_is_replaced_by_the_standby(watched: Any) -> None:
     assert watched.leftovers() == []
 
 
+def test_a_control_whose_loop_stands_still_is_replaced(watched: Any) -> None:
+    """It runs and does not answer: hung, killed, and the standby goes on."""
+    control = pid_of(watched, "control")
+    watched.connect().send({"type": "hang"})
+    watched.logged("child.hung child=control")
+    watched.until("another", lambda: pid_of(watched, "control") not in (0, control))
+    watched.disconnect()
+    assert watched.child("control")["last_exit"].startswith("hung: no answer for 0.")
+
+
 def test_a_stopped_standby_is_replaced_before_it_is_needed(watched: Any) -> None:
     """Nobody would see it before control dies; the supervisor does, and control stays."""
     control, stopped = pid_of(watched, "control"), pid_of(watched, "standby")
