@@ -227,8 +227,6 @@ class Plan:
         return plan
 
 
-_hints = functools.cache(typing.get_type_hints)  # slow, and asked once a row
-
 # Lists of these can be long, and a channel message is short: they omit their defaults.
 _ROWS = (InterfacePlan, NexthopPlan, RoutePlan)
 
@@ -266,15 +264,23 @@ def _decode(kind: Any, value: object, where: str) -> object:
 def _decode_object(kind: Any, value: object, where: str) -> object:
     if not isinstance(value, Mapping):
         raise PlanError(f"{where}: expected an object, not {type(value).__name__}")
-    known = {f.name: f for f in fields(kind)}
-    if unknown := sorted(str(key)[:40] for key in value if key not in known):
+    hints, required = _shape(kind)
+    if not value.keys() <= hints.keys():
+        unknown = sorted(str(key)[:40] for key in value if key not in hints)
         raise PlanError(f"{where}: unknown key {unknown[0]!r}")
-    for f in known.values():
-        required = f.default is MISSING and f.default_factory is MISSING
-        if required and f.name not in value:
-            raise PlanError(f"{where}: {f.name} is missing")
-    hints = _hints(kind)
+    for name in required:
+        if name not in value:
+            raise PlanError(f"{where}: {name} is missing")
     return kind(**{k: _decode(hints[k], v, f"{where}.{k}") for k, v in value.items()})
+
+
+@functools.cache
+def _shape(kind: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Types by name, and the names that have no default; asked once a row."""
+    required = tuple(
+        f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING
+    )
+    return typing.get_type_hints(kind), required
 
 
 def _decode_scalar(kind: Any, value: object, where: str) -> object:

@@ -1,6 +1,6 @@
 """The checkpoint file: read at a fresh start, written at the stop, now and then, and when asked.
 
-    checkpoints = Checkpoints(names, instance_id, core, tasks, log)
+    checkpoints = Checkpoints(names, instance_id, core, tasks, progress, log)
     checkpoints.begin(fresh);  await checkpoints.restore()      # once the links are known
     checkpoints.watch()                # every rib.checkpoint_interval, if something changed
     await checkpoints.write()          # now; also at an orderly stop
@@ -47,8 +47,15 @@ class Checkpoints:
     """See the module's text."""
 
     def __init__(
-        self, names: Names, instance_id: int, core: Core, tasks: Tasks, log: Callable[..., None]
+        self,
+        names: Names,
+        instance_id: int,
+        core: Core,
+        tasks: Tasks,
+        progress: Callable[[], None],
+        log: Callable[..., None],
     ) -> None:
+        """`progress` is called while a long file is read."""
         self.path = names.checkpoint
         self._note = names.restored
         self._run = str(instance_id)
@@ -57,6 +64,7 @@ class Checkpoints:
         self._instance = names.instance
         self._core = core
         self._tasks = tasks
+        self._progress = progress
         self._log = log
         self._last = -1  # the CRC of what the file holds
         self._busy = asyncio.Lock()
@@ -96,7 +104,7 @@ class Checkpoints:
         except RibcageError as error:
             self._aside(error)
             return
-        done = await restore(self._core, found, KEPT)
+        done = await restore(self._core, found, KEPT, self._progress)
         self.facts["restored"] = {"routes": done.routes, "refused": done.refused,
                                   "stale": sorted(done.stale), "written": found.written,
                                   "seconds": round(done.seconds, 3)}  # fmt: skip

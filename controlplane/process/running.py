@@ -85,7 +85,9 @@ class Running(ControlState):
         self._events = WorkerEvents(
             context.workers, queue, neighbours.miss, context.counters, log, say
         )
-        self._checkpoints = Checkpoints(names, instance_id, self._core, context.tasks, log)
+        self._checkpoints = Checkpoints(
+            names, instance_id, self._core, context.tasks, self._progress, log
+        )
         requests = RouteRequests(self._core, context.workers.watches)
         router = RouterView(
             core=self._core,
@@ -139,13 +141,18 @@ class Running(ControlState):
             self._ready()
         self._events.listen()
         self._housekeeping.published()  # a takeover may find everything published
+        self._progress()
         await self._configuring.begin()
+        self._progress()
         await self._checkpoints.restore()
         if fresh:
             self._ready()
         else:
             self.context.tasks.spawn(self._housekeeping.check(), "verify")
         self._checkpoints.watch()
+
+    def _progress(self) -> None:
+        self.context.link.say({"type": "progress"})
 
     def _ready(self) -> None:
         self.context.link.say({"type": "ready", "generation": self._core.publisher.generation})

@@ -11,7 +11,7 @@ them again. Those of all other sources are stale until their source does. Contro
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ from ribcage.shared.memory.fib_records import Hop
 from ribcage.shared.memory.rows import new_rows
 
 SLICE = 4096  # rows between two turns of the loop
+PROGRESS = 256  # slices, a million rows
 SETS = 128  # next-hop sets between two turns
 FULL = ("E_TABLE_FULL", "E_LIMIT")
 
@@ -42,8 +43,14 @@ class Restored:
     stale: dict[int, int] = field(default_factory=dict)
 
 
-async def restore(core: Core, checkpoint: Checkpoint, sources: Iterable[int]) -> Restored:
-    """All rows of these sources that the tables can take. Never raises for a row."""
+async def restore(
+    core: Core,
+    checkpoint: Checkpoint,
+    sources: Iterable[int],
+    progress: Callable[[], None] = lambda: None,
+) -> Restored:
+    """All rows of these sources that the tables can take. Never raises for a row. `progress` is
+    called every PROGRESS slices."""
     start, done = time.monotonic_ns(), Restored()
     numbers, pinned = await _intern(core, checkpoint, done)
     mask = sum(1 << source for source in sources)
@@ -61,6 +68,8 @@ async def restore(core: Core, checkpoint: Checkpoint, sources: Iterable[int]) ->
                 done.why = done.why or "a row that is not valid, or without a next hop"
             at += min(part, fit + 1)
             core.publisher.flush()
+            if at // SLICE % PROGRESS == 0:
+                progress()
             await asyncio.sleep(0)
     finally:
         for number in pinned:

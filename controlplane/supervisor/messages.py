@@ -64,6 +64,7 @@ class Messages:
             "done": ("any", self._done),
             "failed": ("any", self._failed),
             "pong": ("any", watchdog.answered),
+            "progress": ("control", self._progress),
             "fib-ready": ("control", self._fib_ready),
             "port-open": ("control", self._port_open),
             "port-close": ("control", self._port_close),
@@ -158,6 +159,12 @@ class Messages:
         self.context.beginning.failed(error)
 
     # ---- control ----
+
+    def _progress(self, child: Child, message: Message) -> None:
+        """One step of its start is done, or a part of a long one: the deadline begins anew."""
+        if child.state == "starting":
+            child.cancel_timer()
+            self.lifecycle.expect_ready(child)
 
     def _fib_ready(self, child: Child, message: Message) -> None:
         name, ours = message.body.get("name"), self.context.names.fib

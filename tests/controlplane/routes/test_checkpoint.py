@@ -227,8 +227,9 @@ def made(router: Any, names: Any) -> Callable[[], Checkpoints]:
         core = router.core
         core.replan(dataclasses.replace(core.plan, rib=RibPlan(checkpoint=True)))
         return Checkpoints(
-            names, instance_id, core, Tasks(), lambda level, event, **more: log.append(event)
-        )
+            names, instance_id, core, Tasks(), lambda: None,
+            lambda level, event, **more: log.append(event),
+        )  # fmt: skip
 
     make.log = log  # type: ignore[attr-defined]
     return make
