@@ -30,6 +30,7 @@ from ribcage.controlplane.config.types import (
 from ribcage.shared.memory.fib_engines import default_engine, engines
 from ribcage.shared.memory.fib_sync import DEFAULT_STRATEGY, STRATEGIES
 from ribcage.shared.plan import (
+    ControlPlan,
     EventsPlan,
     FibPlan,
     HoldPlan,
@@ -37,6 +38,7 @@ from ribcage.shared.plan import (
     LogPlan,
     ManagementPlan,
     NeighboursPlan,
+    RibPlan,
     RingsPlan,
     WorkersPlan,
 )
@@ -92,6 +94,19 @@ class WorkersSection(Section):
     seccomp: Annotated[str, one_of("off", later=("log", "enforce"))] = "off"
     batch: Annotated[int, between(1, 256)] = _workers.batch
     restart: RestartSection = RestartSection()
+
+
+class ControlSection(Section):
+    hang_timeout: Annotated[float, duration(0, 600, "3s")] = ControlPlan().hang_timeout
+
+
+_rib = RibPlan()
+
+
+class RibSection(Section):
+    checkpoint: bool = _rib.checkpoint
+    checkpoint_interval: Annotated[float, duration(1, 86400, "5m")] = _rib.checkpoint_interval
+    stale_time: Annotated[float, duration(1, 86400, "120s")] = _rib.stale_time
 
 
 class PublishSection(Section):
@@ -178,6 +193,8 @@ class File(Section):
     router: RouterSection = RouterSection()
     management: ManagementSection = ManagementSection()
     workers: WorkersSection = WorkersSection()
+    control: ControlSection = ControlSection()
+    rib: RibSection = RibSection()
     fib: FibSection = FibSection()
     events: EventsSection = EventsSection()
     icmp: IcmpSection = IcmpSection()
@@ -196,6 +213,8 @@ TABLES: dict[tuple[str, ...], type[Section]] = {
     ("management",): ManagementSection,
     ("workers",): WorkersSection,
     ("workers", "restart"): RestartSection,
+    ("control",): ControlSection,
+    ("rib",): RibSection,
     ("fib",): FibSection,
     ("fib", "publish"): PublishSection,
     ("events",): EventsSection,

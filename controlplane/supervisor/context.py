@@ -136,6 +136,7 @@ class Context:
     beginning: Beginning = field(default_factory=Beginning)
     fib: Fib | None = None
     phase: str = "running"
+    plan_id: int | None = None  # of the newest plan, said by control once it is in force
     started_ns: int = field(default_factory=time.monotonic_ns)
     awaited: list[ChildRecord] = field(default_factory=list)
     """The living of the last run that have not said hello yet: they stay on record, or the next

@@ -153,7 +153,7 @@ class Handover:
         ports = [port.to_json() for port in context.ports.known.values()]
         plan = context.settings.for_control()
         body = {"type": kind, "plan": plan, "ports": ports, **self._common(0)}
-        self.post(child, body, fds)
+        self.post(child, {**body, "plan_id": context.plan_id}, fds)
         for fd in opened:
             os.close(fd)
         self._told = []

@@ -23,6 +23,7 @@ COMMANDS = (
     "route",
     "explain",
     "fib",
+    "checkpoint",
     "stats",
     "drops",
     "config",

@@ -26,7 +26,9 @@ goes on by itself, and nobody restarts it.
 Exit 1 when one of the processes is not running, 4 when none is."""
 HEADER = ("ROLE", "PID", "UID", "CAPS", "STATE", "RESTARTS", "IF IT DIES")
 WATCHERS = ("guardian", "supervisor")
-NOT_RUNNING = ("absent", "dead", "exited", "failed", "restarting")
+NOT_RUNNING = (
+    "hung", "stopped", "waiting", "absent", "dead", "exited", "failed", "restarting",
+)  # fmt: skip
 LONG = ("SECCOMP", "RSS", "FDS", "STARTED", "CPU", "STAT", "LAST EXIT")
 
 

@@ -1,8 +1,8 @@
-"""Decides when a dead child is started again: at once, later, or never. Pure.
+"""Decides when a dead child is started again: at once, or later; never is no answer. Pure.
 
 A child that had become ready and lived a while is restarted at once; one that keeps dying waits
-0, 10, 20, 40 ms ... up to MAX_DELAY. More than `limit` restarts within `window` seconds end in
-None: the slot has failed, until a reload or a new start.
+0, 10, 20, 40 ms ... up to MAX_DELAY. After `limit` restarts within `window` seconds each further
+one waits MAX_DELAY: nobody is given up, and a death that repeats costs little.
 """
 
 from collections import deque
@@ -22,15 +22,15 @@ class Backoff:
     _restarts: deque[float] = field(default_factory=deque)
     _row: int = 0  # deaths in a row without a stable life
 
-    def died(self, now: float, ready_for: float) -> float | None:
-        """Seconds to wait before the restart, or None when the limit is reached.
+    def died(self, now: float, ready_for: float) -> float:
+        """Seconds to wait before the restart.
 
         `ready_for`: how long the child had been ready, 0 when it never was.
         """
         while self._restarts and now - self._restarts[0] >= self.window:
             self._restarts.popleft()
         if len(self._restarts) >= self.limit:
-            return None
+            return MAX_DELAY
         self._restarts.append(now)
         if ready_for >= STABLE:
             self._row = 0

@@ -2,8 +2,8 @@
 
 A slot outlives the processes that fill it: it keeps restart count, last exit and back-off. States:
 
-    absent -> starting -> ready -> (death) -> waiting -> starting ...      failed: no more tries
-                                                                           stopping: told to stop
+    absent -> starting -> ready -> (death) -> waiting -> starting ...      stopping: told to stop
+                          ready -> hung, stopped -> ready or (death)       it does not answer
 """
 
 import contextlib
@@ -36,6 +36,8 @@ class Child:
     channel: Channel | None = None
     restarts: int = 0
     last_exit: str | None = None
+    verdict: str = ""  # why the supervisor itself ends it: goes before the cause
+    hangs: int = 0  # processes of this slot that were killed for their silence
     started_ns: int = 0  # monotonic
     ready_at: float | None = None
     has_fib: bool = False
@@ -69,7 +71,7 @@ class Child:
     def detach(self, cause: str) -> float:
         """The process is gone. Returns for how many seconds it had been ready."""
         ready_for = 0.0 if self.ready_at is None else time.monotonic() - self.ready_at
-        self.last_exit = cause
+        self.last_exit, self.verdict = f"{self.verdict}, {cause}" if self.verdict else cause, ""
         self.pid = self.start = 0
         self.ready_at = None
         if self.pidfd >= 0:
@@ -100,6 +102,7 @@ class Child:
             "state": self.state,
             "restarts": self.restarts,
             "last_exit": self.last_exit,
+            "hangs": self.hangs,
         }
 
     def row(self) -> dict[str, Any]:
