@@ -27,6 +27,8 @@ COMMANDS = (
     "drops",
     "config",
     "bench",
+    "lab",
+    "fault",
     "doctor",
     "gc",
     "undo",
