@@ -46,7 +46,7 @@ class ChaosRequest:
     out: Path | None = None
     workers: int = 3
     rate: float = 200.0
-    per_minute: float = 110.0
+    per_minute: float = 130.0
     soak: bool = False
 
 
@@ -79,7 +79,7 @@ def _played(request: ChaosRequest, out: Path, say: Callable[[str], None]) -> dic
         rig.start()
         ledger = Ledger(rig.records)
         engine = Engine(rig, ledger, request.kinds, request.seed, request.per_minute, say)
-        growth = Growth(rig, every=60.0 if request.soak else 10.0)
+        growth = Growth(rig, every=min(60.0, max(1.0, request.minutes * 2)))
         origin = time.monotonic_ns()
         failure = ""
         time.sleep(CALM)
@@ -102,17 +102,20 @@ def _played(request: ChaosRequest, out: Path, say: Callable[[str], None]) -> dic
         tally.example(failure)
         engine.faults[-1].unhealed.append(failure)
     log = rig.log.read_text(errors="replace") if rig.log.exists() else ""
+    summary = report.summary(engine.faults, tally, log.count(TRACEBACK), left)
+    watched = growth.to_json()
+    summary["grown"] = len(watched["grown"]) if request.soak else 0
     return {
         "seed": request.seed,
         "seconds": round(seconds, 1),
         "out": str(out),
-        "summary": report.summary(engine.faults, tally, log.count(TRACEBACK), left),
+        "summary": summary,
         "kinds": report.by_kind(engine.faults),
         "faults": [fault.to_json(origin) for fault in engine.faults],
         "left_behind": left,
         "examples": tally.examples,
         "after": after,
-        "growth": growth.to_json(),
+        "growth": watched,
         "tool": probes,
     }
 

@@ -18,6 +18,7 @@ VERDICT = (
     "tracebacks",
     "left_behind",
     "unhealed",
+    "grown",
 )
 
 
@@ -123,8 +124,10 @@ def lines(document: dict[str, Any]) -> Iterator[str]:
         took = figures[name]
         if took["count"]:
             yield f"{name}: p50 {took['p50']:g}, p99 {took['p99']:g}, max {took['max']:g}"
+    yield from (f"grown: {text}" for text in document["growth"]["grown"])
     yield from (f"left behind: {text}" for text in document["left_behind"][:20])
     yield from document["examples"][:10]
     wrong = [f"{name} {figures[name]}" for name in VERDICT if figures[name]]
     yield f"FAILED: {', '.join(wrong)}" if wrong else "passed: nothing was lost that may not be"
-    yield f"log and report: {document['out']}"
+    if document["out"]:
+        yield f"log and report: {document['out']}"

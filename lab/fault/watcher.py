@@ -21,6 +21,8 @@ from ribcage.shared.process.names import Names
 
 LOOK = 0.003  # seconds between two looks at /proc
 ASK = 0.02  # seconds between two questions to control
+COUNT = 0.08  # seconds between two looks at the workers' counters
+STILL = 0.25  # seconds without a packet, of a worker that had some, that are worth telling
 QUIET = 0.5  # seconds without anything new, after which the story is over
 ANSWER = 0.25  # seconds to wait for an answer while something is broken
 LETTERS = {"T": "stands still (SIGSTOP)", "t": "is held by a debugger"}
@@ -38,6 +40,10 @@ class Watcher:
         self._actors = {actor.pid: actor for actor in self.cast.everybody()}
         self._states = self._states_of(self.rows)
         self._wanted = {key for key in self._states if key[0] == "worker"}
+        self._counts = _received(self.stats_before)
+        self._moved: dict[int, float] = {}  # worker -> when its counter last moved
+        self._still: set[int] = set()
+        self._counted = 0.0
         self._answers = True
         self._origin = time.monotonic()
         self._last = self._origin
@@ -122,6 +128,28 @@ class Watcher:
             self.note("supervisor", f"has no {key[0]} for the moment")
         self._states = states
         self.rows = rows if rows else self.rows
+        if time.monotonic() - self._counted > COUNT:
+            self._count()
+
+    def _count(self) -> None:
+        """Which workers take packets: whose flows stand still, and who takes them over."""
+        self._counted = now = time.monotonic()
+        try:
+            counts = _received(self._client.call("stats.show"))
+        except RibcageError:
+            self._client.close()
+            return
+        for worker, count in counts.items():
+            if count != self._counts.get(worker):
+                self._moved[worker] = now
+                if worker in self._still:
+                    self._still.discard(worker)
+                    self.note(f"worker {worker}", "takes packets again")
+            elif worker in self._moved and now - self._moved[worker] > STILL:
+                del self._moved[worker]
+                self._still.add(worker)
+                self.note(f"worker {worker}", "takes no packets any more")
+        self._counts = counts
 
     def _rows(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self._client.call("process.list")["processes"]
@@ -130,3 +158,7 @@ class Watcher:
     @staticmethod
     def _states_of(rows: list[dict[str, Any]]) -> dict[tuple[str, int], str]:
         return {(str(r["role"]), int(r.get("index", 0))): str(r.get("state")) for r in rows}
+
+
+def _received(stats: dict[str, Any]) -> dict[int, int]:
+    return {int(row["worker"]): int(row["rx"]) for row in stats["workers"]}

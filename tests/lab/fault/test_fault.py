@@ -13,6 +13,7 @@ import pytest
 from ribcage.cli.main import main
 from ribcage.lab.fault import story
 from ribcage.lab.fault.kinds import KINDS
+from ribcage.lab.probe.traffic import Stream
 from ribcage.lab.topology.namespaces import available
 from tests.netns.router_rig import Rig, config, rig
 
@@ -111,6 +112,20 @@ def test_a_killed_worker_is_a_story_from_the_kill_to_the_successor(fault: Any, t
     assert told["healed"] and told["packets"]["balanced"]
     times = [event["t_ms"] for event in told["events"]]
     assert times == sorted(times) and times[0] >= 0
+
+
+@pytest.mark.netns
+@needs_lab
+def test_whose_flows_stand_still_and_go_on_is_told(fault: Any, taught: Rig) -> None:
+    """A worker is stopped under a stream that both carry."""
+    with Stream(taught.h1, taught.h2, "10.0.2.2", rate=400, flows=16) as stream:
+        stream.carried(0.3)
+        status, told = fault("stop", "worker0")
+    assert status == 0, told
+    text = said(told)
+    assert "worker 0: takes no packets any more" in text, text
+    assert "worker 0: takes packets again" in text, text
+    assert told["packets"]["rx"] > 100
 
 
 @pytest.mark.netns
