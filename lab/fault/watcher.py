@@ -21,6 +21,7 @@ from ribcage.shared.process.names import Names
 
 LOOK = 0.003  # seconds between two looks at /proc
 ASK = 0.02  # seconds between two questions to control
+BEFORE = 0.2  # seconds in which is seen which workers have traffic, before anything is done
 COUNT = 0.08  # seconds between two looks at the workers' counters
 STILL = 0.25  # seconds without a packet, of a worker that had some, that are worth telling
 QUIET = 0.5  # seconds without anything new, after which the story is over
@@ -36,12 +37,15 @@ class Watcher:
         self.rows = self._rows()
         # Any of its processes shows the namespace; titles tell the instance.
         self.cast = Cast(int(self.rows[0]["pid"]), names.instance)
+        earlier = _received(self._client.call("stats.show", timeout=5.0))
+        time.sleep(BEFORE)
         self.stats_before = self._client.call("stats.show", timeout=5.0)
         self._actors = {actor.pid: actor for actor in self.cast.everybody()}
         self._states = self._states_of(self.rows)
         self._wanted = {key for key in self._states if key[0] == "worker"}
         self._counts = _received(self.stats_before)
-        self._moved: dict[int, float] = {}  # worker -> when its counter last moved
+        now = time.monotonic()  # worker -> when its counter last moved
+        self._moved = {n: now for n, count in self._counts.items() if count != earlier.get(n)}
         self._still: set[int] = set()
         self._counted = 0.0
         self._answers = True
