@@ -72,6 +72,15 @@ def _namespace(pid: int) -> str:
         return ""
 
 
+def _uid(pid: int) -> int:
+    """The real one, -1 when the process is gone; the owner of /proc/PID says less (proc(5))."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return -1
+    return int(re.findall(r"^Uid:\s+(\d+)", text, re.MULTILINE)[0])
+
+
 class Cast:
     """`inside` is a process whose network namespace the router is in."""
 
@@ -105,8 +114,9 @@ class Cast:
             return None
         if not title.startswith(b"ribcage: "):
             return None
-        # A process that gave its rights away may not be looked into: then the title decides.
-        if _namespace(pid) not in (self._namespace, ""):
+        # One of ours that gave its rights away may not be looked into: then the title decides.
+        where = _namespace(pid)
+        if where != self._namespace and (where or _uid(pid) != os.geteuid()):
             return None
         match = TITLE.match(title.replace(b"\0", b" "))
         facts = stat_of(pid)

@@ -22,6 +22,7 @@ from ribcage.shared.process.names import Names
 LOOK = 0.003  # seconds between two looks at /proc
 ASK = 0.02  # seconds between two questions to control
 BEFORE = 0.2  # seconds in which is seen which workers have traffic, before anything is done
+BUSY = 2  # packets between two looks that make a worker's share worth following
 COUNT = 0.08  # seconds between two looks at the workers' counters
 STILL = 0.25  # seconds without a packet, of a worker that had some, that are worth telling
 QUIET = 0.5  # seconds without anything new, after which the story is over
@@ -45,7 +46,9 @@ class Watcher:
         self._wanted = {key for key in self._states if key[0] == "worker"}
         self._counts = _received(self.stats_before)
         now = time.monotonic()  # worker -> when its counter last moved
-        self._moved = {n: now for n, count in self._counts.items() if count != earlier.get(n)}
+        self._moved = {
+            n: now for n, count in self._counts.items() if count - earlier.get(n, count) >= BUSY
+        }
         self._still: set[int] = set()
         self._counted = 0.0
         self._answers = True
@@ -144,7 +147,7 @@ class Watcher:
             self._client.close()
             return
         for worker, count in counts.items():
-            if count != self._counts.get(worker):
+            if count - self._counts.get(worker, count) >= BUSY:
                 self._moved[worker] = now
                 if worker in self._still:
                     self._still.discard(worker)
