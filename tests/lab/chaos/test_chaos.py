@@ -31,7 +31,7 @@ NOT_YET = {
     "fib-unlink", "rib-unlink", "fib-truncate", "rib-truncate", "fib-head", "rib-head", "fib-flip",
     "rib-flip", "semaphore-lost", "queue-remove", "run-file",
     # what others change in the kernel is not put back
-    "filter-flush", "ip-forward", "forwarding6", "port-forwarding", "rp-filter",
+    "filter-flush", "rp-filter",
     "default-route-del", "default-route6-del",
 }  # fmt: skip
 KINDS = [name for name in ALL if name not in NOT_YET]
