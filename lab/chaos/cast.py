@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROLES = ("guardian", "supervisor", "control", "standby", "worker")
+GUARDIAN = b"ribcage-guard\n"  # of /proc/PID/comm
 TITLE = re.compile(rb"^ribcage: ([a-z]+)(?: (\d+))? \(([^)]*)\)")
 
 
@@ -81,6 +82,24 @@ def _uid(pid: int) -> int:
     return int(re.findall(r"^Uid:\s+(\d+)", text, re.MULTILINE)[0])
 
 
+def _part(pid: int, title: bytes) -> tuple[str, int, bytes] | None:
+    """(role, index, instance) as a title tells; the guardian has a short name alone, and the
+    supervisor's command line behind its own."""
+    match = TITLE.match(title.replace(b"\0", b" "))
+    if match is not None:
+        return match[1].decode(), int(match[2] or 0), match[3]
+    words = title.split(b"\0")
+    if b"--instance" not in words[:-1]:
+        return None
+    try:
+        short = Path(f"/proc/{pid}/comm").read_bytes()
+    except OSError:
+        return None
+    if short != GUARDIAN:
+        return None
+    return "guardian", 0, words[words.index(b"--instance") + 1]
+
+
 class Cast:
     """`inside` is a process whose network namespace the router is in."""
 
@@ -112,15 +131,15 @@ class Cast:
             title = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             return None
-        if not title.startswith(b"ribcage: "):
+        part = _part(pid, title)
+        if part is None or part[2] != self._instance:
             return None
         # One of ours that gave its rights away may not be looked into: then the title decides.
         where = _namespace(pid)
         if where != self._namespace and (where or _uid(pid) != os.geteuid()):
             return None
-        match = TITLE.match(title.replace(b"\0", b" "))
         facts = stat_of(pid)
-        if match is None or match[3] != self._instance or facts is None or facts[0] in "ZX":
+        if facts is None or facts[0] in "ZX":
             return None
         letter, start, parent = facts
-        return Actor(match[1].decode(), int(match[2] or 0), pid, start, parent, letter)
+        return Actor(part[0], part[1], pid, start, parent, letter)

@@ -31,7 +31,7 @@ from ribcage.shared.process.events import Event, EventQueue, encode
 from ribcage.shared.process.names import Names
 
 HELD = 1.0  # seconds that a semaphore is held, a worker is slowed
-STOPPED = 5.0  # seconds after which a stopped process goes on, when nobody replaced it
+STOPPED = 9.0  # seconds after which a stopped process goes on, when nobody replaced it
 GARBAGE = 64  # bytes of a message
 EVENTS = 20_000
 MISS_URGENCY = 3  # any the queue knows; which one decides only what is read first

@@ -8,7 +8,9 @@ from ribcage.lab.chaos.cast import Actor
 from ribcage.lab.chaos.kinds.kind import Kind, Scene, Skipped
 from ribcage.shared.errors import RibcageError
 
-STOPPED = 1.5  # seconds after which a stopped process that nobody replaced goes on again
+# Seconds after which a stopped process that nobody replaced goes on again: a worker is missed after
+# half a second, control and standby after three, a supervisor after five.
+STOPPED = {"worker": 1.5, "control": 6.0, "standby": 6.0, "supervisor": 9.0, "guardian": 9.0}
 STANDBY = 3.0  # seconds: a new one is made a second after a takeover
 KILLED_MS = 50  # a worker that is killed: its ring keeps most of it
 HUNG_MS = 700  # a worker that does not move has to be noticed first
@@ -62,7 +64,7 @@ def _stopped(*roles: str) -> Callable[[Scene], None]:
         scene.begins(", ".join(actor.name for actor in victims))
         for actor in victims:
             actor.send(signal.SIGSTOP)
-        deadline = time.monotonic() + STOPPED
+        deadline = time.monotonic() + max(STOPPED[actor.role] for actor in victims)
         while any(actor.alive() for actor in victims) and time.monotonic() < deadline:
             time.sleep(0.01)  # between two looks
         for actor in victims:
@@ -95,7 +97,7 @@ def _asked(kind: str) -> Callable[[Scene], None]:
             scene.rig.call("fault.inject", worker=victim.index, kind=kind)
         except RibcageError as error:
             raise Skipped(f"fault.inject: {error.message}") from error
-        deadline = time.monotonic() + STOPPED
+        deadline = time.monotonic() + STOPPED[victim.role]
         while victim.alive() and time.monotonic() < deadline:
             time.sleep(0.005)  # between two looks
         if victim.send(signal.SIGKILL):
