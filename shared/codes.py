@@ -43,6 +43,7 @@ ASKED = {
     "E_FAULT": ("A fault could not be injected.", "`ribcage ps` shows what the supervisor does."),
     "E_HOST_BITS": ("A prefix has host bits set below its length.", "Take the corrected prefix."),
     "E_INTERFACE": ("No port of that name.", "Name a port of the config file; rc-port is the host's side."),
+    "E_LAB": ("No lab could be made, or the router in it did not start.", "`ribcage doctor` says what this machine can do."),
     "E_LOAD": ("A load of that number is not open: it ended, or was idle too long.", "Begin it again."),
     "E_METHOD": ("The router has no such method.", "Compare `ribcage version` of both builds."),
     "E_NEXTHOP": ("A next hop that cannot be one: not connected, own address, wrong family, no number of a --via.", "Take the address of a host on a connected network."),

@@ -28,6 +28,8 @@ COMMANDS = (
     "drops",
     "config",
     "bench",
+    "lab",
+    "fault",
     "doctor",
     "gc",
     "undo",
