@@ -40,7 +40,6 @@ class Messages:
         context: Context,
         handover: Handover,
         lifecycle: Lifecycle,
-        watchdog: Watchdog,
         *,
         on_stop: Callable[[], None],
         on_reload: Callable[[dict[str, Any], Verdict], None],
@@ -51,6 +50,7 @@ class Messages:
         self.guardian_row = guardian_row
         self.handover = handover
         self.lifecycle = lifecycle
+        self.watchdog = Watchdog(context, handover)
         self.refused = 0
         self.floods = Floods(context)
         self.on_stop = on_stop
@@ -65,7 +65,7 @@ class Messages:
             "ready": ("any", self._ready),
             "done": ("any", self._done),
             "failed": ("any", self._failed),
-            "pong": ("any", watchdog.answered),
+            "pong": ("any", self.watchdog.answered),
             "progress": ("control", self._progress),
             "fib-ready": ("control", self._fib_ready),
             "port-open": ("control", self._port_open),

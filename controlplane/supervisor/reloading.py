@@ -13,6 +13,7 @@ whichever control follows; the number of workers, limits and log level are our o
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from ribcage.controlplane.supervisor.children.helper import Helpers
 from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle, log_level
@@ -86,6 +87,10 @@ class Reloading:
         if self._again:
             self._again = False
             self.from_file()
+
+    def from_request(self, request: dict[str, Any], answer: Verdict) -> None:
+        """`reload-request` of control."""
+        self.from_object(request.get("plan"), answer, request.get("allow_empty") is True)
 
     def from_object(
         self, plan: object, answer: Verdict = lambda error: None, allow_empty: bool = False

@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from ribcage.controlplane.supervisor.children import exits
 from ribcage.controlplane.supervisor.children.adoption import Adoption
@@ -19,7 +18,6 @@ from ribcage.controlplane.supervisor.children.health import Health
 from ribcage.controlplane.supervisor.children.helper import Helpers
 from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle, log_level
 from ribcage.controlplane.supervisor.children.table import Child, ProcessTable
-from ribcage.controlplane.supervisor.children.watchdog import Watchdog
 from ribcage.controlplane.supervisor.context import Context, Deadlines, Roles, Settings
 from ribcage.controlplane.supervisor.continuing import objects_of, take_back
 from ribcage.controlplane.supervisor.dumping import remove_files, write_dump
@@ -28,7 +26,7 @@ from ribcage.controlplane.supervisor.guardian.ward import Ward
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.loop import Loop
 from ribcage.controlplane.supervisor.mending import Mending
-from ribcage.controlplane.supervisor.messages import Messages, Verdict
+from ribcage.controlplane.supervisor.messages import Messages
 from ribcage.controlplane.supervisor.reloading import Reloading
 from ribcage.controlplane.supervisor.resources.bells import Bells
 from ribcage.controlplane.supervisor.resources.descriptors import raise_descriptor_limit
@@ -166,9 +164,8 @@ class Supervisor:
             self.context,
             self.handover,
             self.lifecycle,
-            Watchdog(self.context, self.handover),
             on_stop=self.stop,
-            on_reload=self.reload,
+            on_reload=lambda request, answer: self.reloading.from_request(request, answer),
             on_progress=self.check_ready,
             guardian_row=lambda: self.ward.row(),
         )
@@ -278,11 +275,6 @@ class Supervisor:
     def serve(self, child: Child) -> None:
         """A child has said something, which may lead to births and deaths, and so back here."""
         self.messages.serve(child)
-
-    def reload(self, request: dict[str, Any], answer: Verdict) -> None:
-        self.reloading.from_object(
-            request.get("plan"), answer, allow_empty=request.get("allow_empty") is True
-        )
 
     def gone(self) -> None:
         """A child has ended: the stop may go on, a reload may have lost who was at it."""
