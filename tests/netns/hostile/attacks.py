@@ -13,6 +13,7 @@ import errno
 import fcntl
 import mmap
 import os
+import select
 import socket
 import struct
 import time
@@ -275,12 +276,16 @@ def knock(hands: Hands, seconds: float) -> dict[str, str]:
 
 
 def log_flood(hands: Hands, seconds: float) -> dict[str, str]:
-    """Its share of the log is its own to write, and standard error is one for all."""
+    """Standard error is one for all: made blocking, and filled by as many lines as it takes."""
     os.set_blocking(2, True)
     goes_on, lines = until(seconds), 0
+    room = select.poll()
+    room.register(2, select.POLLOUT)
     while goes_on():
-        lines += os.write(2, b"hostile line %d\n" % lines) > 0
-        time.sleep(0.002)
+        if room.poll(0):  # this thread must come back; what it leaves is a full pipe
+            lines += os.write(2, b"hostile line %d\n" % lines) > 0
+            if lines % 50 == 0:
+                time.sleep(0.001)
     return {"lines": str(lines)}
 
 

@@ -32,12 +32,15 @@ LAUNCH = Path(__file__).with_name("launch.py")
 ROOT = Path(__file__).parents[3]
 WORKERS = 'count = 2\nrestart = { max = 1000, window = "60s" }'
 ANSWER = 1.5  # seconds: the most an answer may take, on a machine that others use too
+CPU = 0.6  # share of a core: the most that control or the supervisor may spend on it
 MEMORY_KB = 24 * 1024  # the most that control or the supervisor may grow by
 LOG_BYTES = 400_000  # the most the log may grow by in a second
 
 
 class HostileRouter(Router):
-    """Started with launch.py in place of `ribcage run`."""
+    """Started with launch.py in place of `ribcage run`; `stderr`: in place of the log file."""
+
+    stderr: int | None = None
 
     def start(self, seconds: float = 30.0) -> None:
         path = self.folder / f"{self.instance}.toml"
@@ -53,7 +56,8 @@ class HostileRouter(Router):
         with self.log.open("ab") as log:
             self.process = self.node.popen(
                 [sys.executable, str(LAUNCH), self.instance, str(plan)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=self.stderr or log,
+                env=self.environment,
             )  # fmt: skip
         self.wait_ready(seconds)
 
@@ -75,6 +79,7 @@ class Seen:
     attack: dict[str, str]
     answers: list[float] = field(default_factory=list)  # seconds of each management call
     grown_kb: dict[str, int] = field(default_factory=dict)
+    cpu: dict[str, float] = field(default_factory=dict)  # share of a core
     log_bytes: float = 0.0  # a second
     stream: StreamResult | None = None
 
@@ -98,6 +103,7 @@ class HostileRig:
         hold for all: answers in time, memory, log, processes of the others the same."""
         before = {role: self._memory(role) for role in ("supervisor", "control")}
         pids = {role: self.router.pid(role) for role in ("supervisor", "control", "worker")}
+        spent = {role: self._cpu(role) for role in before}
         size, begin = self.router.log.stat().st_size, time.monotonic()
         seen = Seen({})
 
@@ -114,9 +120,13 @@ class HostileRig:
         seen.stream = stream.result if stream is not None else None
         took = time.monotonic() - begin
         seen.log_bytes = (self.router.log.stat().st_size - size) / took
+        seen.cpu = {role: (self._cpu(role) - cpu) / took for role, cpu in spent.items()}
         self.router.wait_ready()
         seen.grown_kb = {role: self._memory(role) - kb for role, kb in before.items()}
+        print(what, seen.attack, f"{max(seen.answers):.3f} s", seen.cpu, seen.grown_kb,
+              f"{seen.log_bytes:.0f} bytes/s of log")  # fmt: skip
         assert max(seen.answers) < ANSWER, seen
+        assert all(share < CPU for share in seen.cpu.values()), seen
         assert all(kb < MEMORY_KB for kb in seen.grown_kb.values()), seen
         assert seen.log_bytes < LOG_BYTES, seen
         now = {role: self.router.pid(role) for role in pids}
@@ -132,6 +142,10 @@ class HostileRig:
     def _memory(self, role: str) -> int:
         status = Path(f"/proc/{self.router.pid(role)}/status").read_text()
         return int(next(row.split()[1] for row in status.splitlines() if row.startswith("VmRSS")))
+
+    def _cpu(self, role: str) -> float:
+        fields = Path(f"/proc/{self.router.pid(role)}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     @contextlib.contextmanager
     def _stream(self, wanted: bool) -> Iterator[Stream | None]:
@@ -174,7 +188,7 @@ class HostileRig:
 
 @contextlib.contextmanager
 def hostile_rig(
-    folder: Path, *, user: bool | None = None, sync: str = "epoch"
+    folder: Path, *, user: bool | None = None, sync: str = "epoch", stderr: int | None = None
 ) -> Iterator[HostileRig]:
     fib = f'max_routes4 = 10_000\nmax_routes6 = 1_000\nsync = "{sync}"'
     text = config(fib=fib, workers=WORKERS)
@@ -183,6 +197,7 @@ def hostile_rig(
         own = HostileRouter(
             router.node, router.config, router.instance, router.folder, router.run_base
         )
+        own.stderr = stderr
         built = Rig(plain.lab, own, plain.before)
         try:
             own.start()

@@ -165,6 +165,24 @@ def test_in_the_end_the_others_counters_are_right(rig: HostileRig) -> None:
     rig.built.verified()
 
 
+def test_a_log_that_nobody_reads_stops_nobody(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Standard error is a pipe, blocking, full of its lines: others drop theirs and go on; who
+    dies and is replaced is told nowhere, and replaced all the same."""
+    read, write = os.pipe()
+    try:
+        with hostile_rig(tmp_path_factory.mktemp("pipe"), stderr=write) as built:
+            seen = built.during("log-flood", 2.0)
+            assert int(seen.attack["lines"]) > 1000  # 64 KiB of them
+            assert seen.stream is not None and seen.stream.lost == 0
+            built.healed()
+            built.during("channel-flood", 1.0)
+    finally:
+        os.close(read)
+        os.close(write)
+
+
 def test_lock_words_in_its_hands_hold_up_and_reach_nobody(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
