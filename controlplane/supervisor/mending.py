@@ -66,6 +66,7 @@ class Mending:
         if not self.adoption.in_force:
             self.adoption.relisten()
         self.context.save()
+        self.lifecycle.handover.post(self.context.table.control, {"type": "run-dir"})
 
     def _unsaved(self) -> None:
         if self.context.objects.unsaved:
