@@ -102,6 +102,7 @@ class ManagementServer:
         if self._listener is not None:
             asyncio.get_running_loop().remove_reader(self._listener)
             self._listener.close()
+            self._listener = None
         self._listener = make_listener(self.path, self.plan.mode, self.plan.group)
         self._listen()
 

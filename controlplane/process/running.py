@@ -174,8 +174,10 @@ class Running(ControlState):
         return hello("control", self._names.instance, again=True), self.context.workers.kept()
 
     def _run_dir_again(self) -> None:
-        """Somebody removed it, and the supervisor made it anew: our socket, and the journal, which
-        says what is to be undone, are there again."""
+        """Somebody removed it, or our socket: that, and the journal, which says what is to be
+        undone, are there again."""
+        if self._names.control_socket.exists():
+            return
         self._server.relisten()
         self._kernel.write_journal()
         self.context.log("warning", "run_dir.again", path=str(self._names.run_dir))

@@ -316,8 +316,10 @@ def test_a_removed_run_directory_is_there_again(guarded: Rig) -> None:
     guarded.router.wait_ready()
     assert guarded.router.names.undo_file.exists()
     old = guarded.router.pid("supervisor")
+    shutil.rmtree(guarded.router.names.run_dir)  # and now both at once
     os.kill(old, signal.SIGKILL)
     ready_again(guarded, old)
+    guarded.router.wait_ready()
     guarded.echo()
     assert guarded.router.stop() == 0
     assert leftovers(guarded.router) == guarded.before
