@@ -72,6 +72,7 @@ class _Work:
     ) -> None:
         """Opens the journal and the socket; nothing of the kernel is changed here."""
         journal = Journal.open(undo_file, instance)
+        self.journal = journal
         self.settings = Sysctls(journal, log)
         self.emitter = Emitter(on_event, log)
         self.provisioner = Provisioner(instance, links, journal, self.settings, log)
@@ -185,6 +186,11 @@ class Kernel:
         except TimeoutError:
             return [f"netlink: no complete dump within {START_TIMEOUT:g} s"]
         return []
+
+    def write_journal(self) -> None:
+        """Its file was removed. OSError as of any other writing."""
+        if self._work is not None:
+            self._work.journal.write()
 
     async def stop(self) -> list[str]:
         """Close, then take back all that the journal holds. Returns what could not be.

@@ -97,6 +97,15 @@ class ManagementServer:
         self._listener = make_listener(self.path, self.plan.mode, self.plan.group)
         self._listen()
 
+    def relisten(self) -> None:
+        """The socket's name went with the folder it was in: another one there; clients stay."""
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+        self._listener = make_listener(self.path, self.plan.mode, self.plan.group)
+        self._listen()
+
     async def stop(self, grace: float = 2.0) -> None:
         """No new clients; requests in progress get `grace` seconds; everything is closed."""
         if self._listener is None:

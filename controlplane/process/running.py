@@ -53,6 +53,7 @@ class Running(ControlState):
         self.messages = {
             "ports-request": lambda message: self._links.tell_ports(),
             "reload": lambda message: self._configuring.reload(message.body),
+            "run-dir": lambda message: self._run_dir_again(),
             "dump": lambda message: context.tasks.spawn(self._dumps.write(), "dump"),
             "queue": lambda message: self._events.renew(QueueName.from_json(message.body)),
         }
@@ -171,6 +172,15 @@ class Running(ControlState):
 
     def _hello(self) -> tuple[dict[str, Any], dict[str, int]]:
         return hello("control", self._names.instance, again=True), self.context.workers.kept()
+
+    def _run_dir_again(self) -> None:
+        """Somebody removed it, or our socket: that, and the journal, which says what is to be
+        undone, are there again."""
+        if self._names.control_socket.exists():
+            return
+        self._server.relisten()
+        self._kernel.write_journal()
+        self.context.log("warning", "run_dir.again", path=str(self._names.run_dir))
 
     def _facts(self) -> dict[str, Any]:
         """What `ipc show` and `version` tell of this process."""

@@ -54,8 +54,10 @@ class Mending:
 
     def _place(self) -> None:
         """The run directory and what others find us by in it."""
-        names = self.context.names
+        names, control = self.context.names, self.context.table.control
         if self.adoption.in_force and (self.lock is None or self.lock.in_force):
+            if control.state == "ready" and not names.control_socket.exists():
+                self.lifecycle.handover.post(control, {"type": "run-dir"})
             return
         log("error", "run_dir.lost", path=str(names.run_dir))
         names.make_run_dir()

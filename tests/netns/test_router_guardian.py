@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -305,3 +306,36 @@ def test_a_full_run_directory_stops_nobody(tmp_path: Path) -> None:
             assert router.stop() == 0
         finally:
             router.kill_all()
+
+
+def test_a_removed_run_directory_is_there_again(guarded: Rig) -> None:
+    """With supervisor's and control's sockets, state, lock and journal: a killed supervisor is
+    adopted, and the stop undoes everything."""
+    shutil.rmtree(guarded.router.names.run_dir)
+    wait_for("control's socket", lambda: guarded.log_lines("run_dir.again"))
+    guarded.router.wait_ready()
+    assert guarded.router.names.undo_file.exists()
+    old = guarded.router.pid("supervisor")
+    shutil.rmtree(guarded.router.names.run_dir)  # and now both at once
+    os.kill(old, signal.SIGKILL)
+    ready_again(guarded, old)
+    guarded.router.wait_ready()
+    guarded.echo()
+    assert guarded.router.stop() == 0
+    assert leftovers(guarded.router) == guarded.before
+
+
+def test_one_guardian_after_the_other_is_replaced(guarded: Rig) -> None:
+    """Stopped, then killed, then killed: what one is blamed for is not held against the next."""
+    for number in (signal.SIGSTOP, signal.SIGKILL, signal.SIGKILL):
+        old = guarded.router.pid("guardian")
+        os.kill(old, number)
+
+        def another(old: int = old) -> bool:
+            return guarded.router.pid("guardian") not in (0, old)
+
+        wait_for("another guardian", another, 15)
+    stable = guarded.router.pid("guardian")
+    time.sleep(2.5)  # two looks at it, and not a third guardian
+    assert guarded.router.pid("guardian") == stable
+    assert guarded.router.stop() == 0

@@ -73,6 +73,7 @@ class Manager:
         """Another listener: a new guardian. What waited for the last one is dropped."""
         self.close()
         self.address = address
+        self._unread = 0
 
     def close(self) -> None:
         for _, fd in self._waiting:
