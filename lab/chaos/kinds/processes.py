@@ -43,8 +43,11 @@ def _signalled(number: int, *roles: str) -> Callable[[Scene], None]:
     return play
 
 
-def _start_if_nobody_does(scene: Scene) -> None:
+def _start_if_nobody_does(scene: Scene, killed: list[Actor]) -> None:
     """What an init system, or a person, does: without guardian and supervisor nobody else can."""
+    deadline = time.monotonic() + 2
+    while any(actor.alive() for actor in killed) and time.monotonic() < deadline:
+        time.sleep(0.002)  # SIGKILL is sent, not yet obeyed
     found = scene.rig.cast.found()
     if not found["guardian"] and not found["supervisor"]:
         scene.rig.launch()
@@ -55,7 +58,7 @@ def _parents_killed(scene: Scene) -> None:
     scene.begins(", ".join(actor.name for actor in victims))
     for actor in victims:
         actor.send(signal.SIGKILL)
-    _start_if_nobody_does(scene)
+    _start_if_nobody_does(scene, victims)
 
 
 def _stopped(*roles: str) -> Callable[[Scene], None]:
@@ -81,10 +84,10 @@ def _all_but_one(scene: Scene) -> None:
         raise Skipped("fewer than two processes")
     spared = scene.random.choice(everybody)
     scene.begins(f"all but {spared.name}")
-    for actor in everybody:
-        if actor != spared:
-            actor.send(signal.SIGKILL)
-    _start_if_nobody_does(scene)
+    killed = [actor for actor in everybody if actor != spared]
+    for actor in killed:
+        actor.send(signal.SIGKILL)
+    _start_if_nobody_does(scene, killed)
 
 
 def _asked(kind: str) -> Callable[[Scene], None]:
