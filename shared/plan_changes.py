@@ -17,7 +17,7 @@ LIVE = frozenset(
     {
         "config_path", "router_id", "interfaces", "routes", "orphan_timeout",
         "workers.count", "workers.batch", "workers.cpus",
-        "workers.restart_max", "workers.restart_window",
+        "workers.restart_max", "workers.restart_window", "workers.hang_timeout",
         "fib.max_delay", "fib.max_batch", "fib.aggregate",
         "icmp.rate", "icmp.burst", "icmp.per_source", "hold.timeout",
         "rings.max_memory", "neighbours.max",

@@ -189,10 +189,16 @@ class Messages:
         if new:
             log("info", "port.open", index=port.index, name=port.name, ifindex=port.ifindex)
         self.handover.post(child, {"type": "port-opened", "index": port.index, "ok": True})
+        self.lifecycle.share_frames()
         self.on_progress()
 
     def complete_port(self, port: PortRings) -> None:
-        """Opens what is missing of a known port, for the present number of workers."""
+        """Opens what is missing of a known port, for the present number of workers. One whose
+        sockets are not in order cannot be steered: all its sockets are made anew, and what lay in
+        them is lost (after a worker and the supervisor were killed at once)."""
+        if not self.context.ports.in_order(port.index, len(self.context.workers)):
+            log("warning", "port.renewed", index=port.index, name=port.name)
+            self.close_port(port.index)
         try:
             self.context.ports.open(port, len(self.context.workers))
         except (RibcageError, OSError) as error:

@@ -111,7 +111,7 @@ class Supervisor:
             loop,
             objects,
             ProcessTable(plan.workers.count, plan.workers.restart_max, plan.workers.restart_window),
-            PortSockets(roles.open_port, plan.rings.max_memory),
+            PortSockets(roles.open_port, plan.rings.max_memory, objects.state.instance_id),
         )
         self.plan_changed = objects.state.plan_digest != settings.digest
         self.handover = Handover(self.context)
@@ -130,7 +130,7 @@ class Supervisor:
             self.context, self.handover, self.lifecycle, self.messages, self.helpers
         )
         self.adoption = Adoption(self.context, self.handover, self.lifecycle, self.begin)
-        self.health = Health(self.context)
+        self.health = Health(self.context, self.handover, self.lifecycle)
         self.logs = Logs(self.context, self.handover, log_file)
 
     def run(self) -> int:

@@ -160,6 +160,12 @@ class StatsReader:
             life.started_ns, life.events_sent, life.events_lost,
         )  # fmt: skip
 
+    def taken(self, port: int) -> int:
+        """Frames read from a port's ring so far: what goes up while its worker does work. Of the
+        committed block, perhaps torn: good for nothing but a comparison."""
+        counters = self._object.block[self._object.sequence & 1].port[port]
+        return int(counters.rx - counters.ring_drops)
+
     def waiting(self) -> bool:
         """The worker holds packets for a neighbour: ring its bell after publishing."""
         return bool(self._object.life.waiting)

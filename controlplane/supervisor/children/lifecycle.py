@@ -1,7 +1,8 @@
 """Starts and exits: forking into a slot, what follows an exit, promotion of the standby.
 
 A worker's successor is forked in the same loop turn as the death is read; control's place is
-taken by the standby at once, and a new standby follows after a pause. Who dies too often fails.
+taken by the standby at once, and a new standby follows after a pause. Who dies too often is tried
+every few seconds (backoff.py). What a worker without work would get goes to the others meanwhile.
 """
 
 import os
@@ -14,6 +15,7 @@ from ribcage.controlplane.supervisor.children.fork import CONTROL_CAPABILITIES, 
 from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.handover import Handover
+from ribcage.controlplane.supervisor.resources.buckets import spread
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.stats import UNUSABLE
 from ribcage.shared.process.channel import pair
@@ -38,6 +40,7 @@ class Lifecycle:
         self.on_readable = on_readable
         self.on_gone = on_gone
         self._forks = ForkRetry()
+        self._buckets: tuple[int, ...] | None = None  # a worker for each, once somebody lives
 
     # ---- starts ----
 
@@ -55,8 +58,7 @@ class Lifecycle:
             # Short of processes, memory, descriptors: the others go on, this one is tried again.
             delay = self._forks.failed()
             log("error", "fork.failed", child=child.name, error=str(error), retry_s=delay)
-            child.state = "waiting"
-            child.timer = context.loop.after(delay, lambda: self.start(child))
+            child.wait(delay, context.loop.after(delay, lambda: self.start(child)))
             return
         self._forks.succeeded()
         self.serve(child)
@@ -184,6 +186,8 @@ class Lifecycle:
         elif context.phase == "running":  # while adopting, begin() fills the slot
             renewed = child.role == "worker" and cause == CANNOT_COUNT and self._renew(child)
             self._succeed(child, ready_for)
+        if child.role == "worker":
+            self.share_frames()
         context.save()
         self.handover.tell_workers((child.index,) if renewed else ())
         self.on_gone()
@@ -202,19 +206,16 @@ class Lifecycle:
         if child.role == "control" and self.take_standby():
             return
         delay = child.backoff.died(time.monotonic(), ready_for)
-        if delay is None:
-            child.state = "failed"
-            log("error", "child.failed", child=child.name, last_exit=child.last_exit,
-                limit=child.backoff.limit, window_s=child.backoff.window)  # fmt: skip
-            return
         child.restarts += 1
         if child.role == "standby":
             delay = max(delay, self.context.limits.standby_delay)
         if delay == 0:
             self.start(child)
         else:
-            child.state = "waiting"
-            child.timer = self.context.loop.after(delay, lambda: self.start(child))
+            child.wait(delay, self.context.loop.after(delay, lambda: self.start(child)))
+            if child.role != "standby":
+                log("warning", "child.waiting", child=child.name, retry_s=delay,
+                    died=child.restarts, last_exit=child.last_exit)  # fmt: skip
 
     def take_standby(self) -> bool:
         """Moves the standby's process into control's slot. False when there is none."""
@@ -222,9 +223,7 @@ class Lifecycle:
         control, standby = table.control, table.standby
         if not standby.running or standby.channel is None:
             return False
-        delay = control.backoff.died(time.monotonic(), 1.0)
-        if delay is None:
-            return False
+        control.backoff.died(time.monotonic(), 1.0)
         control.pid, control.start, control.pidfd = standby.pid, standby.start, standby.pidfd
         control.uid, control.own, control.channel = standby.uid, standby.own, standby.channel
         control.started_ns = standby.started_ns
@@ -265,17 +264,27 @@ class Lifecycle:
         self.share_frames()
 
     def share_frames(self) -> None:
-        """Frames go to every worker's rings again, once all are ready and nobody is leaving."""
+        """New frames go to the workers that serve them. With none of them they wait where they
+        went last: in the rings, for whoever comes first. Stops this process for a grace period of
+        the kernel (8 to 25 ms), so a successor is forked before it is called."""
         context = self.context
-        if not context.table.leaving and all(w.state == "ready" for w in context.workers):
-            context.ports.steer(0)
+        if context.phase != "running":
+            return
+        ports = context.ports.known.keys()
+        living = {
+            worker.index
+            for worker in context.workers
+            if worker.state == "ready" and worker.has_fib and worker.has_ports >= ports
+        }
+        if living:
+            self._buckets = spread(len(context.workers), living, self._buckets)
+            context.ports.steer(self._buckets)
 
     def reset_backoffs(self) -> None:
-        """A reload tries failed slots again."""
+        """A reload tries those that wait at once."""
         for child in self.context.table.all():
             child.backoff.reset()
-            if child.state == "failed":
-                child.state = "absent"
+            if child.state == "waiting":
                 self.start(child)
 
 

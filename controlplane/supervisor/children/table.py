@@ -2,8 +2,12 @@
 
 A slot outlives the processes that fill it: it keeps restart count, last exit and back-off. States:
 
-    absent -> starting -> ready -> (death) -> waiting -> starting ...      failed: no more tries
-                                                                           stopping: told to stop
+    absent -> starting -> ready -> (death) -> waiting -> starting ...      stopping: told to stop
+                            |  ^
+                            |  +-- stopped: by SIGSTOP or a debugger; ready again when it goes on
+                            +----- hung: does no work, killed; its death follows
+
+A slot is never given up: `waiting` ends at a known time. Only who is `ready` gets new frames.
 """
 
 import contextlib
@@ -41,6 +45,8 @@ class Child:
     has_fib: bool = False
     has_ports: set[int] = field(default_factory=set)
     timer: Timer | None = None  # restart, or deadline of a start
+    retry_at: float = 0.0  # while waiting: when it is tried again
+    verdict: str = ""  # why we killed it, for last_exit
 
     @property
     def name(self) -> str:
@@ -69,7 +75,8 @@ class Child:
     def detach(self, cause: str) -> float:
         """The process is gone. Returns for how many seconds it had been ready."""
         ready_for = 0.0 if self.ready_at is None else time.monotonic() - self.ready_at
-        self.last_exit = cause
+        self.last_exit = f"{cause}, {self.verdict}" if self.verdict else cause
+        self.verdict = ""
         self.pid = self.start = 0
         self.ready_at = None
         if self.pidfd >= 0:
@@ -83,6 +90,22 @@ class Child:
         if self.pidfd >= 0:
             with contextlib.suppress(ProcessLookupError):  # already dead; its exit is on the way
                 signal.pidfd_send_signal(self.pidfd, number)
+
+    def wait(self, delay: float, timer: Timer) -> None:
+        """Nothing runs here until then."""
+        self.state = "waiting"
+        self.retry_at = time.monotonic() + delay
+        self.timer = timer
+
+    @property
+    def note(self) -> str | None:
+        """What more there is to say of the state; None: nothing."""
+        if self.state != "waiting":
+            return None
+        left = max(0.0, self.retry_at - time.monotonic())
+        last = f", last: {self.last_exit}" if self.last_exit else ""
+        times = f"died {self.restarts} time{'' if self.restarts == 1 else 's'}"
+        return f"next try in {left:.1f} s, {times}{last}"
 
     def cancel_timer(self) -> None:
         if self.timer is not None:
@@ -108,6 +131,7 @@ class Child:
         return {
             **self.brief(),
             "role": self.role,
+            "note": self.note,
             "uid": self.uid,
             "started_ns": self.started_ns,
             "own": self.own,

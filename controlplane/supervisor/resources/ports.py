@@ -1,8 +1,13 @@
-"""Opens and keeps the packet sockets: one with its ring for each (port, worker).
+"""Opens and keeps the packet sockets: one with its ring for each (port, worker), one that steers.
 
 Use: `ports.open(port, workers)` opens what is missing, `ports.ring(index, worker)` is the
 descriptor a (re)started worker is handed, so that it gets exactly what the dead one had, frames
-in the ring included. A socket is closed only with its port or its worker slot.
+in the ring included; `ports.steer(table)` says which worker gets which bucket of flows.
+
+The members of a port's group are worker 0, 1, ... and last the socket that steers, which no one
+else has. A group is closed from its end only (csrc/port/socket.h says why), so the socket of a
+worker that left waits until those behind it are closed, and the one that steers is made anew
+after workers were added.
 
 How a socket is opened is lent by the composition root (`OpenPort`): it gets the fanout id the
 port's first socket was given, 0 for the first one, and returns (descriptor, fanout id).
@@ -10,30 +15,36 @@ port's first socket was given, 0 for the first one, and returns (descriptor, fan
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from ribcage.shared._core import lib
+from ribcage.shared._core import ffi, lib
 
+from ribcage.controlplane.supervisor.resources.buckets import BUCKETS
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.process.log import log
 from ribcage.shared.process.port_rings import PortRings
 
-SOL_PACKET, PACKET_FANOUT = 263, 18
+SOL_PACKET, PACKET_FANOUT, PACKET_FANOUT_CBPF = 263, 18, 6
 
 
 OpenPort = Callable[[PortRings, int, int, int], tuple[int, int]]  # port, worker, workers, fanout id
+Table = Sequence[int]  # a worker for each bucket
 
 
 class PortSockets:
     """The ports control asked for and the descriptors of their sockets."""
 
-    def __init__(self, opener: OpenPort, max_memory: int) -> None:
+    def __init__(self, opener: OpenPort, max_memory: int, seed: int = 0) -> None:
         self.known: dict[int, PortRings] = {}
         self.max_memory = max_memory
+        self.seed = seed & 0xFFFFFFFF
+        self.changes = 0  # goes up whenever a ring comes or goes
         self._opener = opener
         self._rings: dict[tuple[int, int], int] = {}
         self._fanout: dict[int, int] = {}
-        self._steered = False
+        self._steering: dict[int, int] = {}
+        self._given_up: set[int] = set()  # workers whose sockets wait to be closed
+        self._tables: dict[int, Table] = {}  # in force, by port
 
     def open(self, port: PortRings, workers: int) -> bool:
         """Opens what is missing of `port` for workers 0..workers-1; False: nothing was.
@@ -41,6 +52,7 @@ class PortSockets:
         All or nothing: on an error (RibcageError, OSError) what this call opened is closed.
         The caller closes a port of the same index and another interface first.
         """
+        self._given_up -= set(range(workers))
         missing = [w for w in range(workers) if (port.index, w) not in self._rings]
         want = self.memory() + len(missing) * port.slots * port.slot_bytes
         if missing and want > self.max_memory:
@@ -50,21 +62,33 @@ class PortSockets:
                 f"{self.max_memory}",
                 hint="raise rings.max_memory, or lower rings.slots",
             )
+        if missing:
+            self._stop_steering(port.index)  # it joins again, behind those that come now
         opened: list[int] = []
         try:
             for worker in missing:
                 fanout = self._fanout.get(port.index, 0)
                 fd, self._fanout[port.index] = self._opener(port, worker, workers, fanout)
+                if fanout == 0:
+                    self._tables[port.index] = (0,) * BUCKETS  # a new group: all to its first
                 self._rings[port.index, worker] = fd
                 opened.append(worker)
         except BaseException:
-            for worker in opened:
+            for worker in reversed(opened):
                 os.close(self._rings.pop((port.index, worker)))
             if port.index not in self.known:
                 self._fanout.pop(port.index, None)
             raise
+        self.changes += 1
         self.known[port.index] = port
+        self._start_steering(port)
         return bool(missing)
+
+    def in_order(self, index: int, workers: int) -> bool:
+        """Whether member i of the group is worker i. Not so when sockets are missing in front of
+        others: those of a worker that died while no supervisor had a copy."""
+        have = [worker for worker in range(workers) if (index, worker) in self._rings]
+        return have == list(range(len(have)))
 
     def adopt(self, port: PortRings, worker: int, fd: int) -> None:
         """Takes back a descriptor that a worker had kept through a supervisor's death."""
@@ -72,13 +96,17 @@ class PortSockets:
         if key in self._rings:
             os.close(fd)
             return
-        self._steered = True  # perhaps: the last supervisor may have died in the middle of it
         self._rings[key] = fd
+        self.changes += 1
         self.known.setdefault(port.index, port)
         self._fanout.setdefault(port.index, _fanout_id(fd))
 
     def ring(self, index: int, worker: int) -> int | None:
         return self._rings.get((index, worker))
+
+    def rings(self, worker: int) -> dict[int, int]:
+        """Descriptors by port."""
+        return {index: fd for (index, owner), fd in self._rings.items() if owner == worker}
 
     def memory(self) -> int:
         """Bytes of all rings."""
@@ -92,28 +120,65 @@ class PortSockets:
         """Gives the port up, for all workers. False when it was not open."""
         for key in [key for key in self._rings if key[0] == index]:
             os.close(self._rings.pop(key))
+        self._stop_steering(index)
         self._fanout.pop(index, None)
+        self._tables.pop(index, None)
+        self.changes += 1
         return self.known.pop(index, None) is not None
 
-    def steer(self, workers: int) -> None:
-        """Frames go to the first `workers` rings of each port only; 0: to all again.
+    # ---- who gets what ----
 
-        The rings of a worker that is to leave run dry then (closed full, they would lose what
-        they hold), and those of one that is to come stay empty until it is there.
-        """
-        if workers == 0 and not self._steered:
+    def steer(self, table: Table) -> None:
+        """Bucket b of every port goes to worker table[b], from now on. A port that has this table
+        is left alone; one that refuses is told and tried again the next time."""
+        late = [
+            index
+            for index in self._steering
+            if self._tables.get(index) != table
+            and all((index, worker) in self._rings for worker in set(table))
+        ]
+        if not late:
             return
-        self._steered = workers != 0
-        for index in self.known:
-            fd = self._rings.get((index, 0))
-            error = 0 if fd is None else lib.port_socket_steer(fd, workers)
-            if error != 0:
+        fds = ffi.new("int32_t[]", [self._steering[index] for index in late])
+        errors = ffi.new("int32_t[]", len(late))
+        members = ffi.new("uint16_t[]", list(table))
+        lib.port_steer(fds, len(late), members, self.seed, errors)
+        for index, error in zip(late, errors, strict=True):
+            if error == 0:
+                self._tables[index] = table
+            else:
                 log("warning", "port.steer", index=index, error=os.strerror(-error))
 
+    def _start_steering(self, port: PortRings) -> None:
+        """The last member. Without it the port goes on with the table it has."""
+        fanout = self._fanout.get(port.index, 0)
+        if port.index in self._steering or fanout >> 16 & 0xFF != PACKET_FANOUT_CBPF:
+            return
+        fd = lib.port_steer_open(port.ifindex, fanout)
+        if fd >= 0:
+            self._steering[port.index] = fd
+        else:
+            log("warning", "port.unsteered", index=port.index, name=port.name,
+                error=os.strerror(-fd))  # fmt: skip
+
+    def _stop_steering(self, index: int) -> None:
+        fd = self._steering.pop(index, None)
+        if fd is not None:
+            os.close(fd)
+
+    # ---- workers that leave ----
+
     def close_worker(self, worker: int) -> None:
-        """Gives a worker slot's sockets up."""
-        for key in [key for key in self._rings if key[1] == worker]:
-            os.close(self._rings.pop(key))
+        """Gives a worker slot's sockets up: closed once no other is behind them."""
+        self._given_up.add(worker)
+        while self._rings:
+            last = max(owner for _, owner in self._rings)
+            if last not in self._given_up:
+                break
+            for key in [key for key in self._rings if key[1] == last]:
+                os.close(self._rings.pop(key))
+            self._given_up.discard(last)
+        self.changes += 1
 
     def close_all(self) -> None:
         for index in list(self.known):
