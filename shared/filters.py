@@ -14,8 +14,8 @@ from ribcage.shared._core import ffi, lib
 ANCILLARY_AT = 0xFFFFF000
 ANCILLARY = {0: "proto", 4: "type", 44: "vlan_tci"}
 SIZES = {0x00: "ld", 0x08: "ldh", 0x10: "ldb"}
-ARITHMETIC = {0x00: "add", 0x10: "sub", 0x20: "mul", 0x40: "or", 0x50: "and", 0x60: "lsh", 0x70: "rsh",
-              0x90: "mod", 0xA0: "xor"}  # fmt: skip
+ARITHMETIC = {0x00: "add", 0x10: "sub", 0x20: "mul", 0x40: "or", 0x50: "and", 0x60: "lsh",
+              0x70: "rsh", 0x90: "mod", 0xA0: "xor"}  # fmt: skip
 JUMPS = {0x10: "jeq", 0x20: "jgt", 0x30: "jge", 0x40: "jset"}
 
 

@@ -5,14 +5,15 @@ it sleeps in poll() with no batch open: its next batch begins with the newest. N
 nobody is waited for inside the loop: the objects are mapped, and the coroutine looks at them
 between other work, at most until its deadline.
 
-Control only. A worker that died is not waited for; its successor begins with the newest.
+Control only. A worker that died, hangs or is stopped is not waited for: it is told by name, and its
+successor begins with the newest.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ribcage.shared._core import lib
 
@@ -32,6 +33,7 @@ class Look:
     generation: int
     t4: int  # when the batch that first had `generation` began; 0 = never
     asleep: bool  # in poll(), no batch open
+    state: str = "absent"  # what to call it while it is not alive
 
 
 class Watch(Protocol):
@@ -42,22 +44,30 @@ class Watch(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
-    """Who uses a generation: `t4` of the slowest that had to begin a batch, 0 when all slept."""
+    """Who uses a generation: `t4` of the slowest that had to begin a batch, 0 when all slept.
+    `of` is the number of workers that there should be; those in `absent` are not alive."""
 
     seen: int
     of: int
     t4: int
     lagging: tuple[int, ...] = ()
+    absent: tuple[tuple[int, str], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        absent = [{"worker": worker, "state": state} for worker, state in self.absent]
+        return {"seen": self.seen, "of": self.of} | ({"absent": absent} if absent else {})
 
 
 def count_seen(looks: Iterable[Look], generation: int) -> Visibility:
-    """Who of the living workers uses `generation` or a later one."""
-    living = [look for look in looks if look.alive]
+    """Who of the workers uses `generation` or a later one."""
+    every = list(looks)
+    living = [look for look in every if look.alive]
+    absent = tuple((look.worker, look.state) for look in every if not look.alive)
     lagging = tuple(
         look.worker for look in living if look.generation < generation and not look.asleep
     )
     t4 = max((look.t4 for look in living if look.generation >= generation), default=0)
-    return Visibility(len(living) - len(lagging), len(living), t4, lagging)
+    return Visibility(len(living) - len(lagging), len(every), t4, lagging, absent)
 
 
 async def wait_visible(

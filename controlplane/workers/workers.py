@@ -10,6 +10,7 @@ Reads only: a stats object is mapped O_RDONLY, a bell is written to and never re
 
 import contextlib
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from ribcage.shared.process.message import Message
 ONE = (1).to_bytes(8, "little")
 ASLEEP = ("polling", "quiesced")
 ALIVE = ("ready", "running", "quiesced")
+SILENT_NS = 500_000_000  # a worker at work tells that it lives many times in this
 
 
 @dataclass(slots=True)
@@ -41,11 +43,24 @@ class WorkerSlot:
         """One look for visible.py. A worker that is not ready yet begins with the newest; so does
         one that was not told yet of a FIB that replaced its own."""
         if self.stats is None:
-            return Look(self.index, False, 0, 0, False)
+            return Look(self.index, False, 0, 0, False, self.state)
         life, seen = self.stats.life(), self.stats.seen()
-        alive = self.state in ALIVE and life.pid != 0 and life.state != "stopped"
-        alive = alive and self.table in (0, seen.table)
-        return Look(self.index, alive, seen.generation, seen.t4_ns, life.state in ASLEEP)
+        trouble = self.trouble()
+        if trouble is None and self.table not in (0, seen.table):
+            trouble = "without this FIB"
+        asleep = life.state in ASLEEP
+        return Look(self.index, trouble is None, seen.generation, seen.t4_ns, asleep, trouble or "")
+
+    def trouble(self) -> str | None:
+        """Why it does no work, in a word; None: it does. The supervisor's word, and before it has
+        one, what the worker itself does not say any more."""
+        if self.state not in ALIVE or self.stats is None:
+            return self.state
+        life = self.stats.life()
+        if life.pid == 0 or life.state == "stopped":
+            return "starting" if life.pid == 0 else "stopping"
+        silent = time.monotonic_ns() - life.heartbeat > SILENT_NS
+        return "silent" if life.state == "busy" and silent else None
 
     def close(self) -> None:
         """The slot is gone. Whoever still waits for it (watches() handed it out) finds no stats

@@ -19,7 +19,9 @@ Examples:
 \b
 --long adds seccomp, memory, open files, start, CPU seconds, STAT of
 /proc (R runs, S sleeps, T is stopped) and how the last one ended.
-Exit 1 when one of the processes is not running."""
+Exit 1 when one of the processes does not do its work: it waits for its next
+try, hangs, or is stopped."""
+NOT_RUNNING = ("absent", "waiting", "hung", "stopped")
 HEADER = ("ROLE", "PID", "UID", "CAPS", "STATE", "RESTARTS", "IF IT DIES")
 LONG = ("SECCOMP", "RSS", "FDS", "STARTED", "CPU", "STAT", "LAST EXIT")
 
@@ -42,7 +44,7 @@ def ps(
     answer = session.call("process.list")
     processes = [one for one in answer.get("processes", ()) if isinstance(one, dict)]
     session.output.answer(answer, _lines(processes, maps, long, session.output.width))
-    if any(one.get("state") in ("dead", "exited", "failed", "restarting") for one in processes):
+    if any(one.get("state") in NOT_RUNNING for one in processes):
         raise typer.Exit(Exit.NO)
 
 
@@ -54,7 +56,7 @@ def _lines(
     if long:  # what happens when it dies, a sentence, stays last
         header = (*HEADER[:-1], *LONG, HEADER[-1])
         rows = [(*row[:-1], *_more(one), row[-1]) for row, one in zip(rows, processes, strict=True)]
-    wrap = ("CAPS", "LAST EXIT", "IF IT DIES")
+    wrap = ("CAPS", "STATE", "LAST EXIT", "IF IT DIES")
     yield from table(header, rows, "PID UID RSS FDS RESTARTS CPU", width, wrap)
     for one in processes if maps else ():
         mapped = [m for m in one.get("maps") or () if isinstance(m, dict)]
@@ -73,7 +75,7 @@ def _row(one: Mapping[str, Any]) -> tuple[object, ...]:
         _or_dash(one.get("pid")),
         _or_dash(one.get("uid")),
         caps or "-",
-        _or_dash(one.get("state")),
+        ", ".join(str(word) for word in (one.get("state"), one.get("note")) if word) or "-",
         _or_dash(one.get("restarts")),
         _or_dash(one.get("if_it_dies")),
     )

@@ -19,9 +19,9 @@ import time
 from dataclasses import dataclass, field
 
 from ribcage.controlplane.supervisor.children import processes
+from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle
 from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context
-from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.stats import StatsReader
@@ -106,8 +106,8 @@ class Health:
         found: dict[int, set[int]] = {}
         for fd, events in self._poll.poll(0) if self._rings else ():
             if events & select.POLLIN:
-                worker, port = self._rings[fd]
-                found.setdefault(worker, set()).add(port)
+                index, port = self._rings[fd]
+                found.setdefault(index, set()).add(port)
         return found
 
     def _watch(self, child: Child) -> Watch:
@@ -175,7 +175,9 @@ class Health:
     def _hung(self, child: Child, watch: Watch, waited: float) -> None:
         was = child.state
         child.state = "hung"
-        child.verdict = f"as it was {was} while packets waited" if was == "stopped" else "as it hung"
+        child.verdict = (
+            f"as it was {was} while packets waited" if was == "stopped" else "as it hung"
+        )
         log("error", "worker.hung", child=child.name, child_pid=child.pid,
             waited_ms=round(waited * 1000), ports=" ".join(map(str, sorted(watch.since))),
             was=was)  # fmt: skip
