@@ -83,6 +83,12 @@ void doubt_open(struct forwarder *f, uint32_t port, uint32_t budget)
     store_release32(&doubt->port, port + 1);
 }
 
+void doubt_empty(struct forwarder *f, uint32_t port)
+{
+    if (in_doubt(&f->stats.object->doubt, port))
+        be_careful(&f->stats.object->doubt, port, 0);
+}
+
 void doubt_close(struct forwarder *f, uint32_t port, uint32_t taken)
 {
     struct stats_doubt *doubt = &f->stats.object->doubt;

@@ -21,6 +21,8 @@ void doubt_resume(struct forwarder *f, uint32_t port);
 /* `budget`, or 1 while frames of this port are in doubt. */
 uint32_t doubt_budget(const struct forwarder *f, uint32_t port, uint32_t budget);
 void doubt_open(struct forwarder *f, uint32_t port, uint32_t budget);
+/* The ring is empty: the frames in doubt were in it, so there are none any more. */
+void doubt_empty(struct forwarder *f, uint32_t port);
 void doubt_close(struct forwarder *f, uint32_t port, uint32_t taken);
 
 #endif

@@ -98,8 +98,12 @@ uint32_t forward_frames(struct forwarder *f, uint32_t index, uint32_t budget)
 {
     struct forward_port *port = &f->port[index];
     struct stats_block *now = &f->stats.now;
-    if (port->ring.base == NULL || !ring_ready(&port->ring))
+    if (port->ring.base == NULL)
         return 0;
+    if (!ring_ready(&port->ring)) {
+        doubt_empty(f, index);
+        return 0;
+    }
     budget = doubt_budget(f, index, budget < BATCH_MAX ? budget : BATCH_MAX);
     batch_begin(f);
     ring_begin(&port->ring);

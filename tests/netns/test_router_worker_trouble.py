@@ -4,12 +4,17 @@ What is promised of each: its flows go on, soon, on the others; it is replaced; 
 counted; and as long as it lasts nobody says that all is well.
 """
 
+import ctypes
+import errno
 import os
 import re
 import signal
+import socket
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,9 +47,13 @@ def split(owner: dict[int, int], worker: int) -> tuple[list[int], list[int]]:
     return mine, [port for port in owner if port not in mine]
 
 
-def state_of(built: Rig, worker: int) -> str:
+def row_of(built: Rig, worker: int) -> dict[str, Any]:
     rows = built.router.processes()
-    return next(str(r["state"]) for r in rows if (r["role"], r["index"]) == ("worker", worker))
+    return next(row for row in rows if (row["role"], row["index"]) == ("worker", worker))
+
+
+def state_of(built: Rig, worker: int) -> str:
+    return str(row_of(built, worker)["state"])
 
 
 @pytest.mark.slow
@@ -90,8 +99,8 @@ def test_a_stopped_worker_without_traffic_is_left_alone_and_comes_back(tmp_path:
         pid = built.router.pid("worker", 1)
         os.kill(pid, signal.SIGSTOP)
         wait_for("stopped", lambda: state_of(built, 1) == "stopped")
-        reply = built.router.call("route.add", dst="198.51.100.0/24", nexthops=[{"via": "10.0.2.2"}],
-                                  wait="visible")  # fmt: skip
+        hops = [{"via": "10.0.2.2"}]
+        reply = built.router.call("route.add", dst="198.51.100.0/24", nexthops=hops, wait="visible")
         assert reply["workers"] == {
             "seen": 1, "of": 2, "absent": [{"worker": 1, "state": "stopped"}],
         }  # fmt: skip
@@ -135,7 +144,9 @@ def test_flows_of_a_slot_that_keeps_dying_are_with_the_others(
             kills.append(time.monotonic_ns())
             os.kill(pid, signal.SIGKILL)
             wait_for("waiting", lambda: state_of(built, 0) == "waiting")
-            row = next(r for r in built.router.processes() if (r["role"], r["index"]) == ("worker", 0))
+            row = next(
+                r for r in built.router.processes() if (r["role"], r["index"]) == ("worker", 0)
+            )
             assert re.fullmatch(
                 r"next try in [0-5]\.\d s, died 6 times, last: killed by signal 9 \(SIGKILL\)",
                 row["note"],
@@ -188,7 +199,9 @@ def test_a_frame_that_kills_is_set_aside(word: str, tmp_path: Path) -> None:
 def test_without_teach_a_poisoned_frame_is_a_frame(tmp_path: Path) -> None:
     with rig(tmp_path) as built:
         ours, theirs = built.mac("h1", "eth0"), built.mac("r1", "eth1")
-        frame = udp_frame(ours, theirs, "10.0.1.2", "10.0.2.2", b"ribcage:poison:abort", port=20_001)
+        frame = udp_frame(
+            ours, theirs, "10.0.1.2", "10.0.2.2", b"ribcage:poison:abort", port=20_001
+        )
         before = built.balanced()["forwarded"]
         built.send([frame] * 3)
         built.counted("forwarded", lambda: built.stats()["totals"]["forwarded"] >= before + 3)
@@ -206,16 +219,12 @@ def test_a_descriptor_of_a_ring_neither_opens_its_filter_nor_steers(tmp_path: Pa
 
 def try_to_unlock(pid: int) -> list[tuple[str, str, str]]:
     """Inside r1: what the kernel says to each packet socket of this process."""
-    import errno
-    import socket
-    import struct
-
     inodes = {row.split()[-1] for row in Path("/proc/net/packet").read_text().splitlines()[1:]}
     pidfd = os.pidfd_open(pid)
     found = []
     program = struct.pack("HHHHQ", 1, 0, 0, 0, 0)
     for entry in Path(f"/proc/{pid}/fd").iterdir():
-        link = os.readlink(entry)
+        link = str(entry.readlink())
         if not link.startswith("socket:[") or link[8:-1] not in inodes:
             continue
         fd = pidfd_getfd(pidfd, int(entry.name))
@@ -238,12 +247,8 @@ def try_to_unlock(pid: int) -> list[tuple[str, str, str]]:
 
 def pidfd_getfd(pidfd: int, number: int) -> int:
     """A copy of another process's descriptor (we are its user, or root)."""
-    import ctypes
-
     libc = ctypes.CDLL(None, use_errno=True)
     fd = libc.syscall(438, pidfd, number, 0)
     if fd < 0:
         raise OSError(ctypes.get_errno(), "pidfd_getfd")
     return int(fd)
-
-

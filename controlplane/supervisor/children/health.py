@@ -37,7 +37,7 @@ STARVED = 4  # times the timeout that a worker without CPU is given
 
 
 @dataclass(slots=True)
-class Watch:
+class WorkerWatch:
     """What was seen of one process."""
 
     pid: int
@@ -58,7 +58,7 @@ class Health:
         self.context = context
         self.handover = handover
         self.lifecycle = lifecycle
-        self._watches: dict[int, Watch] = {}
+        self._watches: dict[int, WorkerWatch] = {}
         self._stalled: set[int] = set()  # pids of those that are no workers
         self._poll = select.poll()
         self._rings: dict[int, tuple[int, int]] = {}  # descriptor: worker, port
@@ -69,7 +69,7 @@ class Health:
 
     def _look(self) -> None:
         now = time.monotonic()
-        self._forgive(now)
+        self._excuse(now)
         if self.context.phase == "running":
             waiting = self._waiting()
             for worker in list(self.context.workers):
@@ -84,7 +84,7 @@ class Health:
         self._due = time.monotonic() + pause
         self.context.loop.after(pause, self._look)
 
-    def _forgive(self, now: float) -> None:
+    def _excuse(self, now: float) -> None:
         late = now - self._due
         if late < OVERSLEPT:
             return
@@ -110,7 +110,7 @@ class Health:
                 found.setdefault(index, set()).add(port)
         return found
 
-    def _watch(self, child: Child) -> Watch:
+    def _watch(self, child: Child) -> WorkerWatch:
         watch = self._watches.get(child.index)
         if watch is None or watch.pid != child.pid:
             if watch is not None:
@@ -118,7 +118,7 @@ class Health:
             reader = None
             with contextlib.suppress(OSError, RibcageError, ValueError):
                 reader = StatsReader(self.context.objects.stats_fd(child.index))
-            watch = self._watches[child.index] = Watch(child.pid, reader)
+            watch = self._watches[child.index] = WorkerWatch(child.pid, reader)
         return watch
 
     def _look_at(self, child: Child, ports: set[int], now: float) -> None:
@@ -160,7 +160,7 @@ class Health:
         if held or now - oldest >= patience:
             self._hung(child, watch, now - oldest)
 
-    def _stop_or_go(self, child: Child, watch: Watch, stopped: bool, now: float) -> None:
+    def _stop_or_go(self, child: Child, watch: WorkerWatch, stopped: bool, now: float) -> None:
         if stopped == (child.state == "stopped"):
             return
         child.state = "stopped" if stopped else "ready"
@@ -172,7 +172,7 @@ class Health:
         self.handover.tell_workers()
         self.lifecycle.share_frames()
 
-    def _hung(self, child: Child, watch: Watch, waited: float) -> None:
+    def _hung(self, child: Child, watch: WorkerWatch, waited: float) -> None:
         was = child.state
         child.state = "hung"
         child.verdict = (
