@@ -26,7 +26,7 @@ struct port_instruction { /* struct sock_filter */
 
 enum {
     PORT_BUCKETS = 256,     /* a flow's hash is one of them, and each belongs to a member */
-    PORT_PROGRAM_MAX = 720, /* at most: 256 runs of buckets; with 2 workers about 190 */
+    PORT_PROGRAM_MAX = 720, /* at most: 256 runs of buckets; 166 with 2 workers */
 };
 
 /* Accepts IPv4 and IPv6 frames to this station, broadcast or multicast. It asks the kernel for
@@ -44,7 +44,7 @@ uint32_t port_closed_program(struct port_instruction *out);
  * and of ports for TCP and UDP unless a fragment; the same for both directions of a flow, so that
  * its answers meet the same worker and wake no other. A packet too short to have a flow has bucket
  * 0. `member` has PORT_BUCKETS entries, each the index of a member in its group. Runs at the
- * network header: 50 to 90 instructions, and one for each halving of the runs in the table.
+ * network header: about 70 instructions for IPv4, 90 for IPv6, and one for each halving of the runs.
  * skb->hash would be cheaper, but is 0 for most of what crosses a veth. */
 uint32_t port_fanout_program(const uint16_t *member, uint32_t seed, struct port_instruction *out);
 
