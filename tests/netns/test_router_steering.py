@@ -73,6 +73,23 @@ def test_the_next_supervisor_steers_and_loses_no_packet(tmp_path: Path) -> None:
         built.balanced()
 
 
+def test_the_first_packets_of_an_adopted_ports_new_sockets_are_not_lost(tmp_path: Path) -> None:
+    """A worker dies while there is no supervisor, its flows go on with the other; then the next
+    supervisor comes, under traffic, and gives it sockets anew: no packet meets a closed filter."""
+    with rig(tmp_path, config(workers=SLOW)) as built:
+        pid = built.router.pid("worker", 1)
+        no_supervisor(built)
+        os.kill(pid, signal.SIGKILL)
+        wait_for("dead", lambda: not Path(f"/proc/{pid}").exists())
+        with Stream(built.h1, built.h2, "10.0.2.2", rate=8000, flows=FLOWS) as stream:
+            stream.carried(0.3)
+            built.router.start()
+            built.successor("worker", 1, pid)
+            stream.carried(0.3)
+        built.nothing_lost(stream.result)
+        built.balanced()
+
+
 @pytest.mark.parametrize("worker", [0, 1])
 def test_a_worker_killed_with_the_supervisor_has_its_share_again(
     worker: int, tmp_path: Path

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.controlplane.supervisor.resources.buckets import BUCKETS
+from ribcage.controlplane.supervisor.resources.buckets import BUCKETS, spread
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.process.log import log
 from ribcage.shared.process.port_rings import PortRings
@@ -63,6 +63,7 @@ class PortSockets:
                 hint="raise rings.max_memory, or lower rings.slots",
             )
         if missing:
+            self._leave_out(port, workers, missing)
             self._stop_steering(port.index)  # it joins again, behind those that come now
         opened: list[int] = []
         try:
@@ -78,6 +79,8 @@ class PortSockets:
                 os.close(self._rings.pop((port.index, worker)))
             if port.index not in self.known:
                 self._fanout.pop(port.index, None)
+            else:
+                self._start_steering(port)
             raise
         self.changes += 1
         self.known[port.index] = port
@@ -137,8 +140,10 @@ class PortSockets:
             if self._tables.get(index) != table
             and all((index, worker) in self._rings for worker in set(table))
         ]
-        if not late:
-            return
+        if late:
+            self._give(table, late)
+
+    def _give(self, table: Table, late: list[int]) -> None:
         fds = ffi.new("int32_t[]", [self._steering[index] for index in late])
         errors = ffi.new("int32_t[]", len(late))
         members = ffi.new("uint16_t[]", list(table))
@@ -148,6 +153,18 @@ class PortSockets:
                 self._tables[index] = table
             else:
                 log("warning", "port.steer", index=index, error=os.strerror(-error))
+
+    def _leave_out(self, port: PortRings, workers: int, missing: list[int]) -> None:
+        """Before sockets join a group: its program must not name them yet, or frames would come
+        while their filters are closed. Only after an adoption is it not known what it names."""
+        index = port.index
+        present = {worker for worker in range(workers) if (index, worker) in self._rings}
+        table = self._tables.get(index)
+        if not present or (table is not None and not set(missing) & set(table)):
+            return
+        self._start_steering(port)
+        if index in self._steering:
+            self._give(spread(workers, present), [index])
 
     def _start_steering(self, port: PortRings) -> None:
         """The last member. Without it the port goes on with the table it has."""

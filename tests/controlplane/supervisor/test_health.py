@@ -1,4 +1,4 @@
-"""Who is hung, stopped, starved, resting, or well: judged by the rings and what is taken of them."""
+"""Who is hung, stopped, starved, resting or well: judged by the rings and what is taken of them."""
 
 import mmap
 import os
