@@ -194,17 +194,12 @@ class Messages:
 
     def complete_port(self, port: PortRings) -> None:
         """Opens what is missing of a known port, for the present number of workers. One whose
-        sockets are not in order cannot be steered: all its sockets are made anew, and what lay in
-        them is lost (after a worker and the supervisor were killed at once)."""
-        if not self.context.ports.in_order(port.index, len(self.context.workers)):
-            log("warning", "port.renewed", index=port.index, name=port.name)
-            self.close_port(port.index)
-        try:
-            self.context.ports.open(port, len(self.context.workers))
-        except (RibcageError, OSError) as error:
-            log("error", "port.open", index=port.index, error=str(error))
-        for worker in self.context.workers:
-            self.handover.send_port(worker, port)
+        sockets are not in order cannot be steered: all are made anew (a worker and the supervisor
+        were killed at once)."""
+        if self.context.ports.in_order(port.index, len(self.context.workers)):
+            self.lifecycle.complete_port(port)
+        else:
+            self.lifecycle.renew_port(port.index)
 
     def _port_close(self, child: Child, message: Message) -> None:
         index = message.body.get("index")

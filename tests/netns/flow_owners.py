@@ -2,6 +2,7 @@
 
 Not a test."""
 
+import ctypes
 from collections.abc import Callable
 
 from ribcage.lab.probe.traffic import FlowResult
@@ -47,3 +48,12 @@ def resumed(flow: FlowResult, at: int) -> float:
     """Seconds after `at` at which a flow's pause around it ended, 0 without a pause."""
     ends = [end for begin, end in flow.pauses if begin <= at + 20_000_000 and end > at]
     return max(((end - at) / 1e9 for end in ends), default=0.0)
+
+
+def pidfd_getfd(pidfd: int, number: int) -> int:
+    """A copy of another process's descriptor (we are its user, or root)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.syscall(438, pidfd, number, 0)
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "pidfd_getfd")
+    return int(fd)

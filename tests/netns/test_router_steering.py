@@ -1,8 +1,10 @@
 """Which worker gets which flow, through the deaths of those who decide it: the supervisor killed,
 with a worker and without, links that flap, workers that come and go by reload."""
 
+import contextlib
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from ribcage.lab.probe.traffic import Stream
 from ribcage.lab.topology.namespaces import available
 from ribcage.lab.topology.router import wait_for
-from tests.netns.flow_owners import owners
+from tests.netns.flow_owners import owners, pidfd_getfd
 from tests.netns.router_rig import FLOWS, Rig, config, rig
 
 POSSIBLE, REASON = available()
@@ -131,6 +133,38 @@ def test_a_link_that_flaps_changes_no_members_place(tmp_path: Path) -> None:
             built.successor("worker", worker, pid)
         assert owners(built) == owner
         assert built.router.stop() == 0
+
+
+def test_a_worker_that_took_its_ring_down_gets_another(tmp_path: Path) -> None:
+    """Whoever holds the socket can do that. The successor says that it cannot map it; the port's
+    sockets are made anew, and all flows are where they were."""
+    with rig(tmp_path, config(workers=SLOW)) as built:
+        owner = owners(built)
+        supervisor = built.router.pid("supervisor")
+        pid = away(built, 0)
+        assert built.r1.call(take_a_ring_down, supervisor) == 1
+        built.successor("worker", 0, pid, 30.0)
+        assert len(built.log_lines("port.unmappable")) == 1
+        assert len(built.log_lines("port.renewed")) == 1
+        assert owners(built) == owner
+        built.balanced()
+
+
+def take_a_ring_down(pid: int) -> int:
+    """Inside r1: of one of this process's sockets, the first that nobody maps. How many."""
+    pidfd = os.pidfd_open(pid)
+    inodes = {row.split()[-1] for row in Path("/proc/net/packet").read_text().splitlines()[1:]}
+    done = 0
+    for entry in sorted(Path(f"/proc/{pid}/fd").iterdir(), key=lambda one: int(one.name)):
+        link = str(entry.readlink())
+        if done or not link.startswith("socket:[") or link[8:-1] not in inodes:
+            continue
+        sock = socket.socket(fileno=pidfd_getfd(pidfd, int(entry.name)))
+        with sock, contextlib.suppress(OSError):  # EBUSY: a worker lives and has it mapped
+            sock.setsockopt(263, 5, bytes(16))
+            done += 1
+    os.close(pidfd)
+    return done
 
 
 def _answers(built: Rig) -> bool:

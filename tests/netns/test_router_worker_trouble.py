@@ -4,7 +4,6 @@ What is promised of each: its flows go on, soon, on the others; it is replaced; 
 counted; and as long as it lasts nobody says that all is well.
 """
 
-import ctypes
 import errno
 import os
 import re
@@ -21,7 +20,7 @@ import pytest
 from ribcage.lab.probe.traffic import Stream, StreamResult
 from ribcage.lab.topology.namespaces import available
 from ribcage.lab.topology.router import wait_for
-from tests.netns.flow_owners import owners, resumed
+from tests.netns.flow_owners import owners, pidfd_getfd, resumed
 from tests.netns.router_rig import FLOWS, Rig, config, rig
 from tests.netns.worker.frames import udp_frame
 
@@ -243,12 +242,3 @@ def try_to_unlock(pid: int) -> list[tuple[str, str, str]]:
             found.append((said[0], said[1], said[2]))
     os.close(pidfd)
     return found
-
-
-def pidfd_getfd(pidfd: int, number: int) -> int:
-    """A copy of another process's descriptor (we are its user, or root)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    fd = libc.syscall(438, pidfd, number, 0)
-    if fd < 0:
-        raise OSError(ctypes.get_errno(), "pidfd_getfd")
-    return int(fd)

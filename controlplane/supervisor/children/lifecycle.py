@@ -20,8 +20,10 @@ from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.stats import UNUSABLE
 from ribcage.shared.process.channel import pair
 from ribcage.shared.process.log import log
+from ribcage.shared.process.port_rings import UNMAPPABLE, PortRings
 
 CANNOT_COUNT = f"exited {UNUSABLE}"  # as exits.py says it
+CANNOT_MAP = f"exited {UNMAPPABLE}"
 
 
 class Lifecycle:
@@ -185,6 +187,8 @@ class Lifecycle:
             self._retire(child)
         elif context.phase == "running":  # while adopting, begin() fills the slot
             renewed = child.role == "worker" and cause == CANNOT_COUNT and self._renew(child)
+            for index in context.ports.lost(child.index) if cause == CANNOT_MAP else ():
+                self.renew_port(index)
             self._succeed(child, ready_for)
         if child.role == "worker":
             self.share_frames()
@@ -201,6 +205,25 @@ class Lifecycle:
             return False  # start() makes it, or waits until it can
         log("warning", "stats.renewed", child=child.name)
         return True
+
+    def renew_port(self, index: int) -> None:
+        """All sockets of a port anew; what lies in the rings of the others is lost, too."""
+        context = self.context
+        port = context.ports.known[index]
+        log("warning", "port.renewed", index=index, name=port.name)
+        for worker in context.workers:
+            self.handover.take_port(worker, index)
+        context.ports.close(index)
+        self.complete_port(port)
+
+    def complete_port(self, port: PortRings) -> None:
+        """Opens what is missing of a known port, for the present number of workers."""
+        try:
+            self.context.ports.open(port, len(self.context.workers))
+        except (RibcageError, OSError) as error:
+            log("error", "port.open", index=port.index, error=str(error))
+        for worker in self.context.workers:
+            self.handover.send_port(worker, port)
 
     def _succeed(self, child: Child, ready_for: float) -> None:
         if child.role == "control" and self.take_standby():

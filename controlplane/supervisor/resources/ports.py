@@ -13,6 +13,7 @@ How a socket is opened is lent by the composition root (`OpenPort`): it gets the
 port's first socket was given, 0 for the first one, and returns (descriptor, fanout id).
 """
 
+import mmap
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -110,6 +111,21 @@ class PortSockets:
     def rings(self, worker: int) -> dict[int, int]:
         """Descriptors by port."""
         return {index: fd for (index, owner), fd in self._rings.items() if owner == worker}
+
+    def lost(self, worker: int) -> list[int]:
+        """Ports whose ring this worker's socket has no more: its last owner took it down."""
+        return [index for index, fd in self.rings(worker).items() if not self._mappable(index, fd)]
+
+    def _mappable(self, index: int, fd: int) -> bool:
+        geometry = ffi.new("struct ring_geometry *")
+        port = self.known[index]
+        if lib.ring_geometry(port.slots, port.slot_bytes, geometry) != 0:
+            return False
+        try:
+            mmap.mmap(fd, geometry.bytes, prot=mmap.PROT_READ).close()
+        except (OSError, ValueError):
+            return False
+        return True
 
     def memory(self) -> int:
         """Bytes of all rings."""
