@@ -32,6 +32,7 @@
 #include "port/ring.h"
 #include "report/stats.h"
 #include "report/event.h"
+#include "report/waits.h"
 #include "decide/explain.h"
 #include "forward/limiter.h"
 #include "worker/worker.h"

@@ -35,7 +35,6 @@ class Descriptors:
     """What the loop polls and rings; -1 = none. Borrowed, never closed here."""
 
     bell: int = -1
-    bell_control: int = -1
     channel: int = -1
     signals: int = -1
     queue: int = -1  # SysV queue id, not a descriptor
@@ -53,7 +52,6 @@ class Forwarder:
         config.spin_ns = int(SPIN_SECONDS * NS)
         config.queue = descriptors.queue
         config.bell = descriptors.bell
-        config.bell_control = descriptors.bell_control
         config.channel = descriptors.channel
         config.signals = descriptors.signals
         error = ffi.new("int32_t *")
@@ -88,6 +86,12 @@ class Forwarder:
 
     def set_channel(self, fd: int) -> None:
         lib.worker_set_channel(self._worker, fd)
+
+    def set_bell(self, fd: int) -> None:
+        lib.worker_set_bell(self._worker, fd)
+
+    def set_queue(self, queue: int) -> None:
+        lib.worker_set_queue(self._worker, queue)
 
     def run(self, deadline: float | None = None) -> Wake:
         """Forwards until Python is needed. `deadline` is on time.monotonic()."""

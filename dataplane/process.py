@@ -55,15 +55,17 @@ class WorkerProcess:
             "log-level": lambda message: lines.set_level(str(message.body.get("level"))),
             "log-file": lambda message: lines.write_to(message.fds.get("log", -1)),
             "stop": lambda message: self._stop("channel"),
+            "bell": self._take_bell,
+            "queue": lambda message: self._use_queue(message.body.get("queue_key")),
             "fault": self._fault,
         }
         lines.setup(f"worker {self.index}", self.plan.log.level, self.plan.log.format)
         self._pin()
         # Copies kept to hand back to a supervisor's successor.
-        self.fds = {name: _taken(attach, name) for name in ("stats", "bell", "bell-control")}
+        self.fds = {"stats": _taken(attach, "stats")}
+        self._bell = _taken(attach, "bell")
         descriptors = Descriptors(
-            self.fds["bell"],
-            self.fds["bell-control"],
+            self._bell,
             channel.fileno(),
             signals,
             _queue_id(body.get("queue_key")),
@@ -179,6 +181,18 @@ class WorkerProcess:
         except RibcageError as error:
             log("error", "port.unmappable", index=port.index, name=port.name, error=str(error))
             raise SystemExit(UNMAPPABLE) from error
+
+    def _take_bell(self, message: Message) -> None:
+        """Another pair: the supervisor has it from the one that adopted us, or control's end died
+        with everybody who had it."""
+        bell = _taken(message, "bell")
+        self.forwarder.set_bell(bell)
+        os.close(self._bell)
+        self._bell = bell
+
+    def _use_queue(self, key: object) -> None:
+        """The event queue was removed by somebody, or spoilt: this is the new one."""
+        self.forwarder.set_queue(_queue_id(key))
 
     def _port_add(self, message: Message) -> None:
         self._add_port(PortRings.from_json(message.body), message)

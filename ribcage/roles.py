@@ -3,52 +3,46 @@
     python -m ribcage.roles supervisor --plan-fd N [--instance NAME] [--daemon] [--log-file FILE]
     python -m ribcage.roles undo RUN_DIR
 
-`ribcage run` executes the first form: the plan waits as JSON in descriptor N, and nothing heavy
-(typer, pydantic, asyncio) is imported here, because this process forks all others. A worker's
-code is imported before the fork, so that a successor starts at once; control's after it.
+`ribcage run` executes the first form: the plan waits as JSON in descriptor N, or in the descriptor
+store of a service manager as `plan`, and nothing heavy (typer, pydantic, asyncio) is imported here,
+because this process forks all others. A worker's code is imported before the fork, so that a
+successor starts at once; control's after it. `--guarded` (the guardian started us) and `--stop` (to
+end what one that died while stopping has left) are the guardian's to say.
 """
 
+import contextlib
+import json
 import os
 import sys
 from pathlib import Path
 
 from ribcage.controlplane.supervisor.context import Roles, Settings
-from ribcage.controlplane.supervisor.daemon import Status, daemonize
+from ribcage.controlplane.supervisor.guardian.manager import Manager
+from ribcage.controlplane.supervisor.guardian.spawn import bind, command
 from ribcage.controlplane.supervisor.resources.logfile import LogFile
 from ribcage.controlplane.supervisor.rights import require_rights
 from ribcage.controlplane.supervisor.run import run_supervisor
+from ribcage.controlplane.supervisor.start.beginning import check_paths
+from ribcage.controlplane.supervisor.start.daemon import Status, detach
+from ribcage.controlplane.supervisor.start.footing import stand
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.plan import PlanError
 from ribcage.shared.process.names import Names
 
 USAGE = (
     "usage: python -m ribcage.roles supervisor --plan-fd N [--instance NAME] [--daemon] "
-    "[--log-file FILE] | undo RUN_DIR"
+    "[--log-file FILE] [--json] | undo RUN_DIR"
 )
 PLAN_BYTES = 17 << 20
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The exit status; errors are printed in two lines, message and hint."""
+    """The exit status; errors are printed in two lines, message and hint, or as JSON."""
     arguments = sys.argv[1:] if argv is None else argv
-    status = Status()
     try:
         match arguments:
             case ["supervisor", *rest]:
-                options = _options(rest)
-                settings, names = _settings(options)
-                require_rights()
-                log_file = None
-                if "--daemon" in options:
-                    log_file = _log_file(options, names)
-                    status = daemonize(log_file.open())
-                try:
-                    return run_supervisor(
-                        settings, names, roles(), on_ready=status.ready, log_file=log_file
-                    )
-                except RibcageError as error:
-                    status.failed(error)
-                    raise
+                return _supervisor(_options(rest))
             case ["undo", run_dir]:
                 from ribcage.controlplane.kernel.changes.undo import undo
 
@@ -62,7 +56,77 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error.message}", file=sys.stderr)
         if error.hint:
             print(f"  {error.hint}", file=sys.stderr)
+        if "--json" in arguments and "--daemon" in arguments:
+            print(json.dumps({**error.to_json(), "exit": error.exit_code}), flush=True)
+        elif "--json" in arguments:
+            print(json.dumps({"schema": 1, "error": error.to_json()}), flush=True)
         return error.exit_code
+
+
+def _supervisor(options: dict[str, str]) -> int:
+    """In one of three ways: detached by a launcher, started by the guardian, or as it is."""
+    manager = Manager.from_environment(os.environ)
+    number = options.get("--plan-fd", "")
+    plan_fd = manager.taken.get("plan", int(number) if number.isdigit() else -1)
+    stand([plan_fd, *manager.taken.values()])
+    settings, names = _settings(options, plan_fd)
+    require_rights()
+    if "--daemon" in options:
+        check_paths([names.supervisor_socket, names.control_socket])
+        try:
+            log_fd = _log_file(options, names).open()
+        except RibcageError:
+            with contextlib.suppress(OSError):
+                names.run_dir.rmdir()
+            raise
+        detach(
+            log_fd,
+            lambda status: _become_guardian(options, names, plan_fd, status, settings),
+            "--json" in options,
+        )
+    log_file = _log_file(options, names) if "--guarded" in options else None
+    if log_file is not None and manager.restarts:
+        with contextlib.suppress(OSError, RibcageError):
+            log_file.reopen()  # it may have been opened anew since the guardian was started
+    status = Status(manager.taken.pop("status", -1))
+
+    def ready() -> None:
+        status.ready()
+        manager.remove("status")
+        if "--json" in options:
+            answer = {"schema": 1, "instance": names.instance, "pid": os.getpid(), "ready": True}
+            print(json.dumps(answer), flush=True)
+
+    try:
+        try:
+            return run_supervisor(
+                settings, names, roles(), on_ready=ready, log_file=log_file, manager=manager,
+                stop="--stop" in options,
+            )  # fmt: skip
+        except OSError as error:
+            raise RibcageError("E_START", f"the supervisor cannot begin: {error}") from error
+    except RibcageError as error:
+        if log_file is not None and error.code != "E_RUNNING":
+            log_file.remove()  # the launcher tells it; nothing of this start is left
+        status.failed(error)
+        raise
+
+
+def _become_guardian(
+    options: dict[str, str], names: Names, plan_fd: int, status: int, settings: Settings
+) -> None:
+    """Exec; the supervisor is its child, and so is each of its successors."""
+    names.make_run_dir()
+    path, sock = bind(names, str(os.getpid()))
+    successor = [sys.executable, "-m", "ribcage.roles", "supervisor", "--guarded"]
+    successor += ["--instance", names.instance]
+    if "--log-file" in options:
+        successor += ["--log-file", options["--log-file"]]
+    flags = ["--json-log"] if settings.plan.log.format == "json" else []
+    argv = command(sock.fileno(), path, {"plan": plan_fd, "status": status}, successor, *flags)
+    for fd in (sock.fileno(), plan_fd, status):
+        os.set_inheritable(fd, True)
+    os.execv(argv[0], argv)
 
 
 def _options(arguments: list[str]) -> dict[str, str]:
@@ -73,7 +137,7 @@ def _options(arguments: list[str]) -> dict[str, str]:
     for word in words:
         if word in values:
             options[word] = next(words, "")
-        elif word in ("--daemon", "--foreground"):
+        elif word in ("--daemon", "--foreground", "--guarded", "--stop", "--json"):
             options[word] = ""
         else:
             raise RibcageError("E_USAGE", f"unknown option {word!r}; {USAGE}", exit_code=2)
@@ -88,14 +152,11 @@ def _log_file(options: dict[str, str], names: Names) -> LogFile:
     return LogFile(names.log_file, own=True)
 
 
-def _settings(options: dict[str, str]) -> tuple[Settings, Names]:
-    number = options.get("--plan-fd", "")
-    if not number.isdigit():
+def _settings(options: dict[str, str], plan_fd: int) -> tuple[Settings, Names]:
+    if plan_fd < 0:
         raise RibcageError("E_USAGE", f"--plan-fd needs a descriptor; {USAGE}", exit_code=2)
     try:
-        size = min(os.fstat(int(number)).st_size, PLAN_BYTES)
-        raw = os.pread(int(number), size, 0)
-        os.close(int(number))
+        raw = os.pread(plan_fd, min(os.fstat(plan_fd).st_size, PLAN_BYTES), 0)
         settings = Settings.parse(raw.decode())
     except (OSError, PlanError, UnicodeDecodeError) as error:
         raise RibcageError("E_PLAN", f"plan: {error}", exit_code=Exit.CONFIG) from error

@@ -132,6 +132,7 @@ INSIDE = {
     "E_SIGNALFD": ("The kernel refused a signalfd.", "Out of descriptors: raise LimitNOFILE."),
     "E_STALE": ("A source spoke of a generation that is over.", "The source begins again."),
     "E_STATS": ("A stats object is not one.", "It is made again at the next start."),
+    "E_WORKER_ODD": ("A worker's counters say what cannot be true; it is not believed.", "`kill` that worker: its successor begins anew. If it happens again, keep the log."),
     "E_STATS_BUSY": ("A stats object changed during every copy.", "Try again."),
     "E_THREADS": ("The supervisor was about to fork with threads.", "Report it."),
     "E_UNKNOWN": ("An error without a code came from the other side.", "Compare `ribcage version` of both builds."),

@@ -17,7 +17,8 @@ WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE
 """
 CAPABILITIES = _NAMES.split()
 IF_IT_DIES = {
-    "supervisor": "all go on; restarts wait for the next one",
+    "guardian": "nobody notices; the supervisor makes a new one",
+    "supervisor": "all go on; the guardian's (or your) next one adopts them",
     "control": "forwarding goes on; updates stop until the standby took over",
     "standby": "nobody notices; a new one is made",
     "worker": "the others go on and take its flows until its successor is there",

@@ -13,18 +13,18 @@ from ribcage.controlplane.process.state import ControlContext, ControlState
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.plan import Plan, PlanError
 from ribcage.shared.process import log as lines
+from ribcage.shared.process.events import QueueName
 from ribcage.shared.process.message import Message
 from ribcage.shared.process.names import Names
 from ribcage.shared.process.title import show_as
 
 
 class Attached(ControlState):
-    """See the module's text. `body` is the attach message; `bell` becomes Running's."""
+    """See the module's text. `body` is the attach message."""
 
-    def __init__(self, context: ControlContext, body: dict[str, Any], bell: int) -> None:
+    def __init__(self, context: ControlContext, body: dict[str, Any]) -> None:
         super().__init__(context)
         self._body = body
-        self._bell = bell
         self._reloads: list[Message] = []
         self.messages = {**self.messages, "reload": self._reloads.append}
 
@@ -47,10 +47,8 @@ class Attached(ControlState):
         lines.setup("control", plan.log.level, plan.log.format)
         show_as("control", names.instance)
         segments = await open_segments(names, plan, instance_id, context.log, body.get("sync_key"))
-        context.workers.use(segments.fib.writer.born)
-        running = Running(
-            context, plan, names, instance_id, segments, self._bell, body.get("queue_key")
-        )
+        context.workers.use(segments.fib.writer.born, lambda: segments.fib.writer.generation)
+        running = Running(context, plan, names, instance_id, segments, QueueName.from_json(body))
         context.become(running)
         # Newer than the plan of our attach message, and nobody will send them again.
         for message in self._reloads:

@@ -80,6 +80,7 @@ class ControlProcess:
         except RibcageError as error:
             why = {"code": error.code, "why": error.message, "hint": error.hint}
             self._log("error", "control.fatal", **why)
+            self._link.say({"type": "failed", **error.to_json(), "exit": error.exit_code})
             return error.exit_code
         except Exception as error:
             self._log("error", "control.fatal", exc_info=error)

@@ -29,13 +29,14 @@ from ribcage.controlplane.routes.loads import Loads
 from ribcage.controlplane.routes.requests import RouteRequests
 from ribcage.controlplane.workers.events import WorkerEvents
 from ribcage.shared.plan import Plan
+from ribcage.shared.process.events import QueueName
 from ribcage.shared.process.names import Names
 
 ADDRESSES_WAIT = 2.0  # at a fresh start, for the kernel to tell the addresses we configured
 
 
 class Running(ControlState):
-    """See the module's text. `bell` is control's eventfd, `queue_key` the workers' queue's."""
+    """See the module's text. `queue` is the workers' event queue."""
 
     def __init__(
         self,
@@ -44,14 +45,14 @@ class Running(ControlState):
         names: Names,
         instance_id: int,
         segments: Segments,
-        bell: int,
-        queue_key: object,
+        queue: QueueName | None,
     ) -> None:
         super().__init__(context)
         self.messages = {
             "ports-request": lambda message: self._links.tell_ports(),
             "reload": lambda message: context.tasks.spawn(self._reload(message.body), "reload"),
             "dump": lambda message: context.tasks.spawn(self._dumps.write(), "dump"),
+            "queue": lambda message: self._events.renew(QueueName.from_json(message.body)),
         }
         log, say = context.log, context.link.say
         self._names = names
@@ -80,7 +81,9 @@ class Running(ControlState):
         self._housekeeping = Housekeeping(
             self._core, self._links.manage_gateways, neighbours.probe_hosts, log
         )
-        self._events = WorkerEvents(bell, queue_key, neighbours.miss, context.counters, log)
+        self._events = WorkerEvents(
+            context.workers, queue, neighbours.miss, context.counters, log, say
+        )
         requests = RouteRequests(self._core, context.workers.watches)
         router = RouterView(
             core=self._core,
@@ -164,10 +167,7 @@ class Running(ControlState):
         context.link.find(self._names, timeout, self._hello, lambda: context.finish(True))
 
     def _hello(self) -> tuple[dict[str, Any], dict[str, int]]:
-        fds = self.context.workers.bells()
-        if self._events.bell >= 0:
-            fds["bell-control"] = self._events.bell
-        return hello("control", self._names.instance, again=True), fds
+        return hello("control", self._names.instance, again=True), self.context.workers.kept()
 
     async def _reload(self, body: dict[str, Any]) -> None:
         """A new plan: interfaces, routes, limits that can change while running. It waits until

@@ -18,7 +18,6 @@ class Waiting(ControlState):
     def _attach(self, message: Message) -> None:
         context = self.context
         context.workers.attach(message)
-        bell = message.take("bell-control")
-        attached = Attached(context, message.body, -1 if bell is None else bell)
+        attached = Attached(context, message.body)
         context.become(attached)
         context.tasks.spawn(attached.begin(), "begin")

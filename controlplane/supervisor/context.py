@@ -15,11 +15,14 @@ from typing import Any
 
 from ribcage.controlplane.supervisor.children.table import Child, ProcessTable
 from ribcage.controlplane.supervisor.loop import Loop
+from ribcage.controlplane.supervisor.resources.bells import Bells
 from ribcage.controlplane.supervisor.resources.objects import CreateStats, Objects
 from ribcage.controlplane.supervisor.resources.ports import OpenPort, PortSockets
+from ribcage.controlplane.supervisor.resources.store import Store
+from ribcage.controlplane.supervisor.start.beginning import Beginning
+from ribcage.controlplane.supervisor.statefile import ChildRecord
 from ribcage.shared.plan import Plan
 from ribcage.shared.plan_changes import keep_running_values
-from ribcage.shared.process.log import log
 from ribcage.shared.process.names import Names
 
 
@@ -114,29 +117,6 @@ class Fib:
 
 
 @dataclass(slots=True)
-class Bells:
-    """eventfds: `control` is read by control and rung by workers, `worker[i]` the other way."""
-
-    control: int = -1
-    worker: dict[int, int] = field(default_factory=dict)
-
-    def for_control(self) -> int:
-        if self.control < 0:
-            self.control = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        return self.control
-
-    def for_worker(self, index: int) -> int:
-        if index not in self.worker:
-            self.worker[index] = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        return self.worker[index]
-
-    def drop(self, index: int) -> None:
-        fd = self.worker.pop(index, None)
-        if fd is not None:
-            os.close(fd)
-
-
-@dataclass(slots=True)
 class Context:
     """Everything the parts need; `phase` is "adopting", "running" or "stopping"."""
 
@@ -148,10 +128,16 @@ class Context:
     objects: Objects
     table: ProcessTable
     ports: PortSockets
-    bells: Bells = field(default_factory=Bells)
+    store: Store
+    bells: Bells
+    beginning: Beginning = field(default_factory=Beginning)
     fib: Fib | None = None
     phase: str = "running"
     started_ns: int = field(default_factory=time.monotonic_ns)
+    awaited: list[ChildRecord] = field(default_factory=list)
+    """The living of the last run that have not said hello yet: they stay on record, or the next
+    supervisor would take them for nobody, should this one die while it adopts."""
+    restarts: int = 0  # of the supervisor itself, as the guardian counts them
 
     @property
     def plan(self) -> Plan:
@@ -163,9 +149,13 @@ class Context:
 
     def save(self) -> None:
         """Writes the state file: call it after each fork, death and adoption."""
-        self.objects.state.children = self.table.records()
-        self.objects.state.plan_digest = self.settings.digest
-        try:
-            self.objects.save()
-        except OSError as error:  # a full file system stops nobody; the next change tries again
-            log("error", "state.unsaved", error=str(error))
+        state = self.objects.state
+        known = self.table.records()
+        pids = {record.pid for record in known}
+        state.children = known + [one for one in self.awaited if one.pid not in pids]
+        state.ports = [port.to_json() for port in self.ports.known.values()]
+        if state.plan_digest != self.settings.digest or "plan" not in self.store.kept:
+            state.plan_digest = self.settings.digest
+            self.store.text("plan", self.settings.text)
+        self.objects.save()
+        self.store.text("state", state.dumps())

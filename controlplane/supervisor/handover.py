@@ -10,6 +10,7 @@ from typing import Any
 from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.loop import READ, WRITE
+from ribcage.shared.errors import RibcageError
 from ribcage.shared.process.log import log
 from ribcage.shared.process.message import ChannelClosed, ChannelError
 from ribcage.shared.process.port_rings import PortRings
@@ -45,7 +46,9 @@ class Handover:
                 done = child.channel.flush()
             except ChannelError:
                 done = True  # gone: its end arrives on the reading side
-            self.context.loop.events(child.channel.fileno(), READ if done else READ | WRITE)
+            fd = child.channel.fileno()
+            if self.context.loop.watches(fd):  # else it rests: floods.py
+                self.context.loop.events(fd, READ if done else READ | WRITE)
 
     # ---- workers ----
 
@@ -55,6 +58,7 @@ class Handover:
             "instance_id": context.objects.state.instance_id,
             "names": context.names.to_json(),
             "queue_key": context.objects.state.queue_key,
+            "queue_bytes": context.objects.state.queue_bytes,
             "semaphore": context.objects.state.semaphore,
             "sync_key": context.objects.state.sync_key or None,
             "index": index,
@@ -65,10 +69,10 @@ class Handover:
     def attach_worker(self, child: Child) -> None:
         """Everything a worker needs, in one message; what the slot had, it gets again."""
         context = self.context
+        context.bells.renew(child.index)
         fds = {
             "stats": context.objects.stats_fd(child.index),
             "bell": context.bells.for_worker(child.index),
-            "bell-control": context.bells.for_control(),
         }
         if context.fib is not None:
             fds |= context.fib.fds()
@@ -83,6 +87,20 @@ class Handover:
         plan = context.settings.for_worker()
         body = {"type": "attach", "plan": plan, "ports": ports, **self._common(child.index)}
         self.post(child, body, fds)
+
+    def send_bell(self, child: Child) -> None:
+        """To a worker that was adopted: control's end of the pair it had died with the supervisor,
+        or with control."""
+        bells = self.context.bells
+        bells.renew(child.index)
+        self.post(child, {"type": "bell"}, {"bell": bells.for_worker(child.index)})
+
+    def send_queue(self) -> None:
+        """The event queue was made anew: to everybody who uses it."""
+        state = self.context.objects.state
+        body = {"type": "queue", "queue_key": state.queue_key, "queue_bytes": state.queue_bytes}
+        for child in [self.context.table.control, *self.context.workers]:
+            self.post(child, body)
 
     def send_fib(self, child: Child) -> None:
         fib = self.context.fib
@@ -105,19 +123,30 @@ class Handover:
 
     # ---- control ----
 
+    def _add_bell(self, fds: dict[str, int], index: int) -> None:
+        """Control does without a bell that cannot be made: it looks by itself, a little later."""
+        try:
+            fds[f"bell:{index}"] = self.context.bells.for_control(index)
+        except OSError as error:
+            log("error", "bell.failed", index=index, error=str(error))
+
     def attach_control(self, child: Child, kind: str = "attach") -> None:
         """`attach` or `promote`: bells and, read-only, the stats objects of all workers, those
         that a reload gave up included."""
         context = self.context
-        fds = {"bell-control": context.bells.for_control()}
+        fds: dict[str, int] = {}
         opened = []
+        wanted = {f"stats:{worker.index}": worker.index for worker in context.workers}
+        wanted |= {f"resting:{i}": i for i in context.objects.resting(len(context.workers))}
         for worker in context.workers:
-            fds[f"bell:{worker.index}"] = context.bells.for_worker(worker.index)
-            fds[f"stats:{worker.index}"] = context.objects.stats_readonly(worker.index)
-            opened.append(fds[f"stats:{worker.index}"])
-        for index in context.objects.resting(len(context.workers)):
-            fds[f"resting:{index}"] = context.objects.stats_readonly(index)
-            opened.append(fds[f"resting:{index}"])
+            self._add_bell(fds, worker.index)
+        for name, index in wanted.items():
+            try:
+                fds[name] = context.objects.stats_readonly(index)
+            except (OSError, RibcageError) as error:  # control does without this one's counters
+                log("error", "stats.absent", index=index, error=str(error))
+            else:
+                opened.append(fds[name])
         ports = [port.to_json() for port in context.ports.known.values()]
         plan = context.settings.for_control()
         body = {"type": kind, "plan": plan, "ports": ports, **self._common(0)}
@@ -134,9 +163,16 @@ class Handover:
         if (rows == self._told and not new) or context.table.control.channel is None:
             return
         self._told = rows
-        fds = {f"bell:{index}": context.bells.for_worker(index) for index in new}
-        opened = [context.objects.stats_readonly(index) for index in new]
-        fds |= {f"stats:{index}": fd for index, fd in zip(new, opened, strict=True)}
+        fds: dict[str, int] = {}
+        opened: list[int] = []
+        for index in new:
+            self._add_bell(fds, index)
+            try:
+                opened.append(context.objects.stats_readonly(index))
+            except (OSError, RibcageError) as error:
+                log("error", "stats.absent", index=index, error=str(error))
+            else:
+                fds[f"stats:{index}"] = opened[-1]
         self.post(context.table.control, {"type": "workers", "workers": rows}, fds)
         for fd in opened:
             os.close(fd)

@@ -9,14 +9,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import sysv_ipc
+
 from ribcage.controlplane.supervisor.children import processes
+from ribcage.controlplane.supervisor.children.floods import Floods
 from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle
 from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context, Fib
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.resources.objects import open_shm
-from ribcage.shared.errors import RibcageError
+from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.memory.fib_sync import WITH_SEGMENT
+from ribcage.shared.process.budget import Budget
 from ribcage.shared.process.log import log
 from ribcage.shared.process.message import ChannelClosed, ChannelError, Message
 from ribcage.shared.process.port_rings import PortRings
@@ -37,20 +41,25 @@ class Messages:
         on_stop: Callable[[], None],
         on_reload: Callable[[object], None],
         on_progress: Callable[[], None],
+        guardian_row: Callable[[], dict[str, object] | None] = lambda: None,
     ) -> None:
         self.context = context
+        self.guardian_row = guardian_row
         self.handover = handover
         self.lifecycle = lifecycle
         self.refused = 0
+        self.floods = Floods(context)
         self.on_stop = on_stop
         self.on_reload = on_reload
         self.on_progress = on_progress
         self.waiting: dict[int, Callable[[str | None], None]] = {}  # ids we await a `done` for
         self._next_id = 0
+        self._queues = Budget(rate=1.0, burst=3.0)  # made anew, a second
         self._handlers: dict[str, tuple[str, Callable[[Child, Message], None]]] = {
             "hello": ("any", self._hello),
             "ready": ("any", self._ready),
             "done": ("any", self._done),
+            "failed": ("any", self._failed),
             "fib-ready": ("control", self._fib_ready),
             "port-open": ("control", self._port_open),
             "port-close": ("control", self._port_close),
@@ -58,13 +67,14 @@ class Messages:
             "fault-request": ("control", self._fault),
             "stop-request": ("control", self._stop),
             "reload-request": ("control", self._reload),
+            "queue-lost": ("control", self._queue_lost),
         }
 
     def serve(self, child: Child) -> None:
         """Reads what a child has sent; flushes what waits for it."""
         self.handover.flush(child)
         for _ in range(PER_TURN):
-            if child.channel is None:
+            if child.channel is None or not self.floods.admit(child, time.monotonic()):
                 return
             try:
                 message = child.channel.recv()
@@ -94,7 +104,9 @@ class Messages:
 
     def _refuse(self, child: Child, why: str) -> None:
         self.refused += 1
-        log("warning", "message.refused", child=child.name, child_pid=child.pid, why=why[:200])
+        if self.floods.line(child, time.monotonic()):
+            log("warning", "message.refused", child=child.name, child_pid=child.pid,
+                why=why[:200])  # fmt: skip
 
     def ask(
         self, child: Child, message: dict[str, Any], answer: Callable[[str | None], None]
@@ -128,6 +140,14 @@ class Messages:
         if answer is not None:
             error = message.body.get("error")
             answer(None if error is None else str(error))
+
+    def _failed(self, child: Child, message: Message) -> None:
+        """Its last words: why it could not begin. No retry heals some of it."""
+        body = message.body
+        status = body.get("exit")
+        error = RibcageError.from_json(body, status if isinstance(status, int) else Exit.INTERNAL)
+        log("error", "child.cannot", child=child.name, code=error.code, why=error.message[:500])
+        self.context.beginning.failed(error)
 
     # ---- control ----
 
@@ -178,6 +198,8 @@ class Messages:
                 self.close_port(port.index)  # another interface, or other rings
             new = context.ports.open(port, len(context.workers))
         except (RibcageError, OSError) as error:
+            if isinstance(error, RibcageError):
+                self.context.beginning.failed(error)
             text = error.message if isinstance(error, RibcageError) else str(error)
             log("error", "port.open", index=str(index)[:20], error=text)
             self.handover.post(
@@ -188,6 +210,7 @@ class Messages:
             self.handover.send_port(worker, port)
         if new:
             log("info", "port.open", index=port.index, name=port.name, ifindex=port.ifindex)
+            context.save()  # what a stored ring is of
         self.handover.post(child, {"type": "port-opened", "index": port.index, "ok": True})
         self.lifecycle.share_frames()
         self.on_progress()
@@ -212,10 +235,16 @@ class Messages:
             self.handover.take_port(worker, index)
         if self.context.ports.close(index):
             log("info", "port.close", index=index)
+            self.context.save()
 
     def _ps(self, child: Child, message: Message) -> None:
-        rows = [self.supervisor_row(), *self.context.table.rows()]
+        rows = [*self.watchers(), *self.context.table.rows()]
         self.handover.post(child, {"type": "ps", "id": _id(message), "processes": rows})
+
+    def watchers(self) -> list[dict[str, Any]]:
+        """The guardian, if there is one, and the supervisor."""
+        guardian = self.guardian_row()
+        return [*([guardian] if guardian is not None else []), self.supervisor_row()]
 
     def supervisor_row(self) -> dict[str, Any]:
         facts = processes.facts(os.getpid())
@@ -225,7 +254,7 @@ class Messages:
             "pid": os.getpid(),
             "uid": os.geteuid(),
             "state": self.context.phase,
-            "restarts": 0,
+            "restarts": self.context.restarts,
             "started_ns": self.context.started_ns,
             "last_exit": None,
             "own": True,
@@ -247,6 +276,19 @@ class Messages:
             log("warning", "fault.asked", child=worker.name, kind=kind[:32])
             self.handover.post(worker, {"type": "fault", "kind": kind[:32]})
         self.handover.post(child, reply)
+
+    def _queue_lost(self, child: Child, message: Message) -> None:
+        """Control says so, we look: one that is as it should be stays."""
+        if not self._queues.take(time.monotonic()):
+            return  # it is asked for again
+        try:
+            wrong = self.context.objects.renew_queue()
+        except (OSError, RibcageError, sysv_ipc.Error) as error:
+            log("error", "queue.failed", error=str(error))
+            return
+        if wrong is not None:
+            log("warning", "queue.renewed", why=wrong)
+        self.handover.send_queue()
 
     def _stop(self, child: Child, message: Message) -> None:
         log("info", "stop.asked", by="management")

@@ -152,7 +152,6 @@ class Reloading:
             else:
                 child.cancel_timer()
                 context.ports.close_worker(child.index)
-                context.objects.rest_stats(child.index)
                 context.bells.drop(child.index)
         grown = [table.grow() for _ in range(count - len(table.workers))]
         for port in list(context.ports.known.values()):
@@ -160,4 +159,4 @@ class Reloading:
         for child in grown:
             if not any(leaver.index == child.index for leaver in table.leaving):
                 self.lifecycle.start(child)
-        self.handover.tell_workers(tuple(child.index for child in grown))
+        self.handover.tell_workers()  # those that came have been told of at their start

@@ -1,44 +1,56 @@
 """The supervisor's life: take the lock, make or adopt, fork, watch, stop, remove.
 
 Use (ribcage/roles.py): `exit_code = run_supervisor(settings, names, roles)`. Raises RibcageError
-before anything was forked (already running, no right, a name taken); after that it logs and goes
-on, and returns 0 once stopped in order. Blocks its signals for good: not for a process that does
-anything else afterwards.
+for a start that cannot work (already running, no right, a name taken, no room); nothing is left;
+once it was ready it logs and goes on, and returns 0 once stopped in order. Blocks its signals for
+good: not for a process that does anything else afterwards.
 """
 
-import json
+import contextlib
 import os
 import signal
-import socket
+import sys
 from collections.abc import Callable
 
-from ribcage.controlplane.supervisor.children import exits, processes
+from ribcage.controlplane.supervisor.children import exits
 from ribcage.controlplane.supervisor.children.adoption import Adoption
 from ribcage.controlplane.supervisor.children.health import Health
 from ribcage.controlplane.supervisor.children.helper import Helpers
 from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle, log_level
 from ribcage.controlplane.supervisor.children.table import Child, ProcessTable
 from ribcage.controlplane.supervisor.context import Context, Deadlines, Roles, Settings
+from ribcage.controlplane.supervisor.continuing import objects_of, take_back
+from ribcage.controlplane.supervisor.dumping import remove_files, write_dump
+from ribcage.controlplane.supervisor.guardian.manager import Manager
+from ribcage.controlplane.supervisor.guardian.ward import Ward
 from ribcage.controlplane.supervisor.handover import Handover
-from ribcage.controlplane.supervisor.lock import SupervisorLock
 from ribcage.controlplane.supervisor.loop import Loop
+from ribcage.controlplane.supervisor.mending import Mending
 from ribcage.controlplane.supervisor.messages import Messages
 from ribcage.controlplane.supervisor.reloading import Reloading
+from ribcage.controlplane.supervisor.resources.bells import Bells
 from ribcage.controlplane.supervisor.resources.descriptors import raise_descriptor_limit
 from ribcage.controlplane.supervisor.resources.logfile import LogFile
 from ribcage.controlplane.supervisor.resources.logs import Logs
-from ribcage.controlplane.supervisor.resources.objects import Objects, remove_recorded
 from ribcage.controlplane.supervisor.resources.ports import PortSockets
+from ribcage.controlplane.supervisor.resources.store import Store
 from ribcage.controlplane.supervisor.signals import Signals
-from ribcage.controlplane.supervisor.statefile import ChildRecord, State
+from ribcage.controlplane.supervisor.start.beginning import Beginning, check_paths
+from ribcage.controlplane.supervisor.start.footing import low_limits
+from ribcage.controlplane.supervisor.start.lock import SupervisorLock
 from ribcage.controlplane.supervisor.stopping import Stopping
+from ribcage.shared.errors import RibcageError
 from ribcage.shared.process import log as lines
 from ribcage.shared.process.log import log
 from ribcage.shared.process.names import Names
 from ribcage.shared.process.title import show_as
+from ribcage.shared.refusals import refused
 
 LEVELS = ("info", "debug", "warning")  # SIGUSR2 cycles through them
-DUMP = "dump.json"
+LISTEN_AGAIN = 0.5
+LOCK_PATIENCE = (
+    2.0  # of a successor: a child that was being forked may hold the lock a moment longer
+)
 
 
 def run_supervisor(
@@ -48,9 +60,13 @@ def run_supervisor(
     limits: Deadlines | None = None,
     on_ready: Callable[[], None] = lambda: None,
     log_file: LogFile | None = None,
+    manager: Manager | None = None,
+    stop: bool = False,
 ) -> int:
     """Runs until stopped; the exit status. `on_ready` is called once, when all are ready.
-    `log_file`: what descriptor 2 is, when it is ours to open anew."""
+    `log_file`: what descriptor 2 is, when it is ours to open anew. `manager`: who restarts us.
+    `stop`: the last one died while it stopped; what it left is ended in order."""
+    manager = manager or Manager()
     plan = settings.plan
     lines.setup("supervisor", log_level(plan.log.level), plan.log.format)
     show_as("supervisor", names.instance)
@@ -59,14 +75,24 @@ def run_supervisor(
     os.environ["RIBCAGE_INSTANCE"] = names.instance
     os.environ["RIBCAGE_RUN_DIR"] = str(names.run_base)
     raise_descriptor_limit(plan.workers.count, plan.management.max_clients)
+    for name, soft in low_limits():
+        log("warning", "limit.low", name=name, soft=soft)
+    check_paths([names.supervisor_socket, names.control_socket, names.guardian_socket("0" * 12)])
     names.make_run_dir()
-    lock = SupervisorLock.take(names)
+    try:
+        lock = SupervisorLock.take(names, LOCK_PATIENCE if manager.guardian is not None else 0.0)
+    except OSError as error:
+        raise refused("run_dir", error.errno, path=names.supervisor_lock) from error
+    supervisor = None
     try:
         deadlines = limits or Deadlines()
-        return Supervisor(settings, names, roles, deadlines, on_ready, log_file).run()
+        supervisor = Supervisor(
+            settings, names, roles, deadlines, on_ready, log_file, manager, lock, stop
+        )
+        return supervisor.run()
     finally:
-        lock.release()
-        if not any(names.run_dir.iterdir()):
+        (lock if supervisor is None else supervisor.lock).release()
+        with contextlib.suppress(OSError):  # gone already, or something in it is not ours
             names.run_dir.rmdir()
 
 
@@ -81,10 +107,16 @@ class Supervisor:
         limits: Deadlines,
         on_ready: Callable[[], None],
         log_file: LogFile | None,
+        manager: Manager,
+        lock: SupervisorLock,
+        stop: bool,
     ) -> None:
         plan = settings.plan
         self.on_ready = on_ready
         self.announced = False
+        self.manager = manager
+        self.lock = lock
+        self.stop_at_once = stop
         loop = Loop()
         # Blocked from here on: a child forked below starts with them blocked and unblocks them
         # when it is complete.
@@ -102,7 +134,10 @@ class Supervisor:
         self.group = plan.workers.users[0] if plan.workers.users and os.geteuid() == 0 else None
         if self.group is not None:
             os.chown(names.run_dir, -1, self.group)
-        objects, self.living = _objects(settings, names, roles, self.group)
+        store = Store(manager)
+        objects, self.living = objects_of(settings, names, roles, self.group, store)
+        self.adopts = bool(self.living) or objects.state.ready
+        objects.state.guardian = []  # the ward says who it is now
         self.context = Context(
             names,
             settings,
@@ -111,8 +146,15 @@ class Supervisor:
             loop,
             objects,
             ProcessTable(plan.workers.count, plan.workers.restart_max, plan.workers.restart_window),
-            PortSockets(roles.open_port, plan.rings.max_memory, objects.state.instance_id),
+            PortSockets(
+                roles.open_port, plan.rings.max_memory, store, objects.state.instance_id
+            ),
+            store,
+            Bells(),
+            restarts=manager.restarts,
+            beginning=Beginning(self.stop),
         )
+        self.context.awaited = self.living
         self.plan_changed = objects.state.plan_digest != settings.digest
         self.handover = Handover(self.context)
         self.helpers = Helpers(loop)
@@ -125,17 +167,56 @@ class Supervisor:
             on_stop=self.stop,
             on_reload=self.reload,
             on_progress=self.check_ready,
+            guardian_row=lambda: self.ward.row(),
         )
         self.reloading = Reloading(
             self.context, self.handover, self.lifecycle, self.messages, self.helpers
         )
         self.adoption = Adoption(self.context, self.handover, self.lifecycle, self.begin)
         self.health = Health(self.context, self.handover, self.lifecycle)
+        self.ward = Ward(
+            names,
+            manager,
+            store,
+            loop,
+            list(sys.orig_argv),
+            plan.log.format == "json",
+            self.note_guardian,
+        )
+        self.mending = Mending(
+            self.context, self.lifecycle, self.adoption, lock, self.take_lock, self.reap
+        )
         self.logs = Logs(self.context, self.handover, log_file)
 
     def run(self) -> int:
+        """RibcageError when the start could not work; then nothing is left of it."""
         context = self.context
-        self.adoption.listen(self.group)
+        if self.adopts:
+            context.beginning.over()
+        take_back(context)
+        self.ward.begin()
+        self.manager.run(context.loop)
+        self._listen()
+        context.loop.run()
+        self._clean_up()
+        if context.beginning.error is not None:
+            raise context.beginning.error
+        log("info", "supervisor.stopped")
+        self.manager.finish("EXIT_STATUS=0")
+        return 0
+
+    def _listen(self) -> None:
+        """Where children find us; those that live need it more than we do, so it is tried again."""
+        context = self.context
+        try:
+            self.adoption.listen(self.group)
+        except OSError as error:
+            log("error", "channel.socket", error=str(error))
+            if not context.beginning.failed(
+                refused("channel_socket", error.errno, path=context.names.supervisor_socket)
+            ):
+                context.loop.after(LISTEN_AGAIN, self._listen)
+            return
         if self.living:
             context.phase = "adopting"
             log("info", "supervisor.adopts", living=len(self.living))
@@ -143,10 +224,15 @@ class Supervisor:
         else:
             log("info", "supervisor.starts", instance=context.names.instance)
             self.begin()
-        context.loop.run()
-        self._clean_up()
-        log("info", "supervisor.stopped")
-        return 0
+
+    def note_guardian(self, guardian: list[int]) -> None:
+        """Pid and start time, for `ps` and `stop` when we are dead."""
+        self.context.objects.state.guardian = guardian
+        self.context.save()
+
+    def take_lock(self, lock: SupervisorLock) -> None:
+        """The file of the old one is gone; it is let go with the process."""
+        self.lock = lock
 
     def begin(self) -> None:
         """Fills the empty slots: all of them at a start, the missing ones after an adoption."""
@@ -156,7 +242,11 @@ class Supervisor:
         table = context.table
         adopted = context.phase == "adopting"
         context.phase = "running"
-        if adopted:
+        context.awaited = []
+        if self.stop_at_once:
+            self.stop()
+            return
+        if self.adopts:
             self.logs.share()  # the living still write where the dead supervisor did
             self.messages.open_fib()
             # A worker that died meanwhile took its rings along: its successor needs new ones.
@@ -192,13 +282,16 @@ class Supervisor:
     def reap(self) -> None:
         for pid, end in exits.reap():
             child = self.context.table.by_pid(pid)
-            if child is not None and child.own:
-                self.lifecycle.gone(child, end.text)
-            elif not self.helpers.ended(pid, end):
-                log("debug", "orphan.reaped", child_pid=pid, cause=end.text)
+            try:
+                if child is not None and child.own:
+                    self.lifecycle.gone(child, end.text)
+                elif not self.helpers.ended(pid, end):
+                    log("debug", "orphan.reaped", child_pid=pid, cause=end.text)
+            except (OSError, RibcageError) as error:  # the others died too; mending.py finishes it
+                log("error", "child.end", child_pid=pid, error=str(error))
 
     def stop(self) -> None:
-        _notify("STOPPING=1")
+        self.manager.notify("STOPPING=1")
         if self.context.phase == "adopting":
             self.context.phase = "stopping"  # nobody is forked any more, the silent are killed
             self.adoption.finish()
@@ -220,35 +313,20 @@ class Supervisor:
             for worker in context.workers
         ):
             self.announced = True
+            context.beginning.over()
+            context.objects.state.ready = True
+            context.save()
             log("info", "ready", workers=len(context.workers), ports=len(ports))
-            _notify("READY=1")
+            self.ward.announced = True
+            self.manager.notify("READY=1")
             self.on_ready()
 
     def dump(self) -> None:
-        """SIGUSR1: what the supervisor knows, for a person to read, and control likewise."""
+        """SIGUSR1: for a person to read, and control likewise."""
         context = self.context
-        control = context.table.control
-        self.handover.post(control, {"type": "dump"})
-        state = context.objects.state
-        body = {
-            "processes": [self.messages.supervisor_row(), *context.table.rows()],
-            "ports": [port.to_json() for port in context.ports.known.values()],
-            "fib": context.fib.to_json() if context.fib else None,
-            "ring_bytes": context.ports.memory(),
-            "objects": {"shm": state.shm, "semaphore": state.semaphore,
-                        "queue_key": state.queue_key},
-            "messages_refused": self.messages.refused,
-        }  # fmt: skip
-        path = context.names.run_dir / DUMP
-        temporary = path.with_suffix(".tmp")
-        try:
-            temporary.write_text(json.dumps(body, indent=2) + "\n")
-            temporary.replace(path)
-        except OSError as error:
-            log("error", "dump", error=str(error))
-            return
-        also = str(context.names.control_dump) if control.channel is not None else "no control"
-        log("info", "dump", file=str(path), control=also)
+        self.handover.post(context.table.control, {"type": "dump"})
+        rows = [*self.messages.watchers(), *context.table.rows()]
+        write_dump(context, rows, self.messages.refused)
 
     def cycle_level(self) -> None:
         level = lines.current().level
@@ -258,43 +336,13 @@ class Supervisor:
             self.handover.post(child, {"type": "log-level", "level": following})
 
     def _clean_up(self) -> None:
+        """Nothing is left; what cannot be removed is told, and stops nobody."""
         context = self.context
         self.adoption.close()
         context.ports.close_all()
+        if self.manager.guardian is None:  # that one ends with us; systemd would hand it all out
+            context.store.drop_all()
         context.objects.remove()
-        names = context.names
-        for path in (names.state_file, names.control_socket, names.control_lock,
-                     names.run_dir / DUMP, names.control_dump,
-                     names.control_dump.with_suffix(".tmp")):  # fmt: skip
-            path.unlink(missing_ok=True)
+        remove_files(context.names)
         self.logs.remove()
-
-
-def _objects(
-    settings: Settings, names: Names, roles: Roles, group: int | None
-) -> tuple[Objects, list[ChildRecord]]:
-    """New objects, or those of a run whose children still live."""
-    state = State.read(names.state_file, names.instance)
-    if state is not None:
-        living = [c for c in state.children if processes.is_alive(c.pid, c.start)]
-        if living:
-            return Objects.attach(names, state, roles.create_stats), living
-        removed = remove_recorded(state)
-        log("info", "leftovers.removed", of_pid=state.supervisor, objects=len(removed))
-    plan = settings.plan
-    made = Objects.create(names, roles.create_stats, plan.events.queue_bytes, group, plan.fib.sync)
-    return made, []
-
-
-def _notify(text: str) -> None:
-    """sd_notify(3) for a service manager that asked for it."""
-    path = os.environ.get("NOTIFY_SOCKET", "")
-    if not path:
-        return
-    address = "\0" + path[1:] if path.startswith("@") else path
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.setblocking(False)
-        try:
-            sock.sendto(text.encode(), address)
-        except OSError as error:
-            log("debug", "notify", error=str(error))
+        self.ward.end()

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-SCHEMA = 1
+SCHEMA = 2
 MAX_BYTES = 1 << 20
 
 
@@ -37,15 +37,31 @@ class State:
     supervisor: int
     plan_digest: int = 0
     queue_key: int = 0
+    queue_bytes: int = 0
+    """What the kernel granted the queue: another size is somebody's doing."""
     semaphore: str = ""
     sync_key: int = 0
     """Of the System V set of `sem_undo`; 0: there is none."""
     shm: list[str] = field(default_factory=list)
+    stats: dict[int, int] = field(default_factory=dict)
+    """Worker slot -> inode of its stats object, which has no name: what a child hands back as
+    such has to be that very object."""
     children: list[ChildRecord] = field(default_factory=list)
+    serial: int = 0
+    """Of this writing: the file and the copy in the descriptor store may differ."""
+    ready: bool = False
+    """The router was ready once: what there is, is taken over even when nobody lives."""
+    guardian: list[int] = field(default_factory=list)
+    """Pid and start time of who restarts the supervisor; empty in the foreground."""
+    ports: list[dict[str, Any]] = field(default_factory=list)
+    """The known ports, as PortRings: what a stored ring is of."""
+
+    def dumps(self) -> str:
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, separators=(",", ":"))
 
     def write(self, path: Path) -> None:
         temporary = path.with_suffix(".tmp")
-        text = json.dumps({"schema": SCHEMA, **asdict(self)}, separators=(",", ":"))
+        text = self.dumps()
         fd = os.open(
             temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
         )
@@ -61,9 +77,16 @@ class State:
         """None when there is none, or when it is not one of ours: then nothing is known."""
         try:
             with path.open("rb") as file:
-                body = json.loads(file.read(MAX_BYTES))
-            return cls._decode(body, instance)
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+                return cls.parse(file.read(MAX_BYTES), instance)
+        except OSError:
+            return None
+
+    @classmethod
+    def parse(cls, text: bytes | str, instance: str) -> "State | None":
+        """As `read`, of the copy in the descriptor store."""
+        try:
+            return cls._decode(json.loads(text), instance)
+        except (ValueError, TypeError, KeyError, RecursionError):
             return None
 
     @classmethod
@@ -81,8 +104,14 @@ class State:
             int(body["supervisor"]),
             int(body["plan_digest"]),
             int(body["queue_key"]),
+            int(body["queue_bytes"]),
             body["semaphore"],
             int(body["sync_key"]),
             [str(name) for name in body["shm"]],
+            {int(slot): int(inode) for slot, inode in body["stats"].items()},
             [ChildRecord(**child) for child in body["children"]],
+            int(body.get("serial", 0)),
+            bool(body.get("ready", False)),
+            [int(number) for number in body.get("guardian", [])],
+            [dict(port) for port in body.get("ports", [])],
         )

@@ -7,6 +7,9 @@ A worker numbers its events from 1 on, over its restarts. Urgent ones overtake, 
 is missing now may come later; once the queue is empty it will not, because one sender's messages
 enter the queue in the order of their numbers. A number is taken twice only by the successor of a
 worker that was killed between sending and counting: that is another event, with another time.
+
+Numbers are a worker's word (or that of another in its name): a gap that no worker could have made
+is not believed, and counting begins anew. The caller asks about workers that there are.
 """
 
 from dataclasses import dataclass, field
@@ -14,6 +17,8 @@ from dataclasses import dataclass, field
 from ribcage.shared.process.events import Event
 
 REMEMBERED = 1024  # events a worker, between two times that the queue was seen empty
+
+LARGEST_GAP = 1 << 20  # events missing at once: 17 minutes of a worker that asks as often as it may
 
 
 @dataclass(slots=True)
@@ -30,6 +35,7 @@ class EventOrder:
     def __init__(self) -> None:
         self.duplicates = 0
         self.gaps = 0
+        self.absurd = 0
         self._workers: dict[int, _Sender] = {}
 
     def take(self, event: Event) -> bool:
@@ -49,13 +55,17 @@ class EventOrder:
     def take_missing(self) -> dict[int, int]:
         """The queue is empty: worker -> how many of its events are missing, those that miss any."""
         missing = {}
-        for number, worker in self._workers.items():
+        for number, worker in list(self._workers.items()):
             if not worker.seen:
                 continue
             # Whatever was before the first event heard is a predecessor's, or nobody's.
             first = min(worker.seen) - 1 if worker.accounted < 0 else worker.accounted
             came = sum(sequence > first for sequence in worker.seen)
             gap = max(0, worker.highest - first - came)
+            if gap > LARGEST_GAP:
+                self._workers[number] = _Sender()
+                self.absurd += 1
+                continue
             if gap:
                 missing[number] = gap
                 self.gaps += gap

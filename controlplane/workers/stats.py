@@ -4,7 +4,6 @@ from typing import Any
 
 from ribcage.controlplane.values.topology import Topology
 from ribcage.controlplane.workers.workers import Workers, WorkerSlot
-from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.stats import REASONS, TOTALS, Snapshot
 
 PORT = ("rx", "rx_bytes", "tx", "tx_bytes", "ring_drops")
@@ -15,12 +14,9 @@ def snapshots(workers: Workers) -> list[tuple[WorkerSlot, Snapshot]]:
     out. A total is the sum of all, so that it never goes backwards."""
     found = []
     for worker in workers.counted():
-        if worker.stats is None:
-            continue
-        try:
-            found.append((worker, worker.stats.snapshot()))
-        except RibcageError:
-            continue
+        snapshot = worker.snapshot()
+        if snapshot is not None:
+            found.append((worker, snapshot))
     return found
 
 
@@ -51,6 +47,7 @@ def stats_report(workers: Workers, topology: Topology) -> dict[str, Any]:
                 "events_lost": life.events_lost,
                 "visible_ns": worker.stats.histogram(),
                 **snapshot.to_json(),
+                "odd": worker.look().odd or None,
             }
         )
     totals: dict[str, Any] = {
@@ -65,7 +62,9 @@ def stats_report(workers: Workers, topology: Topology) -> dict[str, Any]:
     return {
         "workers": rows,
         "totals": totals,
-        "balanced": all(snapshot.balanced for _, snapshot in taken) and not trouble,
+        "balanced": all(snapshot.balanced for _, snapshot in taken)
+        and not trouble
+        and not any(row["odd"] for row in rows),
         "uncounted": trouble,
         "ports": _ports(taken, topology),
     }

@@ -5,6 +5,10 @@ it sleeps in poll() with no batch open: its next batch begins with the newest. N
 nobody is waited for inside the loop: the objects are mapped, and the coroutine looks at them
 between other work, at most until its deadline.
 
+What an object says is its worker's word. What cannot be true (a generation that was never
+published, a time to come) is not believed: such a worker is counted as one that does not use the
+change, is not waited for, and is named. Within what could be true a worker can lie, about itself.
+
 Control only. A worker that died, hangs or is stopped is not waited for: it is told by name, and its
 successor begins with the newest.
 """
@@ -33,7 +37,12 @@ class Look:
     generation: int
     t4: int  # when the batch that first had `generation` began; 0 = never
     asleep: bool  # in poll(), no batch open
+    odd: str = ""  # what it says that cannot be true
     state: str = "absent"  # what to call it while it is not alive
+
+    def uses(self, generation: int) -> bool:
+        """Whether it forwards by `generation` or a later one, or will with its next batch."""
+        return not self.odd and (self.generation >= generation or self.asleep)
 
 
 class Watch(Protocol):
@@ -51,6 +60,7 @@ class Visibility:
     of: int
     t4: int
     lagging: tuple[int, ...] = ()
+    odd: tuple[int, ...] = ()  # not believed, and not waited for
     absent: tuple[tuple[int, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -62,12 +72,12 @@ def count_seen(looks: Iterable[Look], generation: int) -> Visibility:
     """Who of the workers uses `generation` or a later one."""
     every = list(looks)
     living = [look for look in every if look.alive]
+    odd = tuple(look.worker for look in living if look.odd)
+    used = [look for look in living if look.uses(generation)]
+    lagging = tuple(look.worker for look in living if not look.odd and not look.uses(generation))
+    t4 = max((look.t4 for look in used if look.generation >= generation), default=0)
     absent = tuple((look.worker, look.state) for look in every if not look.alive)
-    lagging = tuple(
-        look.worker for look in living if look.generation < generation and not look.asleep
-    )
-    t4 = max((look.t4 for look in living if look.generation >= generation), default=0)
-    return Visibility(len(living) - len(lagging), len(every), t4, lagging, absent)
+    return Visibility(len(used), len(every), t4, lagging, odd, absent)
 
 
 async def wait_visible(
@@ -78,19 +88,35 @@ async def wait_visible(
 ) -> Visibility:
     """Waits until every living worker uses `generation`.
 
-    E_TIMEOUT (exit 6) names the workers that do not; the change itself stays in force.
+    E_TIMEOUT (exit 6) names the workers that do not, E_WORKER_ODD those that are not believed;
+    the change itself stays in force.
     """
     watches = list(watches)
     end = clock() + deadline
     turns = 0
     while True:
         seen = count_seen([watch.look() for watch in watches], generation)
+        if not seen.lagging and seen.odd:
+            raise _odd_worker(watches, seen)
         if not seen.lagging:
             return seen
         if clock() >= end:
             raise timed_out(watches, generation, deadline, seen)
         turns += 1
         await asyncio.sleep(0 if turns < SPINS else PAUSE)
+
+
+def _odd_worker(watches: Iterable[Watch], seen: Visibility) -> RibcageError:
+    told = "; ".join(
+        f"worker{look.worker} {look.odd}" for watch in watches if (look := watch.look()).odd
+    )
+    return RibcageError(
+        "E_WORKER_ODD",
+        f"published, and {seen.seen} of {seen.of} workers use it: {told}",
+        "the change is in force; a worker whose counters cannot be true is broken or not ours any "
+        "more: `kill` it, its successor begins anew",
+        Exit.TIMEOUT,
+    )
 
 
 def timed_out(

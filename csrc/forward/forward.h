@@ -23,6 +23,7 @@
 #include "port/transmit.h"
 #include "report/event.h"
 #include "report/stats.h"
+#include "report/waits.h"
 
 enum { ERRORS_MAX = 32 }; /* ICMP errors one batch may cause; more are counted as limited */
 
@@ -38,6 +39,7 @@ struct forward_port {
 struct forwarder {
     struct stats_writer stats;
     struct event_sender events;
+    struct wait_table waits;
     struct fib_reader *fib;     /* NULL: no FIB yet */
     struct hold_queue hold;
     struct source_limiter limiter;

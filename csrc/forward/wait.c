@@ -9,6 +9,9 @@ static void ask_control(struct forwarder *f, const struct hold_key *key)
         return; /* asked again in a second, as long as packets wait */
     struct event_payload payload = {.port = key->port, .family = key->family};
     memcpy(payload.address, key->address, sizeof payload.address);
+    /* The row is what counts; the event in the queue may be lost to whoever fills it. */
+    waits_note(&f->waits, key->port, key->family, key->address, f->now_ns);
+    event_wake(&f->events);
     event_send(&f->events, EVENT_NEIGHBOUR_MISS, URGENCY_NEIGHBOUR, &payload, f->now_ns);
 }
 

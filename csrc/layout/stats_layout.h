@@ -7,6 +7,7 @@
  *   | commit (64)    sequence                             <- worker, release: picks the block
  *   | block[0] | block[1]                                 <- worker writes the one NOT picked
  *   | visible[] histograms, drop examples                 <- worker, relaxed, may lag a batch
+ *   | wait[]         addresses that packets wait for      <- worker, see struct stats_wait
  *   | doubt (64)     the batch that is open               <- worker, read by its successor
  *   | aside[]        frames that killed a worker twice    <- worker, before the commit that counts
  *   +-----------------------------------------------------------------------------------
@@ -141,6 +142,21 @@ struct frame_aside { /* number n (counted from 0 by drops[DROP_SET_ASIDE]) is as
     uint8_t bytes[ASIDE_BYTES]; /* from the Ethernet header on */
 };
 RC_STATIC_ASSERT(sizeof(struct frame_aside) % 64 == 0, "whole lines");
+enum { STATS_WAITS = 64 };
+
+/* An address that packets of this worker wait for. Control reads the rows of all workers in turn,
+ * so that no queue which another may fill stands between a packet and its neighbour. A row is
+ * written anew each time the worker asks (once a second and neighbour), over the row of the same
+ * address or else over the next in turn: 64 neighbours a look, ten looks a second. Writing: 0 into
+ * asked_ns, release fence, the words, the time with release; so a reader that finds the same time
+ * before and after its copy has a whole one. */
+struct stats_wait {
+    uint64_t asked_ns;   /* CLOCK_MONOTONIC; 0: never used, or being written */
+    uint64_t address[2]; /* the bytes in network order */
+    uint64_t where;      /* port | family << 16; family 4 or 6 */
+    uint64_t unused[4];
+};
+RC_STATIC_ASSERT(sizeof(struct stats_wait) == 64, "one line");
 
 enum { STATS_BUCKETS = 40 }; /* bucket i counts times in [2^i, 2^(i+1)) ns */
 
@@ -153,6 +169,7 @@ struct stats_object {
     struct stats_block block[2];
     uint64_t visible[STATS_BUCKETS]; /* t4 - t0 of the generations this worker was first to see */
     struct drop_example example[DROP_REASONS];
+    struct stats_wait wait[STATS_WAITS];
     struct stats_doubt doubt;
     struct frame_aside aside[ASIDE_FRAMES];
 };
@@ -171,9 +188,10 @@ RC_STATIC_ASSERT(offsetof(struct stats_object, block) % 64 == 0, "blocks on line
                   reserved)                                                                      \
     LAYOUT_STRUCT(stats_doubt, port, identity, slot, frames, careful_port, careful, unused)      \
     LAYOUT_STRUCT(frame_aside, mono_ns, length, captured, port, bytes)                           \
+    LAYOUT_STRUCT(stats_wait, asked_ns, address, where, unused)                                  \
     LAYOUT_STRUCT(stats_object, identity, life, seen, sequence, unused, block, visible,          \
-                  example, doubt, aside)                                                         \
-    LAYOUT_NUMBER(DROP_REASONS) LAYOUT_NUMBER(STATS_BUCKETS) LAYOUT_NUMBER(FIB_MAX_PORTS)         \
-    LAYOUT_NUMBER(ASIDE_FRAMES) LAYOUT_NUMBER(ASIDE_BYTES)
+                  example, wait, doubt, aside)                                                   \
+    LAYOUT_NUMBER(DROP_REASONS) LAYOUT_NUMBER(STATS_BUCKETS) LAYOUT_NUMBER(FIB_MAX_PORTS)        \
+    LAYOUT_NUMBER(STATS_WAITS) LAYOUT_NUMBER(ASIDE_FRAMES) LAYOUT_NUMBER(ASIDE_BYTES)
 
 #endif

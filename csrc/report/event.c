@@ -2,10 +2,11 @@
 #include "report/event.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
-#include <unistd.h>
+#include <sys/socket.h>
 
 struct message { /* what msgsnd wants: the type, then the text */
     long mtype;
@@ -76,11 +77,48 @@ void event_flush(struct event_sender *sender, uint64_t now_ns)
         if (queue_event(sender, EVENT_LOST, URGENCY_INFO, &payload, now_ns) == 0)
             sender->unannounced = 0;
     }
-    if (sender->queued != 0 && sender->bell >= 0) {
-        const uint64_t one = 1;
-        /* EAGAIN: the counter is at its limit, so the receiver has been rung already. */
-        ssize_t written = write(sender->bell, &one, sizeof one);
-        (void)written;
-    }
+    if (sender->queued != 0 && sender->bell >= 0)
+        (void)bell_ring(sender->bell);
     sender->queued = 0;
+}
+
+void event_wake(struct event_sender *sender)
+{
+    sender->queued++;
+}
+
+int bell_ring(int bell)
+{
+    const uint8_t one = 1;
+    return send(bell, &one, sizeof one, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 ? 0 : -errno;
+}
+
+void bell_hear(int bell)
+{
+    uint8_t heard;
+    /* No room for descriptors is offered: the kernel closes those that come. */
+    for (int i = 0; i < BELL_HEARD && recv(bell, &heard, sizeof heard, MSG_DONTWAIT) >= 0; i++)
+        ;
+}
+
+int event_receive(int queue, struct event_arrival *out, uint32_t most)
+{
+    struct {
+        long mtype;
+        uint8_t text[EVENT_SIZE + 8]; /* a longer one shows as such */
+    } message;
+    uint32_t n = 0;
+    while (n < most) {
+        ssize_t length = msgrcv(queue, &message, sizeof message.text, -LONG_MAX,
+                                IPC_NOWAIT | MSG_NOERROR);
+        if (length < 0 && errno == EINTR)
+            continue;
+        if (length < 0)
+            return n == 0 && errno != ENOMSG ? -errno : (int)n;
+        out[n] = (struct event_arrival){.urgency = message.mtype, .length = (uint64_t)length};
+        if (length == EVENT_SIZE)
+            memcpy(&out[n].record, message.text, EVENT_SIZE);
+        n++;
+    }
+    return (int)n;
 }

@@ -96,13 +96,6 @@ static void pause_port(struct worker *w, uint32_t port, uint64_t now)
     (void)event_send(&w->f.events, EVENT_PORT_ERROR, URGENCY_LINK, &payload, now);
 }
 
-static void drain_bell(const struct worker *w)
-{
-    uint64_t rings;
-    ssize_t taken = read(w->config.bell, &rings, sizeof rings);
-    (void)taken; /* how often does not matter */
-}
-
 /* Frames are said to be there but not where we look: cannot happen while this process alone
  * reads the ring; kept so that a ring disturbed from outside costs some frames, not the port. */
 static void resync_rings(struct worker *w)
@@ -145,8 +138,8 @@ static uint32_t look(struct worker *w, uint64_t now, uint64_t until)
         w->stray_ns = 0;
     else if (w->stray_ns == 0)
         w->stray_ns = now;
-    if ((bell->revents & POLLIN) != 0) {
-        drain_bell(w);
+    if (bell->revents != 0) { /* an error on it is read, too, or poll() would not sleep */
+        bell_hear(w->config.bell);
         w->f.held_ns = 0; /* look the held packets up now */
     }
     return (channel->revents != 0 ? WORKER_WAKE_CHANNEL : 0u) |

@@ -76,7 +76,8 @@ static int open_parts(struct worker *w, const struct worker_config *config, int 
         f->stats.object = NULL;
         return error;
     }
-    event_open(&f->events, &object->life, config->queue, config->bell_control, config->index);
+    event_open(&f->events, &object->life, config->queue, config->bell, config->index);
+    waits_open(&f->waits, object);
     limit_errors(w);
     bucket_init(&f->misses, MISSES_A_SECOND, MISSES_BURST, now);
     return 0;
@@ -251,6 +252,16 @@ int worker_del_port(struct worker *w, uint32_t index)
 void worker_set_channel(struct worker *w, int fd)
 {
     w->config.channel = fd;
+}
+
+void worker_set_bell(struct worker *w, int fd)
+{
+    w->config.bell = w->f.events.bell = fd;
+}
+
+void worker_set_queue(struct worker *w, int queue)
+{
+    w->config.queue = w->f.events.queue = queue;
 }
 
 void worker_quiesce(struct worker *w, int on)

@@ -34,8 +34,7 @@ struct worker_config {
     uint32_t icmp_burst;
     uint32_t icmp_per_source;   /* a second */
     int32_t queue;              /* SysV queue id, -1: none */
-    int32_t bell;               /* eventfd control rings, -1: none */
-    int32_t bell_control;       /* eventfd that wakes control, -1: none */
+    int32_t bell;               /* our end: control rings it and is rung by it; -1: none */
     int32_t channel;            /* polled for reading, -1: none */
     int32_t signals;            /* polled for reading, -1: none */
     uint32_t teach;             /* 1: poisoned frames act (forward/poison.h) */
@@ -67,6 +66,10 @@ int worker_add_port(struct worker *worker, uint32_t port, int fd, uint32_t kind,
 int worker_del_port(struct worker *worker, uint32_t port);
 /* Another channel, after a reconnect; -1: none. */
 void worker_set_channel(struct worker *worker, int fd);
+
+/* Another bell, another event queue; -1: none. */
+void worker_set_bell(struct worker *worker, int fd);
+void worker_set_queue(struct worker *worker, int queue);
 
 /* Runs; returns a set of enum worker_wake. deadline_ns: CLOCK_MONOTONIC, 0 = none. */
 uint32_t worker_run(struct worker *worker, uint64_t deadline_ns);

@@ -28,6 +28,8 @@ COMMANDS = (
     "config",
     "bench",
     "doctor",
+    "gc",
+    "undo",
     "version",
     "help",
 )

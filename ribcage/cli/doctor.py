@@ -19,7 +19,7 @@ from ribcage.cli.session import Session, session_of
 from ribcage.shared.errors import Exit
 
 if TYPE_CHECKING:
-    from ribcage.cli.checks import Finding
+    from ribcage.cli.machine.checks import Finding
 
 HELP = """\b
 Examples:
@@ -57,7 +57,7 @@ def doctor(
 
 
 def _checks(session: Session, config: Path | None) -> "Sequence[Callable[[], Finding]]":
-    from ribcage.cli import checks
+    from ribcage.cli.machine import checks
 
     return (
         checks.kernel,
@@ -76,7 +76,7 @@ def _checks(session: Session, config: Path | None) -> "Sequence[Callable[[], Fin
 
 def _shared_memory(session: Session, config: Path | None) -> int:
     """Bytes the tables of a configuration (or of the defaults) may take."""
-    from ribcage.cli.checks import table_bytes
+    from ribcage.cli.machine.checks import table_bytes
 
     if config is None:
         return table_bytes(None)

@@ -2,13 +2,17 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ribcage.cli.answer.tables import table
-from ribcage.cli.session import session_of
-from ribcage.shared.errors import Exit
+from ribcage.cli.dead.remains import look
+from ribcage.cli.session import Session, session_of
+from ribcage.controlplane.management import proc
+from ribcage.controlplane.supervisor.children import processes
+from ribcage.shared.errors import Exit, RibcageError
 
 HELP = """\b
 Examples:
@@ -19,10 +23,13 @@ Examples:
 \b
 --long adds seccomp, memory, open files, start, CPU seconds, STAT of
 /proc (R runs, S sleeps, T is stopped) and how the last one ended.
+Without a supervisor the table comes from the state file and /proc: "orphaned"
+goes on by itself, and nobody restarts it.
 Exit 1 when one of the processes does not do its work: it waits for its next
-try, hangs, or is stopped."""
-NOT_RUNNING = ("absent", "waiting", "hung", "stopped")
+try, hangs, or is stopped; 4 when none runs."""
 HEADER = ("ROLE", "PID", "UID", "CAPS", "STATE", "RESTARTS", "IF IT DIES")
+WATCHERS = ("guardian", "supervisor")
+NOT_RUNNING = ("absent", "dead", "exited", "waiting", "hung", "stopped")
 LONG = ("SECCOMP", "RSS", "FDS", "STARTED", "CPU", "STAT", "LAST EXIT")
 
 
@@ -41,11 +48,64 @@ def ps(
     ] = False,
 ) -> None:
     session = session_of(context)
-    answer = session.call("process.list")
+    try:
+        answer = session.call("process.list")
+    except RibcageError as error:
+        answer = _without_supervisor(session, error)
     processes = [one for one in answer.get("processes", ()) if isinstance(one, dict)]
     session.output.answer(answer, _lines(processes, maps, long, session.output.width))
-    if any(one.get("state") in NOT_RUNNING for one in processes):
+    if missing := answer.get("missing"):
+        session.output.say(f"not running: {', '.join(missing)}; {answer.get('advice')}")
+    if missing or any(one.get("state") in NOT_RUNNING for one in processes):
         raise typer.Exit(Exit.NO)
+
+
+def _without_supervisor(session: Session, error: RibcageError) -> dict[str, Any]:
+    """The table of the living from the state file and /proc; the error, when there is none."""
+    if session.options.socket is not None or error.exit_code == Exit.PRIVILEGE:
+        raise error
+    remains = look(session.names)
+    state, instance = remains.state, session.names.instance
+    if state is None or not remains.living:
+        if state is not None and error.code == "E_NO_DAEMON":
+            error.hint = f"a dead one has left objects: ribcage -i {instance} gc removes them"
+        raise error
+    living = {pid for pid, _ in remains.living}
+    recorded = [("supervisor", 0, remains.supervisor or (0, 0))]
+    if state.guardian:
+        recorded.insert(0, ("guardian", 0, remains.guardian or (0, 0)))
+    recorded += [(c.role, c.index, (c.pid, c.start)) for c in state.children]
+    rows = [_recorded(role, index, *process, living) for role, index, process in recorded]
+    missing = [str(_role(row)) for row in rows if row["state"] == "absent"]
+    restarts = f"ribcage -i {instance} run adopts the living, ribcage -i {instance} stop ends them"
+    advice = "the guardian starts it again" if remains.guardian else restarts
+    if remains.supervisor:
+        missing, advice = missing or ["an answer of control"], "the supervisor replaces it"
+    return {"processes": [proc.join(row, instance) for row in rows], "missing": missing,
+            "advice": advice}  # fmt: skip
+
+
+def _recorded(role: str, index: int, pid: int, start: int, living: set[int]) -> dict[str, Any]:
+    facts = processes.facts(pid) if pid in living else None
+    state = "absent"
+    if facts is not None:
+        stopped = facts.letter in "Tt"
+        state = "stopped" if stopped else "running" if role in WATCHERS else "orphaned"
+    return {
+        "role": role, "index": index, "pid": pid if facts else None, "state": state,
+        "uid": _uid(pid) if facts else None, "restarts": None, "last_exit": None,
+        "started_ns": processes.started_ns(start), "letter": facts.letter if facts else None,
+        "rss_kb": facts.rss_kb if facts else None,
+        "cpu": round(facts.cpu_seconds, 3) if facts else None,
+        "fds": processes.fd_count(pid) if facts else None,
+    }  # fmt: skip
+
+
+def _uid(pid: int) -> int | None:
+    try:
+        return Path(f"/proc/{pid}").stat().st_uid
+    except OSError:
+        return None
 
 
 def _lines(

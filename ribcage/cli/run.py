@@ -7,7 +7,9 @@ process waits for it and answers.
 """
 
 import dataclasses
+import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Annotated
 import typer
 
 from ribcage.cli.session import Session, session_of, usage
-from ribcage.cli.stop import lock_owner
+from ribcage.controlplane.supervisor.start.lock import lock_owner
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.plan import Plan
 from ribcage.shared.process.names import Names
@@ -29,8 +31,15 @@ Examples:
 \b
 A daemon's log is --log-file, opened anew on SIGHUP (logrotate); without it,
 ribcage.log in the run directory, which stop removes.
-Exit 3 when the file has an error, 8 when a router of this name is running."""
+Under --daemon a guardian restarts the supervisor when it dies or hangs; in
+the foreground nobody does, but a service manager may (docs/running.md).
+
+\b
+Exit 3 when the file has an error, 5 when the machine lacks something,
+8 when a router of this name is running."""
 READY_TIMEOUT = 40.0
+COMMAND = (sys.executable, "-m", "ribcage.roles", "supervisor")
+HELD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def register(root: typer.Typer) -> None:
@@ -58,6 +67,8 @@ def run(
     session = session_of(context)
     if log_file is not None and not daemon:
         raise usage("--log-file is for --daemon", "in the foreground: 2> FILE")
+    if not daemon and _plan_is_stored():
+        _become(session, [])
     plan, _report = read(session, config)
     names = Names.resolve(
         session.options.instance or os.environ.get("RIBCAGE_INSTANCE") or plan.name
@@ -72,16 +83,29 @@ def run(
             Exit.RUNNING,
         )
     fd = _plan_fd(plan)
-    command = [sys.executable, "-m", "ribcage.roles", "supervisor"]
-    command += ["--instance", names.instance, "--plan-fd", str(fd)]
+    words = ["--instance", names.instance, "--plan-fd", str(fd)]
     if not daemon:
-        if session.output.json:  # the one document; what comes later are log lines on stderr
-            document = {"instance": names.instance, "pid": os.getpid(), "ready": False}
-            session.output.answer(document, "")
-        os.execv(command[0], command)
+        _become(session, words)
     log_file = log_file.absolute() if log_file is not None else None
-    command += ["--daemon", *(["--log-file", str(log_file)] if log_file is not None else [])]
-    _launch(session, command, fd, names, log_file or names.log_file)
+    words += ["--daemon", "--json"]
+    words += ["--log-file", str(log_file)] if log_file is not None else []
+    _launch(session, words, fd, names, log_file or names.log_file)
+
+
+def _plan_is_stored() -> bool:
+    """A service manager restarts a router that died: it goes on with the plan it had, whatever the
+    file says now, and however broken it is."""
+    stored = "plan" in os.environ.get("LISTEN_FDNAMES", "").split(":")
+    return stored and os.environ.get("LISTEN_PID") == str(os.getpid())
+
+
+def _become(session: Session, words: list[str]) -> None:
+    """This process is the supervisor from now on; with -j it prints the one document. Signals wait
+    until it can answer them: Python loads once more."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    if session.output.json:
+        words = [*words, "--json"]
+    os.execv(sys.executable, [*COMMAND, *words])
 
 
 def _plan_fd(plan: Plan) -> int:
@@ -95,13 +119,18 @@ def _plan_fd(plan: Plan) -> int:
     return fd
 
 
-def _launch(session: Session, command: list[str], fd: int, names: Names, log_file: Path) -> None:
-    """Starts the launcher and waits for its verdict; its words go to stderr."""
+def _launch(session: Session, words: list[str], fd: int, names: Names, log_file: Path) -> None:
+    """Starts the launcher and waits for its verdict, one object on its standard output."""
     session.output.reached = f"the router may go on starting; its log is {log_file}"
     timeout = session.patience(READY_TIMEOUT)
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=2, pass_fds=[fd], timeout=timeout, check=False
+            [*COMMAND, *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            pass_fds=[fd],
+            timeout=timeout,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise RibcageError(
@@ -110,15 +139,28 @@ def _launch(session: Session, command: list[str], fd: int, names: Names, log_fil
             f"ribcage ps and {log_file} say how far it is; ribcage stop gives it up",
             Exit.TIMEOUT,
         ) from None
-    code = done.returncode
-    if code != Exit.OK:
-        raise RibcageError(
-            "E_START",
-            f'router "{names.instance}" did not start (status {code})',
-            f"its own words are above, or in {log_file}",
-            code if code in set(Exit) else Exit.INTERNAL,
-        )
+    if done.returncode != Exit.OK:
+        raise _verdict(done.stdout, done.stderr, done.returncode, names, log_file)
     pid = lock_owner(names.supervisor_lock)
     document = {"instance": names.instance, "pid": pid, "ready": True, "log": str(log_file)}
     text = f'router "{names.instance}" is ready, pid {pid}\nits log is {log_file}'
     session.output.answer(document, text)
+
+
+def _verdict(out: bytes, err: bytes, status: int, names: Names, log_file: Path) -> RibcageError:
+    """Why it did not start, in its own words when it had any."""
+    code = status if status in set(Exit) else int(Exit.INTERNAL)
+    try:
+        body = json.loads(out)
+    except ValueError:
+        body = None
+    if isinstance(body, dict) and body.get("message"):
+        return RibcageError.from_json(body, code)
+    words = err.decode("utf-8", "replace").strip().splitlines()
+    last = f": {words[-1][:200]}" if words else ""
+    return RibcageError(
+        "E_START",
+        f'router "{names.instance}" did not start (status {status}){last}',
+        f"its own words are in {log_file}",
+        code,
+    )

@@ -1,21 +1,25 @@
-"""`ribcage stop`: asks a router to end, and returns when nothing of it is left.
+"""`ribcage stop`: ends a router, and returns when nothing of it is left.
 
-Asks control over the management socket; when that does not answer, the supervisor itself by
-SIGTERM: its pid is in the lock file, and the lock says whether that pid is still its own.
+A guardian is asked first: it hands SIGTERM on, also to the supervisor it may be about to start.
+Else control, over the management socket; when that does not answer, the supervisor itself by
+SIGTERM: its pid is in the lock file, and the lock says whether that pid is still its own. A router
+without a supervisor is ended from here, by its state file (dead/ending.py).
 """
 
-import fcntl
 import os
 import select
 import signal
-import struct
 import time
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
+from ribcage.cli.dead.ending import end
+from ribcage.cli.dead.remains import Remains, files, look
 from ribcage.cli.session import Session, session_of
+from ribcage.controlplane.supervisor.start.lock import lock_owner
 from ribcage.shared.errors import Exit, RibcageError
 
 HELP = """\b
@@ -24,8 +28,12 @@ Examples:
   ribcage -i r2 stop --no-wait
 
 \b
-Exit 4 when no such router is running, 6 when it has not ended in time."""
+Works without a supervisor, too: recorded processes are ended, kernel settings
+put back, objects removed.
+Exit 4 when no such router is running, 6 when it has not ended in time,
+1 when something could not be put back or removed."""
 STOP_TIMEOUT = 20.0
+ORPHANS_TIMEOUT = 3.0  # for those without a supervisor to obey SIGTERM
 # The process behind the last name leaves milliseconds later; pidfd tells that, this is for hosts
 # where it may not be opened.
 POLL = 0.02
@@ -40,56 +48,85 @@ def stop(
     wait: Annotated[bool, typer.Option(help="return when it has ended")] = True,
 ) -> None:
     session = session_of(context)
-    owner = lock_owner(session.names.supervisor_lock)
-    pidfd = _pidfd(owner)
-    try:
-        session.call("system.stop")
-    except RibcageError as error:
-        if error.exit_code == Exit.PRIVILEGE or owner is None or pidfd is None:
-            raise
-        session.output.say(f"control does not answer ({error.message}); asking the supervisor")
-        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-    session.output.reached = "the router was asked to stop, and goes on with it"
-    if wait:
-        _wait(session, pidfd)
+    remains = look(session.names)
+    by_name = session.options.socket is None
+    if by_name and remains.supervisor is None and remains.guardian is None:
+        dead = remains.state is not None or any(files(session.names))
+        if remains.children or (dead and not session.socket.exists()):
+            _without_supervisor(session, remains)
+            return
+    owner = remains.supervisor[0] if remains.supervisor is not None else None
+    with _pidfds(remains) as pidfds:
+        _ask(session, remains, owner, pidfds)
+        session.output.reached = "the router was asked to stop, and goes on with it"
+        if wait:
+            _wait(session, list(pidfds.values()))
     name = session.names.instance
     document = {"instance": name, "pid": owner, "stopped": wait}
     session.output.answer(document, f'router "{name}" has stopped' if wait else "stopping")
 
 
-def lock_owner(path: Path) -> int | None:
-    """The pid of the supervisor that holds the lock now, or None."""
+def _ask(session: Session, remains: Remains, owner: int | None, pidfds: dict[str, int]) -> None:
+    if "guardian" in pidfds:
+        try:
+            signal.pidfd_send_signal(pidfds["guardian"], signal.SIGTERM)
+            return
+        except OSError:
+            pass  # not ours to signal: control decides who may stop it
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return None
+        session.call("system.stop")
+    except RibcageError as error:
+        if error.exit_code == Exit.PRIVILEGE or owner is None or "supervisor" not in pidfds:
+            raise
+        session.output.say(f"control does not answer ({error.message}); asking the supervisor")
+        signal.pidfd_send_signal(pidfds["supervisor"], signal.SIGTERM)
+
+
+def _without_supervisor(session: Session, remains: Remains) -> None:
+    """Nobody is there to be asked."""
+    session.output.say("no supervisor lives: ending what is left of it")
+    ended, removed, problems = end(remains, session.options.timeout or ORPHANS_TIMEOUT)
+    name = session.names.instance
+    document = {"instance": name, "pid": None, "stopped": True, "ended": ended, "removed": removed,
+                "problems": problems}  # fmt: skip
+    lines = [f"ended pid {' '.join(map(str, ended))}"] if ended else []
+    lines += [f"removed {what}" for what in removed]
+    lines += [f"FAILED {what}" for what in problems]
+    session.output.answer(document, [*lines, f'router "{name}" has stopped'])
+    if problems:
+        raise typer.Exit(Exit.NO)
+
+
+@contextmanager
+def _pidfds(remains: Remains) -> Iterator[dict[str, int]]:
+    """Handles that cannot come to mean another process, by role."""
+    found: dict[str, int] = {}
+    for role, process in (("supervisor", remains.supervisor), ("guardian", remains.guardian)):
+        if process is not None:
+            try:
+                found[role] = os.pidfd_open(process[0])
+            except OSError:
+                continue
     try:
-        # struct flock, asked for a read lock: only a held write lock conflicts.
-        asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        (kind,) = struct.unpack_from("h", fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked))
-        text = os.pread(fd, 32, 0).strip()
-    except OSError:
-        return None
+        yield found
     finally:
-        os.close(fd)
-    return int(text) if kind != fcntl.F_UNLCK and text.isdigit() and len(text) < 10 else None
+        for fd in found.values():
+            os.close(fd)
 
 
-def _pidfd(pid: int | None) -> int | None:
-    """A handle that cannot come to mean another process."""
-    try:
-        return None if pid is None else os.pidfd_open(pid)
-    except OSError:
-        return None
-
-
-def _wait(session: Session, pidfd: int | None) -> None:
+def _wait(session: Session, pidfds: list[int]) -> None:
     timeout = session.patience(STOP_TIMEOUT)
     deadline = time.monotonic() + timeout
-    if pidfd is not None:
+    if pidfds:
         poller = select.poll()
-        poller.register(pidfd, select.POLLIN)
-        ended = bool(poller.poll(timeout * 1000))
+        left = set(pidfds)
+        for fd in pidfds:
+            poller.register(fd, select.POLLIN)
+        while left and time.monotonic() < deadline:
+            for fd, _ in poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                poller.unregister(fd)
+                left.discard(fd)
+        ended = not left and lock_owner(session.names.supervisor_lock) is None
     else:
         while (ended := not session.socket.exists()) is False and time.monotonic() < deadline:
             time.sleep(POLL)

@@ -1,8 +1,12 @@
-"""Stats objects: made by the supervisor, written by their worker, read by anybody.
+"""Stats objects: made by the supervisor, written by their worker, read by who is handed them.
 
 Use: `fd = create_stats(names, 0, instance_id)` (supervisor), `StatsReader(fd).snapshot()`
 (control, tools; O_RDONLY is enough). A snapshot is one committed state, never a torn one: it
 balances, also when the worker was killed in the middle of a batch (csrc/layout/stats_layout.h).
+
+An object is a memfd: no name to open or remove it by, and sealed, so that a worker, who has to
+write to it, cannot make it shorter under a reader (SIGBUS). What it writes is its word and
+nothing more: a reader copies each value once, and believes it where it cannot matter.
 
 Counters are packets unless they say bytes; a super-frame (GSO) is one packet. They live as long
 as the object: a worker's successor goes on counting.
@@ -10,6 +14,7 @@ as the object: a worker's successor goes on counting.
 
 import fcntl
 import mmap
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,12 +24,13 @@ from ribcage.shared.addresses import Address
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fields import read_address
 from ribcage.shared.memory.identity import SegmentKind
-from ribcage.shared.memory.segment import create_segment, map_segment, remove_segment
+from ribcage.shared.memory.segment import map_segment
 from ribcage.shared.process.names import Names
 from ribcage.shared.refusals import refused
 
 STATES = ("starting", "busy", "polling", "quiesced", "stopped")
 SIZE = ffi.sizeof("struct stats_object")
+SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 UNUSABLE = 74
 """Exit status of a worker that cannot go on counting in its object: it needs a new one."""
 
@@ -143,7 +149,13 @@ class StatsReader:
     def __init__(self, fd: int) -> None:
         """E_LAYOUT or E_INITIALISING when the object is not a ready one of this build."""
         self._mapped = map_segment(fd, SegmentKind.STATS)
+        if self._mapped.size < SIZE:
+            size = self._mapped.size
+            self._mapped.close()
+            raise RibcageError("E_LAYOUT", f"a stats object of {size} bytes, it has {SIZE}")
         self._object: Any = ffi.cast("struct stats_object *", self._mapped.address)
+        self._known = ffi.new("uint64_t[]", lib.STATS_WAITS)
+        self._waits = ffi.new("struct stats_wait[]", lib.STATS_WAITS)
 
     def close(self) -> None:
         """Unmaps. A look afterwards is an exception; through a stale pointer it would be SIGSEGV,
@@ -190,6 +202,19 @@ class StatsReader:
         """The worker holds packets for a neighbour: ring its bell after publishing."""
         return bool(self._object.life.waiting)
 
+    def new_waits(self, since_ns: int = 0) -> list[tuple[int, Address]]:
+        """(port, address) that packets wait for, those asked for since the last call and not
+        before `since_ns`; at most STATS_WAITS, whatever the worker writes."""
+        found = []
+        for row in self._waits[0 : lib.waits_read(self._object, self._known, self._waits)]:
+            if row.asked_ns < since_ns or row.where >> 24:
+                continue
+            raw = ffi.cast("uint8_t *", ffi.addressof(row, "address"))
+            address = read_address(raw, row.where >> 16)
+            if address is not None:
+                found.append((row.where & 0xFFFF, address))
+        return found
+
     def seen(self) -> Seen:
         seen = ffi.new("struct stats_seen *")
         lib.stats_read_seen(self._object, seen)
@@ -216,16 +241,30 @@ class StatsReader:
 def create_stats(names: Names, index: int, instance_id: int) -> int:
     """Makes the object of worker slot `index`; a read-write, close-on-exec descriptor.
 
-    Exclusive: RibcageError E_EXISTS when the name is taken. Mode 0600. For the supervisor.
+    All of its memory is there at once, its size is final. Mode 0600: who is handed a read-only
+    descriptor and has another uid cannot open it again for writing. OSError when memory is short.
+    For the supervisor.
     """
-    name = names.stats(index)
-    with create_segment(name, SIZE) as mapped:
-        try:
-            _format(mapped.address, index, instance_id)
-        except BaseException:
-            remove_segment(name)
-            raise
-        return fcntl.fcntl(mapped.fd, fcntl.F_DUPFD_CLOEXEC, 0)
+    fd = os.memfd_create(names.stats(index), os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.fchmod(fd, 0o600)
+        os.posix_fallocate(fd, 0, SIZE)
+        format_stats(fd, index, instance_id)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def is_stats(fd: int) -> bool:
+    """Whether a descriptor that came from somebody else is memory of SIZE bytes for good: mapping
+    and reading it cannot fail later. What is in it is not looked at."""
+    try:
+        seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
+    except OSError:
+        return False
+    return seals & SEALS == SEALS and os.fstat(fd).st_size == SIZE
 
 
 def format_stats(fd: int, index: int, instance_id: int) -> None:

@@ -9,13 +9,18 @@ itself, unseen by the caller. Descriptors have names, listed in "fds", and arriv
 Never blocks. `send` says False when the peer does not read (counted in `unsent`), `post` keeps
 the message and sends it with the next `flush`. What the peer sends can raise ChannelError and
 nothing else; descriptors of a refused message are closed. Not for several threads.
+
+What a peer may send is bounded by what it has to say (`limit`): so many bytes, with descriptors or
+without, long ones in a memfd or not. What goes beyond is cut by the kernel before it is read.
 """
 
 import array
+import contextlib
 import errno
 import fcntl
 import os
 import socket
+import struct
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -34,6 +39,7 @@ from ribcage.shared.process.message import (
 )
 
 OUTBOX = 256  # messages kept by post()
+SO_PASSRIGHTS = 83  # Linux 6.16; Python has no name for it
 
 
 def pair() -> tuple["Channel", "Channel"]:
@@ -51,6 +57,24 @@ class Channel:
         self.unsent = 0  # send() calls the peer had no room for
         self.refused = 0  # messages thrown away
         self._outbox: deque[tuple[dict[str, Any], dict[str, int]]] = deque()
+        self._most = MESSAGE_BYTES
+        self._most_fds = MAX_FDS
+        self._long = True
+
+    def limit(self, most: int, *, fds: bool, long: bool = False) -> None:
+        """From now on a message of more than `most` bytes, with descriptors unless `fds`, or in a
+        memfd unless `long`, is refused. No descriptor is taken in that is not wanted: to close
+        one that somebody chose can last (a TCP socket that lingers), so the kernel is asked not
+        to send them at all (Linux 6.16), or else to drop them unseen."""
+        self._most, self._most_fds, self._long = most, MAX_FDS if fds else 0, long
+        with contextlib.suppress(OSError):
+            self.sock.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, int(fds))
+
+    def peer(self) -> tuple[int, int]:
+        """(pid, uid) of whoever connected or was given the other end, as the kernel says."""
+        raw = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        pid, uid, _ = struct.unpack("iII", raw)
+        return pid, uid
 
     @classmethod
     def from_fd(cls, fd: int) -> "Channel":
@@ -89,7 +113,7 @@ class Channel:
     def _sendmsg(self, raw: bytes, fds: list[int]) -> bool:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
-            self.sock.sendmsg([raw], rights, socket.MSG_NOSIGNAL)
+            self.sock.sendmsg([raw], rights, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
         except (BlockingIOError, InterruptedError):
             self.unsent += 1
             return False
@@ -110,7 +134,13 @@ class Channel:
             return
         if len(self._outbox) >= OUTBOX:
             raise ChannelError(f"peer did not read {OUTBOX} messages")
-        copies = {n: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0) for n, fd in (fds or {}).items()}
+        copies: dict[str, int] = {}
+        try:
+            for name, fd in (fds or {}).items():
+                copies[name] = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
+        except OSError as error:
+            close_all(list(copies.values()))
+            raise ChannelError(f"no room to keep a message: {error.strerror}") from error
         self._outbox.append((dict(message), copies))
 
     @property
@@ -137,7 +167,9 @@ class Channel:
         """
         try:
             raw, ancillary, flags, _ = self.sock.recvmsg(
-                MESSAGE_BYTES, socket.CMSG_SPACE(MAX_FDS * 4), socket.MSG_CMSG_CLOEXEC
+                self._most,
+                socket.CMSG_SPACE(self._most_fds * 4) if self._most_fds else 0,
+                socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT,
             )
         except (BlockingIOError, InterruptedError):
             return None
@@ -149,12 +181,12 @@ class Channel:
                 received = array.array("i")
                 received.frombytes(data[: len(data) - len(data) % received.itemsize])
                 fds.extend(received)
-        if not raw and not fds:
+        if not raw and not fds and not flags & socket.MSG_CTRUNC:
             raise ChannelClosed("peer closed the channel")
         try:
             if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
                 raise ChannelError(f"message was cut short (flags {flags:#x})")
-            return decode(raw, fds)
+            return decode(raw, fds, self._long)
         except ChannelError:
             self.refused += 1
             close_all(fds)

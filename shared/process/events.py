@@ -4,15 +4,18 @@ Use: `queue = EventQueue.create()` (supervisor; `queue.key` goes into the state 
 `EventQueue.open(key)`, `queue.receive_batch(64)` (control, after its bell rang or every 100 ms).
 Workers send from C (csrc/report/event.h); `encode` is for tests and tools.
 
-Never blocks. Takes the lowest mtype first, whatever was sent before it. A record of another
-version, type or length is counted and skipped: no field of it is trusted. The size of the queue
-is the kernel's to decide: `limits()` tells what was granted.
+Never blocks. Takes the lowest mtype first, whatever was sent before it, and every type: a message
+that nobody takes would stay and fill the queue. A record of another version, type, urgency or
+length is counted and skipped: no field of it is trusted, and who sent it the queue does not say.
+The size of the queue is the kernel's to decide: `limits()` tells what was granted. Who may write
+to it may also remove or spoil it: `fault()` says so, and the supervisor makes another.
 """
 
 import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sysv_ipc
 from ribcage.shared._core import ffi, lib
@@ -49,6 +52,22 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueName:
+    """What the supervisor says of its queue: the key, and how many bytes it was granted."""
+
+    key: int
+    bytes: int = 0  # 0: not known
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any]) -> "QueueName | None":
+        """Of a message with `queue_key` and `queue_bytes`; None when it names no queue."""
+        key, size = body.get("queue_key"), body.get("queue_bytes")
+        if type(key) is not int:
+            return None
+        return cls(key, size if type(size) is int else 0)
+
+
+@dataclass(frozen=True, slots=True)
 class QueueLimits:
     """Bytes: what the kernel grants one message and this queue; and what lies in it now."""
 
@@ -74,6 +93,7 @@ class EventQueue:
     def __init__(self, queue: sysv_ipc.MessageQueue) -> None:
         self._queue = queue
         self.counters = QueueCounters()
+        self._room = ffi.new("struct event_arrival[]", 64)
 
     @classmethod
     def create(cls, mode: int = 0o600, queue_bytes: int = 0) -> "EventQueue":
@@ -119,17 +139,17 @@ class EventQueue:
 
         RibcageError E_QUEUE when the queue is gone.
         """
+        return self.receive(most)[0]
+
+    def receive(self, most: int = 64) -> tuple[list[Event], int]:
+        """`receive_batch`, and how many messages were taken for it, those refused included."""
+        taken = lib.event_receive(self.id, self._arrivals(most), most)
+        if taken < 0:
+            why = os.strerror(-taken)
+            raise RibcageError("E_QUEUE", f"event queue {self.key:#x} is gone: {why}")
         events: list[Event] = []
-        for _ in range(most):
-            try:
-                # Negative: the lowest type up to it. Nothing of a handler runs between these
-                # calls that could leave half a message, so EINTR is just another try.
-                raw, urgency = self._queue.receive(block=False, type=-LEAST_URGENT)
-            except sysv_ipc.BusyError:
-                break
-            except sysv_ipc.ExistentialError as error:
-                raise RibcageError("E_QUEUE", f"event queue is gone: {error}") from error
-            event = decode(raw, urgency)
+        for arrival in self._room[0:taken]:
+            event = _event(arrival.record, arrival.length, arrival.urgency)
             if event is None:
                 self.counters.refused += 1
                 continue
@@ -137,7 +157,22 @@ class EventQueue:
             if event.type == "lost":
                 self.counters.lost += event.count
             events.append(event)
-        return events
+        return events, taken
+
+    def _arrivals(self, most: int) -> Any:
+        if len(self._room) < most:
+            self._room = ffi.new("struct event_arrival[]", most)
+        return self._room
+
+    def fault(self, size: int) -> str | None:
+        """What somebody did to the queue, None when it is as it was made with `size` bytes."""
+        try:
+            granted, mode = int(self._queue.max_size), int(self._queue.mode)
+        except (sysv_ipc.Error, OSError) as error:
+            return str(error)
+        if size and granted != size:
+            return f"it has room for {granted} bytes, and was made with {size}"
+        return None if mode & 0o600 == 0o600 else f"its mode is {mode:04o}"
 
     def send(self, raw: bytes, urgency: int) -> bool:
         """For tests and tools: False when the queue is full."""
@@ -165,10 +200,14 @@ class EventQueue:
 
 def decode(raw: bytes, urgency: int) -> Event | None:
     """None for a record that is not ours."""
-    if len(raw) != lib.EVENT_SIZE or not 1 <= urgency <= LEAST_URGENT:
-        return None
     record = ffi.new("struct event_record *")
-    ffi.memmove(record, raw, lib.EVENT_SIZE)
+    ffi.memmove(record, raw, min(len(raw), lib.EVENT_SIZE))
+    return _event(record, len(raw), urgency)
+
+
+def _event(record: Any, length: int, urgency: int) -> Event | None:
+    if length != lib.EVENT_SIZE or not 1 <= urgency <= LEAST_URGENT:
+        return None
     name = TYPES.get(record.type)
     payload = record.payload
     if record.version != lib.EVENT_VERSION or name is None or payload.family not in (0, 4, 6):

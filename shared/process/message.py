@@ -63,7 +63,8 @@ def encode(message: Mapping[str, Any], names: list[str]) -> bytes:
     return json.dumps(body, separators=(",", ":")).encode()
 
 
-def decode(raw: bytes, fds: list[int]) -> Message:
+def decode(raw: bytes, fds: list[int], long: bool = True) -> Message:
+    """`long`: what came may stand in a memfd. Closes descriptors only where it returns."""
     body = _object(raw)
     names = body.get("fds", [])
     if not isinstance(names, list) or not all(isinstance(n, str) and len(n) < 64 for n in names):
@@ -71,6 +72,8 @@ def decode(raw: bytes, fds: list[int]) -> Message:
     if len(names) != len(fds) or len(set(names)) != len(names):
         raise ChannelError(f"{len(fds)} descriptors came for {len(names)} names")
     named = dict(zip(names, fds, strict=True))
+    if BODY in named and not long:
+        raise ChannelError("a long message, where none is expected")
     if BODY in named:
         body = _object(_unseal(named[BODY]))
         os.close(named.pop(BODY))

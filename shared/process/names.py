@@ -7,7 +7,8 @@ file system except `make_run_dir`, which the supervisor calls.
     RUN_BASE/INSTANCE/       supervisor.sock control.sock supervisor.lock control.lock
                              state.json (what the supervisor made) undo.json (kernel settings)
                              ribcage.log (of a daemon without --log-file)
-    /dev/shm/                ribcage.INSTANCE.fib  .rib  .stats.N   sem.ribcage.INSTANCE.writer
+    /dev/shm/                ribcage.INSTANCE.fib  .rib  .sync   sem.ribcage.INSTANCE.writer
+    memfd:                   ribcage.INSTANCE.stats.N, handed over, never opened by name
 """
 
 import os
@@ -51,6 +52,10 @@ class Names:
     @property
     def control_socket(self) -> Path:
         return self.run_dir / "control.sock"
+
+    def guardian_socket(self, tag: str) -> Path:
+        """Where a guardian hears its supervisor; one a guardian, by its maker's pid."""
+        return self.run_dir / f"guardian-{tag}.sock"
 
     @property
     def supervisor_lock(self) -> Path:
@@ -96,8 +101,8 @@ class Names:
         return f"/ribcage.{self.instance}.writer"
 
     def stats(self, worker: int) -> str:
-        """The stats object of worker slot `worker` (0..)."""
-        return f"/ribcage.{self.instance}.stats.{worker}"
+        """What /proc shows for the stats object of worker slot `worker` (0..), a memfd."""
+        return f"ribcage.{self.instance}.stats.{worker}"
 
     def to_json(self) -> dict[str, str]:
         return {"instance": self.instance, "run_base": str(self.run_base)}

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from ribcage.cli import checks
-from ribcage.cli.checks import Finding
-from ribcage.cli.trial import in_child
+from ribcage.cli.machine import checks
+from ribcage.cli.machine.checks import Finding
+from ribcage.cli.machine.trial import in_child
 
 
 def ownerless(path: Path) -> bool:

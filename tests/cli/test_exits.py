@@ -260,25 +260,34 @@ def test_reload_sends_a_checked_plan(router: Any, ribcage: Any, tmp_path: Path) 
 def test_a_daemon_is_waited_for(
     status: int, ribcage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`run --daemon` answers when the launcher has ended, with its status when that is ours."""
+    """`run --daemon` answers when the launcher has ended, with its status when that is ours, and
+    with what it says of the reason: an object, or failing that its last line on stderr."""
     monkeypatch.setenv("RIBCAGE_RUN_DIR", str(tmp_path))
     (tmp_path / "ribcage").mkdir()
     (tmp_path / "ribcage" / "__init__.py").write_text("")
     (tmp_path / "ribcage" / "roles.py").write_text(
-        f"import sys\nassert '--daemon' in sys.argv\nprint('talk')\nsys.exit({status})\n"
+        "import sys\nassert '--daemon' in sys.argv and '--json' in sys.argv\n"
+        "print('talk', file=sys.stderr)\n"
+        f"if {status} == 8:\n"
+        """ print('{"code":"E_RUNNING","message":"it runs","hint":"stop it","exit":8}')\n"""
+        f"sys.exit({status})\n"
     )
     monkeypatch.chdir(tmp_path)  # python -m looks here first: this one is started
     path = tmp_path / "r.toml"
     path.write_text(GOOD)
     ran = ribcage("-j", "run", "--daemon", "-c", path)
-    assert ran.err == "talk\n"
+    assert ran.err == ""
     if status == 0:
         log = str(tmp_path / "r1" / "ribcage.log")
         assert ran.document == {
             "schema": 1, "instance": "r1", "pid": None, "ready": True, "log": log,
         }  # fmt: skip
+    elif status == 8:
+        error = {"code": "E_RUNNING", "message": "it runs", "hint": "stop it"}
+        assert ran.document["error"] == error
     else:
         assert ran.document["error"]["code"] == "E_START"
+        assert "talk" in ran.document["error"]["message"]
     assert ran.status == {0: 0, 8: 8, 77: 7}[status]
 
 

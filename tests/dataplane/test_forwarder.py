@@ -4,6 +4,7 @@ import contextlib
 import mmap
 import os
 import re
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -137,8 +138,9 @@ def test_run_returns_for_channel_signal_and_deadline(stats: int) -> None:
     """Each reason is named; nothing else makes it return."""
     channel_r, channel_w = os.pipe()
     signal_r, signal_w = os.pipe()
-    bell = os.eventfd(1, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-    descriptors = Descriptors(bell=bell, channel=channel_r, signals=signal_r)
+    bell, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    control.send(b"x")
+    descriptors = Descriptors(bell=bell.fileno(), channel=channel_r, signals=signal_r)
     forwarder = Forwarder(PLAN, 0, 1, stats, descriptors)
     start = time.monotonic()
     wake = forwarder.run(start + 0.05)  # the bell alone is no reason
@@ -157,19 +159,22 @@ def test_run_returns_for_channel_signal_and_deadline(stats: int) -> None:
     forwarder.stop()
     assert reader.life().state == "stopped"
     forwarder.close()
-    for fd in (channel_r, channel_w, signal_r, signal_w, bell):
+    for fd in (channel_r, channel_w, signal_r, signal_w):
         os.close(fd)
+    bell.close()
+    control.close()
 
 
 def test_reports_reach_the_queue(stats: int) -> None:
     """Ready and fault, urgent first, and the bell rings."""
     queue = EventQueue.create()
-    bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    bell, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        forwarder = Forwarder(PLAN, 3, 1, stats, Descriptors(queue=queue.id, bell_control=bell))
+        descriptors = Descriptors(queue=queue.id, bell=bell.fileno())
+        forwarder = Forwarder(PLAN, 3, 1, stats, descriptors)
         forwarder.report_ready()
         forwarder.report_fault(-22)
-        assert os.eventfd_read(bell) >= 1
+        assert control.recv(8)
         assert [(e.type, e.worker, e.code) for e in queue.receive_batch()] == [
             ("worker-fault", 3, -22),
             ("worker-ready", 3, 0),
@@ -177,7 +182,8 @@ def test_reports_reach_the_queue(stats: int) -> None:
         forwarder.close()
     finally:
         queue.remove()
-        os.close(bell)
+        bell.close()
+        control.close()
 
 
 def test_absurd_settings_are_refused(stats: int) -> None:

@@ -6,42 +6,41 @@ import ctypes
 from collections.abc import Callable
 
 from ribcage.lab.probe.traffic import FlowResult
-from ribcage.lab.topology.namespaces import Node
-from ribcage.shared.memory.identity import SegmentKind
-from ribcage.shared.memory.segment import open_segment
 from ribcage.shared.memory.stats import StatsReader
+from tests.netns.counters import read_stats
 from tests.netns.router_rig import FLOWS, Rig
 from tests.netns.worker.frames import udp_frame
 
 
-def received(names: list[str]) -> list[int]:
-    """Inside r1: rx of each worker."""
-    found = []
-    for name in names:
-        with open_segment(name, SegmentKind.STATS) as mapped:
-            found.append(StatsReader(mapped.fd).snapshot().rx)
-    return found
+def rx(reader: StatsReader) -> int:
+    return reader.snapshot().rx
+
+
+def received(built: Rig, supervisor: int) -> list[int]:
+    """rx of each worker, without asking control."""
+    names = [built.router.names.stats(worker) for worker in range(2)]
+    return built.r1.call(read_stats, supervisor, names, rx)
 
 
 def owners(built: Rig) -> dict[int, int]:
     """Which worker gets the flow of each source port: three packets, and whose counter moved."""
-    names = [built.router.names.stats(worker) for worker in range(2)]
+    supervisor = built.router.pid("supervisor")
     ours, theirs = built.mac("h1", "eth0"), built.mac("r1", "eth1")
     found = {}
     for port in range(20_000, 20_000 + FLOWS):
         frame = udp_frame(ours, theirs, "10.0.1.2", "10.0.2.2", b"?", port=port)
         # The stream's own target port decides the hash too.
         frame = frame[:36] + (9000).to_bytes(2, "big") + frame[38:]
-        before = built.r1.call(received, names)
+        before = received(built, supervisor)
         built.send([frame] * 3)
-        built.counted("three packets", _more(built.r1, names, sum(before) + 3))
-        after = built.r1.call(received, names)
+        built.counted("three packets", _more(built, supervisor, sum(before) + 3))
+        after = received(built, supervisor)
         found[port] = max(range(2), key=lambda w: after[w] - before[w])
     return found
 
 
-def _more(node: Node, names: list[str], wanted: int) -> Callable[[], bool]:
-    return lambda: sum(node.call(received, names)) >= wanted
+def _more(built: Rig, supervisor: int, wanted: int) -> Callable[[], bool]:
+    return lambda: sum(received(built, supervisor)) >= wanted
 
 
 def resumed(flow: FlowResult, at: int) -> float:

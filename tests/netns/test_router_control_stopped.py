@@ -10,9 +10,8 @@ import pytest
 from ribcage.lab.probe.traffic import Stream
 from ribcage.lab.topology.namespaces import available
 from ribcage.lab.topology.router import wait_for
-from ribcage.shared.memory.identity import SegmentKind
-from ribcage.shared.memory.segment import open_segment
 from ribcage.shared.memory.stats import StatsReader
+from tests.netns.counters import read_stats
 from tests.netns.router_rig import FLOWS, Rig, rig
 from tests.netns.worker.frames import udp_frame
 
@@ -23,14 +22,16 @@ QUEUE = "[events]\nqueue_bytes = 1024\n[hold]\ntimeout = '2s'\n"  # 16 events, 1
 UNKNOWN = range(100, 220)  # hosts of eth2's network that nobody is
 
 
-def lives(names: list[str]) -> list[tuple[int, int]]:
-    """Inside r1: (pid, events_lost) of the stats objects, without asking control."""
-    found = []
-    for name in names:
-        with open_segment(name, SegmentKind.STATS) as mapped:
-            life = StatsReader(mapped.fd).life()
-            found.append((life.pid, life.events_lost))
-    return found
+def life(reader: StatsReader) -> tuple[int, int]:
+    """(pid, events_lost)."""
+    told = reader.life()
+    return told.pid, told.events_lost
+
+
+def lives(built: Rig, supervisor: int) -> list[tuple[int, int]]:
+    """Of both workers, without asking control."""
+    names = [built.router.names.stats(worker) for worker in range(2)]
+    return built.r1.call(read_stats, supervisor, names, life)
 
 
 def scan(built: Rig) -> None:
@@ -49,18 +50,17 @@ def test_a_stopped_control_and_a_full_queue_cost_no_packet(tmp_path: Path) -> No
     the workers stay, lost events are counted; after SIGCONT new hosts are resolved again and no
     first packet is lost."""
     with rig(tmp_path, more=QUEUE) as built:
-        names = [built.router.names.stats(worker) for worker in range(2)]
-        control = built.router.pid("control")
-        workers = [pid for pid, _ in built.r1.call(lives, names)]
+        control, supervisor = built.router.pid("control"), built.router.pid("supervisor")
+        workers = [pid for pid, _ in lives(built, supervisor)]
         before = built.received()
         with Stream(built.h1, built.h2, "10.0.2.2", flows=FLOWS) as stream:
             built.both_carry(before)
             os.kill(control, signal.SIGSTOP)
             try:
                 scan(built)
-                wait_for("lost events", _lost(built, names))
+                wait_for("lost events", _lost(built, supervisor))
                 stream.carried(0.5)
-                assert [pid for pid, _ in built.r1.call(lives, names)] == workers
+                assert [pid for pid, _ in lives(built, supervisor)] == workers
             finally:
                 os.kill(control, signal.SIGCONT)
             built.router.wait_ready()
@@ -75,5 +75,5 @@ def test_a_stopped_control_and_a_full_queue_cost_no_packet(tmp_path: Path) -> No
         built.balanced()
 
 
-def _lost(built: Rig, names: list[str]) -> Callable[[], bool]:
-    return lambda: sum(lost for _, lost in built.r1.call(lives, names)) > 0
+def _lost(built: Rig, supervisor: int) -> Callable[[], bool]:
+    return lambda: sum(lost for _, lost in lives(built, supervisor)) > 0

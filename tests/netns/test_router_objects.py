@@ -161,7 +161,7 @@ def test_two_instances_in_one_namespace_leave_each_other_alone(tmp_path: Path) -
                 assert not seen["lost"], seen
                 theirs = {name for name in shm(built.r1) if "ribcage.other." in name}
                 ours = {name for name in shm(built.r1) if "ribcage.rt." in name}
-                assert len(theirs) == len(ours) == 5  # fib, rib, semaphore, two stats objects
+                assert len(theirs) == len(ours) == 3  # fib, rib, semaphore
                 assert other.stop() == 0
                 stream.carried(0.2)
             built.nothing_lost(stream.result)

@@ -148,7 +148,11 @@ def _release_managed(journal: Journal) -> None:
 
 
 def _index(name: str) -> int:
-    return socket.if_nametoindex(name)
+    """ENODEV for a link that is gone: the call itself says no more than that it failed."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError as error:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), name) from error
 
 
 def _attempt(what: str, action: Any, name: str) -> str | None:

@@ -61,7 +61,7 @@ async def fib_verify(router: RouterView, call: Call, params: dict[str, Any]) -> 
         {
             "worker": look.worker,
             "generation": look.generation,
-            "same": look.generation >= generation or look.asleep,
+            "same": look.uses(generation),
         }
         for look in looks
         if look.alive

@@ -100,7 +100,7 @@ def route_get(router: RouterView, call: Call, params: dict[str, Any]) -> dict[st
             {
                 "worker": look.worker,
                 "generation": look.generation,
-                "same": look.generation >= generation or look.asleep,
+                "same": look.uses(generation),
             }
             for look in (watch.look() for watch in router.workers.watches())
             if look.alive

@@ -1,17 +1,20 @@
 """Adopts the processes that outlived the last supervisor, and takes their descriptors back.
 
-The channel's socket is bound anew at each start. A child that lost its supervisor connects and
-says `hello` with again=True; the kernel tells who it is (SO_PEERCRED), the state file tells
-whether it is one of ours. What it hands back (rings, bells) is kept; it is watched by pidfd from
-then on, its exit status unreadable. Who is alive but silent at the deadline is killed and
-replaced: a process nobody can talk to must not hold the ring of its successor.
+The channel's socket is bound anew at each start. A child that lost its supervisor connects; the
+kernel tells who it is (SO_PEERCRED), the state file whether it is one of ours. Who is not is shut
+out before a byte of it is read. It says `hello` with again=True. What it hands back (rings, stats
+objects) is kept; it is watched by pidfd from then on, its exit status unreadable. Who is alive but
+silent at the deadline is killed and replaced: a process nobody can talk to must not hold the ring
+of its successor.
 """
 
+import contextlib
 import os
 import signal
 import socket
-import struct
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from ribcage.controlplane.supervisor.children import processes
 from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle
@@ -21,13 +24,23 @@ from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.loop import Timer
 from ribcage.controlplane.supervisor.statefile import ChildRecord
 from ribcage.shared.errors import RibcageError
+from ribcage.shared.process.budget import Budget
 from ribcage.shared.process.channel import Channel
 from ribcage.shared.process.log import log
-from ribcage.shared.process.message import ChannelError, Message
+from ribcage.shared.process.message import MESSAGE_BYTES, ChannelError, Message
 from ribcage.shared.process.port_rings import PortRings
 
-GUESTS = 64  # connections that have not said who they are
-GUEST_TIME = 2.0  # seconds they have to say it
+GUEST_TIME = 2.0  # seconds a child that has connected has to say hello
+HELLO_BYTES = 16384  # of a worker: its ports, 32 at most
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A child that has connected and has not said hello yet."""
+
+    channel: Channel
+    timer: Timer
+    record: ChildRecord
 
 
 class Adoption:
@@ -46,12 +59,17 @@ class Adoption:
         self.lifecycle = lifecycle
         self.on_finished = on_finished
         self._listener: socket.socket | None = None
-        self._guests: dict[int, tuple[Channel, Timer]] = {}
+        self.refused = 0
+        self._lines = Budget(rate=1.0, burst=10.0)
+        self._group: int | None = None
+        self._inode = -1
+        self._guests: dict[int, Guest] = {}
         self._awaited: dict[int, ChildRecord] = {}
         self._deadline: Timer | None = None
 
     def listen(self, group: int | None) -> None:
         """Binds the name anew: the lock says that whoever had it is dead."""
+        self._group = group
         path = self.context.names.supervisor_socket
         path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -66,7 +84,24 @@ class Adoption:
             path.chmod(0o660)
         listener.listen(128)
         self._listener = listener
+        self._inode = path.stat().st_ino
         self.context.loop.watch(listener.fileno(), self._accept)
+
+    @property
+    def in_force(self) -> bool:
+        """The socket of that name is ours: somebody may have removed it."""
+        try:
+            return self.context.names.supervisor_socket.stat().st_ino == self._inode
+        except OSError:
+            return False
+
+    def relisten(self) -> None:
+        """A socket of that name again."""
+        if self._listener is not None:
+            self.context.loop.unwatch(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+        self.listen(self._group)
 
     def expect(self, living: list[ChildRecord]) -> None:
         """Waits for these processes of the last run."""
@@ -80,7 +115,8 @@ class Adoption:
             self.context.loop.unwatch(self._listener.fileno())
             self._listener.close()
             self._listener = None
-        self.context.names.supervisor_socket.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.context.names.supervisor_socket.unlink(missing_ok=True)
 
     # ---- guests ----
 
@@ -88,37 +124,63 @@ class Adoption:
         assert self._listener is not None
         try:
             sock, _ = self._listener.accept()
-        except OSError:
-            return  # gone again, or no descriptor left: the next turn tries again
-        if len(self._guests) >= GUESTS:
-            sock.close()
-            return
+        except (BlockingIOError, ConnectionError):
+            return  # gone again. No descriptor left is for the loop to see: it lets us rest
         channel = Channel(sock)
+        try:
+            record = self._know(*channel.peer())
+        except (RibcageError, OSError) as error:
+            channel.close()
+            self._refuse(error.message if isinstance(error, RibcageError) else str(error))
+            return
+        most = HELLO_BYTES if record.role == "worker" else MESSAGE_BYTES
+        channel.limit(most, fds=True)
         fd = channel.fileno()
-        self._guests[fd] = (channel, self.context.loop.after(GUEST_TIME, lambda: self._drop(fd)))
+        timer = self.context.loop.after(GUEST_TIME, lambda: self._drop(fd))
+        self._guests[fd] = Guest(channel, timer, record)
         self.context.loop.watch(fd, lambda: self._listen_to(fd))
 
+    def _know(self, pid: int, uid: int) -> ChildRecord:
+        """Which of the processes that are waited for this is; E_HELLO when it is none. Whoever
+        was forked is in the state file before it is handed anything: there are no others."""
+        record = self._awaited.get(pid)
+        who = f"pid {pid} uid {uid}"
+        if record is None:
+            raise RibcageError("E_HELLO", f"{who} is nobody we wait for")
+        if uid != record.uid or not processes.is_alive(pid, record.start):
+            raise RibcageError("E_HELLO", f"{who}: the state file has uid {record.uid}")
+        if any(guest.record is record for guest in self._guests.values()):
+            raise RibcageError("E_HELLO", f"{who} is here already")
+        return record
+
+    def _refuse(self, why: str) -> None:
+        """Few lines: anybody who may open the socket can come again and again."""
+        self.refused += 1
+        if self._lines.take(time.monotonic()):
+            log("warning", "guest.refused", why=why, refused=self.refused)
+
     def _drop(self, fd: int, keep: bool = False) -> None:
-        channel, timer = self._guests.pop(fd)
-        timer.cancel()
+        guest = self._guests.pop(fd)
+        guest.timer.cancel()
         self.context.loop.unwatch(fd)
         if not keep:
-            channel.close()
+            guest.channel.close()
 
     def _listen_to(self, fd: int) -> None:
-        channel, _ = self._guests[fd]
+        guest = self._guests[fd]
+        channel = guest.channel
         try:
             message = channel.recv()
             if message is None:
                 return
         except ChannelError as error:
-            log("warning", "guest.refused", why=str(error))
+            self._refuse(str(error))
             self._drop(fd)
             return
         try:
-            child = self._identify(channel, message)
+            child = self._identify(guest.record, message)
         except RibcageError as error:
-            log("warning", "guest.refused", why=error.message)
+            self._refuse(error.message)
             self._drop(fd)
         else:
             self._drop(fd, keep=True)
@@ -126,27 +188,17 @@ class Adoption:
         finally:
             message.close()
 
-    def _identify(self, channel: Channel, message: Message) -> Child:
-        """The slot this guest belongs to; E_HELLO when it does not."""
-        body = message.body
-        raw = channel.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        pid, uid, _ = struct.unpack("iII", raw)
-        role, index = body.get("role"), body.get("index")
-        who = f"pid {pid} uid {uid} as {role!r:.16} {index!r:.8}"
+    def _identify(self, record: ChildRecord, message: Message) -> Child:
+        """The slot this guest belongs to; E_HELLO when it does not say what it should."""
+        body, pid = message.body, record.pid
+        who = f"pid {pid}, {record.role} {record.index}"
         if message.type != "hello" or body.get("again") is not True:
             raise RibcageError("E_HELLO", f"{who} did not say hello again")
         if body.get("pid") != pid or body.get("instance") != self.context.names.instance:
             raise RibcageError("E_HELLO", f"{who} says it is pid {body.get('pid')!r:.16} of "
                                f"{body.get('instance')!r:.40}")  # fmt: skip
-        record = self._awaited.get(pid)
-        if record is not None:
-            if uid != record.uid or not processes.is_alive(pid, record.start):
-                raise RibcageError("E_HELLO", f"{who}: the state file has uid {record.uid}")
-            role, index = record.role, record.index
-        elif uid != os.geteuid():
-            raise RibcageError("E_HELLO", f"{who} is nobody we know")
-        child = self.context.table.slot(role, index)
-        if child is None and record is not None and record.role == "worker":
+        child = self.context.table.slot(record.role, record.index)
+        if child is None and record.role == "worker":
             # The plan has fewer workers now: adopted only to be asked to leave.
             child = Child("worker", record.index, self.context.table.control.backoff)
             self.context.table.leaving.append(child)
@@ -156,44 +208,36 @@ class Adoption:
 
     def _adopt(self, child: Child, channel: Channel, message: Message) -> None:
         pid = message.body["pid"]
-        record = self._awaited.pop(pid, None)
-        uid = record.uid if record is not None else os.geteuid()
+        record = self._awaited.pop(pid)
         try:
             child.cancel_timer()
-            child.attach(pid, channel, uid, own=False)
+            child.attach(pid, channel, record.uid, own=False)
         except OSError:  # died since: it never was here
             channel.close()
             return
-        child.restarts = record.restarts if record is not None else 0
+        child.restarts = record.restarts
         child.became_ready()
         self._take_back(child, message)
         self.lifecycle.serve(child)
         self.lifecycle.adopt_watch(child)
+        if child.role == "worker":
+            try:
+                self.handover.send_bell(child)
+            except OSError as error:  # its successor is asked for one, too: descriptors are short
+                log("error", "bell.failed", child=child.name, error=str(error))
         log("info", "child.adopted", child=child.name, child_pid=pid,
             ports=len(child.has_ports))  # fmt: skip
         self.context.save()
         if child in self.context.table.leaving:
             child.state = "stopping"
             self.handover.post(child, {"type": "stop"})
-        if self._deadline is not None:
-            if not self._awaited:
-                self.finish()
-        elif child.role == "control":
-            self.handover.post(child, {"type": "ports-request"})
+        if not self._awaited:
+            self.finish()
 
     def _take_back(self, child: Child, message: Message) -> None:
         """The descriptors it hands over: ours from now on, copies of its own."""
-        bells, ports = self.context.bells, self.context.ports
-        bell = message.take("bell-control")
-        if bell is not None:
-            bells.control = _first(bells.control, bell)
-        for name in list(message.fds):
-            index = _index(name, "bell:") if child.role != "worker" else None
-            if name == "bell" and child.role == "worker":
-                index = child.index
-            if index is not None:
-                fd = message.fds.pop(name)
-                bells.worker[index] = _first(bells.worker.get(index, -1), fd)
+        ports = self.context.ports
+        self._take_back_stats(child, message)
         if child.role != "worker":
             return
         child.has_fib = "fib" in message.fds
@@ -208,6 +252,18 @@ class Adoption:
             if ring is not None:
                 ports.adopt(port, child.index, ring)
                 child.has_ports.add(port.index)
+
+    def _take_back_stats(self, child: Child, message: Message) -> None:
+        """A worker has its own object, control all of them, those of nobody now included."""
+        objects = self.context.objects
+        for name in list(message.fds):
+            if child.role == "worker":
+                slot = child.index if name == "stats" else None
+            else:
+                slot = _index(name, "stats:")
+                slot = _index(name, "resting:") if slot is None else slot
+            if slot is not None and not objects.take_stats(slot, message.fds.pop(name)):
+                log("warning", "guest.stats", child=child.name, worker=slot)
 
     def _late(self) -> None:
         """The deadline. Who stands in the queue was in time: on a busy machine it is we who are
@@ -231,6 +287,8 @@ class Adoption:
                     child_pid=record.pid)  # fmt: skip
                 kill_record(record)
         self._awaited = {}
+        for fd in list(self._guests):  # connected, and never said a word
+            self._drop(fd)
         self.on_finished()
 
 
@@ -247,14 +305,6 @@ def kill_record(record: ChildRecord) -> None:
         pass
     finally:
         os.close(fd)
-
-
-def _first(have: int, offered: int) -> int:
-    """Keeps the descriptor that is there; copies of one eventfd come from several children."""
-    if have < 0:
-        return offered
-    os.close(offered)
-    return have
 
 
 def _index(name: str, prefix: str) -> int | None:

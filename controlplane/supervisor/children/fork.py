@@ -25,6 +25,7 @@ from ribcage.shared._core import lib
 
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.process import log
+from ribcage.shared.process.channel import Channel
 from ribcage.shared.process.rights import drop_rights
 from ribcage.shared.process.title import show_as
 
@@ -74,7 +75,9 @@ def fork_role(
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else CRASHED
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, RibcageError):
+            last_words(channel_fd, error)
         with contextlib.suppress(Exception):
             log.log("error", "role.crashed", trace=traceback.format_exc()[-3000:])
     finally:
@@ -105,6 +108,13 @@ def _become(spec: ForkSpec, channel_fd: int) -> None:
     _drop_rights(spec)
     # Last: a signal that waited since before the fork finds the child complete.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def last_words(channel_fd: int, error: RibcageError) -> None:
+    """`failed` on the channel: what the supervisor should know beyond an exit status."""
+    with contextlib.suppress(Exception):
+        channel = Channel.from_fd(os.dup(channel_fd))
+        channel.send({"type": "failed", **error.to_json(), "exit": error.exit_code})
 
 
 def close_others(channel_fd: int) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from ribcage.controlplane.supervisor.children.backoff import ForkRetry
 from ribcage.controlplane.supervisor.children.exits import UNKNOWN
+from ribcage.controlplane.supervisor.children.floods import bound
 from ribcage.controlplane.supervisor.children.fork import CONTROL_CAPABILITIES, ForkSpec, fork_role
 from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context
@@ -54,9 +55,11 @@ class Lifecycle:
             return
         try:
             if child.role == "worker":
-                context.objects.stats_fd(child.index)  # made before the fork: /dev/shm may be full
+                context.objects.stats_fd(child.index)  # made before the fork: memory may be short
             self._fork(child)
         except (OSError, RibcageError) as error:
+            if isinstance(error, RibcageError) and context.beginning.failed(error):
+                return
             # Short of processes, memory, descriptors: the others go on, this one is tried again.
             delay = self._forks.failed()
             log("error", "fork.failed", child=child.name, error=str(error), retry_s=delay)
@@ -75,7 +78,8 @@ class Lifecycle:
             log("error", "attach.failed", child=child.name, error=str(error))
             child.kill()
         self.expect_ready(child)
-        self.handover.tell_workers()
+        # Its bell is a new one, and its object may be: control needs both.
+        self.handover.tell_workers((child.index,) if child in context.workers else ())
 
     def _fork(self, child: Child) -> None:
         roles = self.context.roles
@@ -99,6 +103,7 @@ class Lifecycle:
 
     def serve(self, child: Child) -> None:
         if child.channel is not None:
+            bound(child)
             self.context.loop.watch(child.channel.fileno(), lambda: self.on_readable(child))
 
     def _uid(self, child: Child) -> int | None:
@@ -261,7 +266,11 @@ class Lifecycle:
         if not control.own:
             self.adopt_watch(control)
         log("info", "control.promoted", child_pid=control.pid)
-        self.handover.attach_control(control, "promote")
+        try:
+            self.handover.attach_control(control, "promote")
+        except (OSError, RibcageError) as error:
+            log("error", "attach.failed", child=control.name, error=str(error))
+            control.kill()
         self.expect_ready(control)
         self.standby_later()
         return True
@@ -282,7 +291,6 @@ class Lifecycle:
             self.start(worker)
         if not wanted:
             context.ports.close_worker(child.index)
-            context.objects.rest_stats(child.index)
             context.bells.drop(child.index)
         self.share_frames()
 

@@ -11,7 +11,7 @@ import resource
 from ribcage.shared.errors import Exit, RibcageError
 
 RINGS = 32  # ports at most, one ring of each a worker
-OBJECTS = 4  # of a worker: stats object, bell, channel, and one to spare
+OBJECTS = 6  # of a worker: stats object, both ends of its bell, channel, and two to spare
 REST = 256  # FIB, queue, log, sockets, helpers' pipes, and room
 
 

@@ -34,12 +34,15 @@ class LogFile:
         return self.path.with_name(self.path.name + ".1")
 
     def open(self) -> int:
-        """A descriptor of the file, made 0600 if need be; E_LOG_FILE (exit 2)."""
+        """A descriptor of the file, made 0600 if need be; E_LOG_FILE (exit 2), of our own E_RUN_DIR
+        (exit 5)."""
         flags = FLAGS if self.own else FLAGS & ~os.O_NOFOLLOW
         try:
             return os.open(self.path, flags, 0o600)
         except OSError as error:
-            raise refused("log_file", error.errno, path=self.path) from error
+            raise refused(
+                "run_dir" if self.own else "log_file", error.errno, path=self.path
+            ) from error
 
     def reopen(self) -> None:
         """Descriptor 2 is the file of that name again. E_LOG_FILE: it is what it was."""

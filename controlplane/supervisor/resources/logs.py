@@ -7,6 +7,8 @@
 A file that cannot be opened anew is a line in the old one, and lines go on there.
 """
 
+import contextlib
+
 from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.resources.logfile import LogFile
@@ -41,13 +43,21 @@ class Logs:
     def share(self) -> None:
         """Hands descriptor 2 to every child."""
         if self.file is not None:
+            self.context.store.keep("log", 2)  # the guardian writes there, and the next of us
             for child in self.context.table.running():
                 self.handover.post(child, {"type": "log-file"}, {"log": 2})
 
     def remove(self) -> None:
-        """At the end of an orderly stop."""
-        if self.file is not None:
-            self.file.remove()
+        """At the end of an orderly stop: ours, and the one of a daemon before that was given no
+        place for its log. A file that the user named stays, wherever it is."""
+        names = self.context.names
+        default = LogFile(names.log_file, own=True)
+        if self.file is not None and self.file.own:
+            default = self.file
+        elif self.file is not None and self.file.path == names.log_file:
+            return
+        with contextlib.suppress(OSError):
+            default.remove()
 
     def _look(self) -> None:
         self.context.loop.after(INTERVAL, self._look)

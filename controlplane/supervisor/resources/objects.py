@@ -6,11 +6,13 @@ dies when, the next start finds it. Mode 0600 from the moment of creation (the q
 workers have users of their own). Creation is exclusive: an object of that name which our state
 file does not know belongs to somebody else and is never touched.
 
-The FIB and RIB segments are control's; they are recorded and removed here, because control may
-be dead when the time comes.
+Stats objects have no name (shared/memory/stats.py): the state file has their inodes, and who
+outlives the supervisor hands them back. The FIB and RIB segments are control's; they are recorded
+and removed here, because control may be dead when the time comes.
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,21 +31,36 @@ from ribcage.shared.memory.fib_sync import (
 )
 from ribcage.shared.memory.identity import SegmentKind
 from ribcage.shared.memory.segment import open_segment
-from ribcage.shared.memory.stats import keep_rings
+from ribcage.shared.memory.stats import is_stats, keep_rings
+from ribcage.shared.process.events import EventQueue
 from ribcage.shared.process.log import log
 from ribcage.shared.process.names import Names
+from ribcage.shared.refusals import refused
 
 SHM = Path("/dev/shm")
 CreateStats = Callable[[Names, int, int], int]  # (names, worker slot, instance id) -> fd
+Keep = Callable[[str, int], None]  # name in the descriptor store, descriptor
 
 
 class Objects:
     """Handles of the objects. Owns `stats` descriptors; only the supervisor has one."""
 
-    def __init__(self, names: Names, state: State, create_stats: CreateStats) -> None:
+    def __init__(
+        self,
+        names: Names,
+        state: State,
+        create_stats: CreateStats,
+        group: int | None = None,
+        keep: Keep = lambda name, fd: None,
+    ) -> None:
+        """`group`: of workers with users of their own, who may send to the queue. `keep`: the
+        descriptor store's, for what has no name."""
         self.names = names
         self.state = state
         self.stats: dict[int, int] = {}
+        self.group = group
+        self.unsaved = False
+        self._store_keep = keep
         self._create_stats = create_stats
 
     @classmethod
@@ -54,6 +71,7 @@ class Objects:
         queue_bytes: int,
         group: int | None = None,
         sync: str = DEFAULT_STRATEGY,
+        keep: Keep = lambda name, fd: None,
     ) -> "Objects":
         """A new run: random instance id and queue key. E_TAKEN when a name is in use, E_LAYOUT
         when what has it is no segment of this build."""
@@ -68,25 +86,36 @@ class Objects:
             if _shm_path(name).exists():
                 raise _occupied(name, kind)
         state.shm = [name for name, _ in segments]
-        objects = cls(names, state, create_stats)
+        objects = cls(names, state, create_stats, group, keep)
         try:
             objects._create_semaphore()
         except RibcageError:
-            state.semaphore = ""
-            state.write(names.state_file)
+            names.state_file.unlink(missing_ok=True)
             raise
-        objects._create_queue(queue_bytes, group)
-        if sync in WITH_SEMAPHORE:
-            # Recorded a moment after it exists: a kill in between leaves a set that nobody uses.
-            state.sync_key, _ = create_semaphore(group)
-            objects.save()
+        try:
+            objects._create_queue(queue_bytes)
+            if sync in WITH_SEMAPHORE:
+                # Recorded a moment after it exists: a kill in between leaves a set nobody uses.
+                state.sync_key, _ = create_semaphore(group)
+                objects.save()
+        except BaseException:  # nothing is left that would stop the next start
+            remove_recorded(state)
+            names.state_file.unlink(missing_ok=True)
+            raise
         return objects
 
     @classmethod
-    def attach(cls, names: Names, state: State, create_stats: CreateStats) -> "Objects":
+    def attach(
+        cls,
+        names: Names,
+        state: State,
+        create_stats: CreateStats,
+        group: int | None = None,
+        keep: Keep = lambda name, fd: None,
+    ) -> "Objects":
         """Takes over the objects a dead supervisor made; what is missing is made anew."""
         state.supervisor = os.getpid()
-        objects = cls(names, state, create_stats)
+        objects = cls(names, state, create_stats, group, keep)
         if not _semaphore_exists(state.semaphore):
             log("warning", "object.missing", name=state.semaphore)
             objects._create_semaphore()
@@ -94,7 +123,19 @@ class Objects:
         return objects
 
     def save(self) -> None:
-        self.state.write(self.names.state_file)
+        """The state file; when it cannot be written, the copy in the descriptor store is newer, and
+        mending.py tries again. It never raises: a full disk stops nobody."""
+        self.state.serial += 1
+        try:
+            self.state.write(self.names.state_file)
+        except OSError as error:
+            if not self.unsaved:
+                log("error", "state.unsaved", error=str(error))
+            self.unsaved = True
+            return
+        if self.unsaved:
+            log("info", "state.saved")
+        self.unsaved = False
 
     def _create_semaphore(self) -> None:
         self.save()
@@ -104,8 +145,11 @@ class Objects:
             ).close()
         except posix_ipc.ExistentialError as error:
             raise _taken(f"/dev/shm/sem.{self.state.semaphore[1:]}") from error
+        except (OSError, posix_ipc.Error) as error:
+            raise refused("semaphore_create", getattr(error, "errno", None), why=error) from error
 
-    def _create_queue(self, queue_bytes: int, group: int | None) -> None:
+    def _create_queue(self, queue_bytes: int) -> None:
+        group = self.group
         while True:
             self.state.queue_key = _random(4) >> 1 | 1
             self.save()
@@ -118,6 +162,11 @@ class Objects:
                 break
             except sysv_ipc.ExistentialError:
                 continue  # somebody's key: take another
+            except (OSError, sysv_ipc.Error) as error:
+                number = getattr(error, "errno", None)
+                if number is None and "limit" in str(error):  # sysv_ipc says ENOSPC in words only
+                    number = errno.ENOSPC
+                raise refused("queue_create", number, why=error) from error
         if group is not None:
             queue.gid = group
         try:
@@ -125,57 +174,76 @@ class Objects:
         except (ValueError, OSError, sysv_ipc.Error) as error:
             # Above kernel.msgmnb without CAP_SYS_RESOURCE: the queue stays at the kernel's size.
             log("warning", "queue.size", wanted=queue_bytes, got=queue.max_size, error=str(error))
+        self.state.queue_bytes = int(queue.max_size)
+        self.save()
+
+    def renew_queue(self) -> str | None:
+        """Another queue, when there really is something wrong with this one (what is returned):
+        who may send to it may remove it as well. What lay in it is lost, and was hints."""
+        try:
+            queue = EventQueue.open(self.state.queue_key)
+        except RibcageError as error:
+            wrong: str | None = error.message
+        else:
+            wrong = queue.fault(self.state.queue_bytes)
+            if wrong is not None:
+                with contextlib.suppress(sysv_ipc.Error, OSError):
+                    queue.remove()
+        if wrong is not None:
+            self._create_queue(self.state.queue_bytes)
+        return wrong
 
     def stats_fd(self, worker: int) -> int:
-        """The read-write descriptor of a slot's stats object, made on first use."""
+        """The read-write descriptor of a slot's stats object, made on first use. The state file
+        has it with the next save, which follows the fork that hands it over."""
         if worker not in self.stats:
-            name = self.names.stats(worker)
-            if name in self.state.shm and _shm_path(name).exists():
-                flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-                self.stats[worker] = os.open(_shm_path(name), flags)
-            else:
-                if _shm_path(name).exists():
-                    raise _taken(f"/dev/shm{name}")
-                if name not in self.state.shm:
-                    self.state.shm.append(name)
-                self.save()
-                self.stats[worker] = self._create_stats(self.names, worker, self.state.instance_id)
+            self._keep(worker, self._create_stats(self.names, worker, self.state.instance_id))
         return self.stats[worker]
+
+    def _keep(self, worker: int, fd: int) -> None:
+        old = self.stats.get(worker, -1)
+        self.stats[worker] = fd
+        self.state.stats[worker] = os.fstat(fd).st_ino
+        self._store_keep(f"stats-{worker}", fd)
+        if old >= 0:
+            os.close(old)
 
     def stats_readonly(self, worker: int) -> int:
         """A fresh O_RDONLY descriptor, the caller's own: what control is given."""
-        if self.names.stats(worker) not in self.state.shm:
-            self.stats_fd(worker)
-        return open_shm(self.names.stats(worker))
+        return _open_again(self.stats_fd(worker), os.O_RDONLY)
+
+    def take_stats(self, worker: int, fd: int) -> bool:
+        """What a child kept through a supervisor's death: its slot's object again, whatever its
+        copy may do with it. False for anything else than that very object. Owns `fd`."""
+        try:
+            if worker in self.stats or not is_stats(fd):
+                return worker in self.stats
+            if os.fstat(fd).st_ino != self.state.stats.get(worker):
+                return False
+            self.stats[worker] = _open_again(fd, os.O_RDWR)
+            self._store_keep(f"stats-{worker}", self.stats[worker])
+            return True
+        except OSError as error:
+            log("error", "stats.lost", worker=worker, error=str(error))
+            return False
+        finally:
+            os.close(fd)
 
     def renew_stats(self, worker: int) -> None:
         """The slot's worker cannot use its object: a new one, with counters at zero. What its
         rings are at is kept, or frames would wait until the kernel has been round once."""
-        old = self.stats_fd(worker)
-        try:
-            _shm_path(self.names.stats(worker)).unlink(missing_ok=True)
-            del self.stats[worker]
-            new = self.stats_fd(worker)
-            with contextlib.suppress(OSError, ValueError):  # the old one is of another size
-                keep_rings(old, new)
-        finally:
-            os.close(old)
-
-    def rest_stats(self, worker: int) -> None:
-        """The slot is given up. The object stays, so that totals never go backwards: control
-        goes on counting it, and the slot's next worker goes on from it."""
-        fd = self.stats.pop(worker, None)
-        if fd is not None:
-            os.close(fd)
+        new = self._create_stats(self.names, worker, self.state.instance_id)
+        if worker in self.stats:
+            keep_rings(self.stats[worker], new)
+        self._keep(worker, new)
 
     def resting(self, workers: int) -> list[int]:
-        """Slots from `workers` on whose counters are kept."""
-        prefix = self.names.stats(0)[:-1]
-        slots = (name.removeprefix(prefix) for name in self.state.shm if name.startswith(prefix))
-        return sorted(int(slot) for slot in slots if slot.isdigit() and int(slot) >= workers)
+        """Slots from `workers` on, given up by a reload. Their objects stay, so that totals never
+        go backwards: control goes on counting them, and the slot's next worker goes on there."""
+        return sorted(slot for slot in self.stats if slot >= workers)
 
     def remove(self) -> None:
-        """Orderly end: everything recorded is removed, descriptors are closed."""
+        """Orderly end: everything recorded is removed, descriptors are closed. Never raises."""
         for fd in self.stats.values():
             os.close(fd)
         self.stats.clear()
@@ -207,6 +275,11 @@ def _remove(state: State) -> Iterator[str]:
         with contextlib.suppress(RibcageError):
             remove_semaphore(open_semaphore(state.sync_key))
             yield f"semaphores {state.sync_key:#x}"
+
+
+def _open_again(fd: int, access: int) -> int:
+    """Another description of the same memory: a copy of the descriptor would have its access."""
+    return os.open(f"/proc/self/fd/{fd}", access | os.O_CLOEXEC)
 
 
 def open_shm(name: str, *, write: bool = False) -> int:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.supervisor.resources.buckets import BUCKETS, spread
+from ribcage.controlplane.supervisor.resources.store import Store
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.process.log import log
 from ribcage.shared.process.port_rings import PortRings
@@ -35,12 +36,15 @@ Table = Sequence[int]  # a worker for each bucket
 class PortSockets:
     """The ports control asked for and the descriptors of their sockets."""
 
-    def __init__(self, opener: OpenPort, max_memory: int, seed: int = 0) -> None:
+    def __init__(
+        self, opener: OpenPort, max_memory: int, store: Store, seed: int = 0
+    ) -> None:
         self.known: dict[int, PortRings] = {}
         self.max_memory = max_memory
         self.seed = seed & 0xFFFFFFFF
         self.changes = 0  # goes up whenever a ring comes or goes
         self._opener = opener
+        self._store = store
         self._rings: dict[tuple[int, int], int] = {}
         self._fanout: dict[int, int] = {}
         self._steering: dict[int, int] = {}
@@ -86,6 +90,8 @@ class PortSockets:
         self.changes += 1
         self.known[port.index] = port
         self._start_steering(port)
+        for worker in opened:
+            self._store.keep(_ring(port.index, worker), self._rings[port.index, worker])
         return bool(missing)
 
     def in_order(self, index: int, workers: int) -> bool:
@@ -102,6 +108,7 @@ class PortSockets:
             return
         self._rings[key] = fd
         self.changes += 1
+        self._store.keep(_ring(*key), fd)
         self.known.setdefault(port.index, port)
         self._fanout.setdefault(port.index, _fanout_id(fd))
 
@@ -138,7 +145,7 @@ class PortSockets:
     def close(self, index: int) -> bool:
         """Gives the port up, for all workers. False when it was not open."""
         for key in [key for key in self._rings if key[0] == index]:
-            os.close(self._rings.pop(key))
+            self._close(key)
         self._stop_steering(index)
         self._fanout.pop(index, None)
         self._tables.pop(index, None)
@@ -209,13 +216,22 @@ class PortSockets:
             if last not in self._given_up:
                 break
             for key in [key for key in self._rings if key[1] == last]:
-                os.close(self._rings.pop(key))
+                self._close(key)
             self._given_up.discard(last)
         self.changes += 1
+
+    def _close(self, key: tuple[int, int]) -> None:
+        os.close(self._rings.pop(key))
+        self._store.drop(_ring(*key))
 
     def close_all(self) -> None:
         for index in list(self.known):
             self.close(index)
+
+
+def _ring(index: int, worker: int) -> str:
+    """Its name in the descriptor store."""
+    return f"ring-{index}-{worker}"
 
 
 def _fanout_id(fd: int) -> int:

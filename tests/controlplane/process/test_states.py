@@ -56,7 +56,7 @@ def closing(request: pytest.FixtureRequest) -> list[Channel]:
 
 
 def states(process: Process) -> list[ControlState]:
-    return [Waiting(process.context), Attached(process.context, {}, -1)]
+    return [Waiting(process.context), Attached(process.context, {})]
 
 
 def test_before_the_attach_message_a_reload_is_refused_by_name(closing: list[Channel]) -> None:
@@ -136,7 +136,7 @@ def test_a_reload_while_the_tables_are_opened_is_handed_on(
         closing.append(process.supervisor)
         body = {"plan": Plan("t").to_json(), "names": Names("t", Path("/x")).to_json(),
                 "instance_id": 7}  # fmt: skip
-        state = Attached(process.context, body, -1)
+        state = Attached(process.context, body)
         begun = asyncio.ensure_future(state.begin())
         await asyncio.sleep(0)
         reload = Message("reload", {"id": 7, "plan": {}})

@@ -21,9 +21,12 @@ from typing import Any
 from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.supervisor.context import Deadlines, Roles, Settings
-from ribcage.controlplane.supervisor.daemon import Status, daemonize
+from ribcage.controlplane.supervisor.guardian.manager import Manager
+from ribcage.controlplane.supervisor.guardian.spawn import bind, command
 from ribcage.controlplane.supervisor.resources.logfile import LogFile
 from ribcage.controlplane.supervisor.run import run_supervisor
+from ribcage.controlplane.supervisor.start.daemon import Status, detach
+from ribcage.controlplane.supervisor.start.footing import stand
 from ribcage.dataplane import sockets, worker
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory import stats
@@ -57,8 +60,7 @@ class Role:
         body = {"type": "hello", "role": self.role, "index": self.index, "pid": os.getpid(),
                 "instance": self.names.instance, "version": "0",
                 "again": again, "ports": list(self.ports.values())}  # fmt: skip
-        keep = {n: fd for n, fd in self.given.items() if not n.startswith("stats:")}
-        self.channel.send(body, keep if again else {})
+        self.channel.send(body, self.given if again else {})
 
     def attached(self, message: Message) -> None:
         self.index = message.body["index"]
@@ -245,13 +247,6 @@ def open_port(port: PortRings, index: int, workers: int, fanout: int) -> tuple[i
     return os.memfd_create(f"ring-{port.index}-{index}", os.MFD_CLOEXEC), fanout or 7
 
 
-def create_stats(names: Names, index: int, instance_id: int) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    fd = os.open("/dev/shm" + names.stats(index), flags, 0o600)
-    os.ftruncate(fd, 4096)
-    return fd
-
-
 class Fork:
     """The second fork and the two after it fail, when asked to."""
 
@@ -298,7 +293,7 @@ def main() -> int:
         worker.run_worker if REAL else run_worker,
         run_control,
         sockets.open_port if REAL else open_port,
-        stats.create_stats if REAL else create_stats,
+        stats.create_stats,
         undo=lambda run_dir: ["/usr/bin/touch", str(run_dir.parent / "undone")],
         compile=lambda path: ["/bin/cat", path],
         fork=Fork(),
@@ -311,16 +306,39 @@ def main() -> int:
         standby_delay=0.1,
         closed_channel=0.2,
     )
-    status, log_file = Status(), None
+    manager = Manager.from_environment(os.environ)
+    stand(manager.taken.values())
+    status, log_file = Status(manager.taken.pop("status", -1)), None
     try:
-        if "--daemon" in flags:
+        if "FAKE_LOG" in os.environ and flags:
             log_file = LogFile(Path(os.environ["FAKE_LOG"]), own="FAKE_LOG_OWN" in os.environ)
-            status = daemonize(log_file.open())
-        return run_supervisor(settings, names, roles, limits, status.ready, log_file)
+        if "--daemon" in flags:
+            assert log_file is not None
+            detach(log_file.open(), lambda fd: become_guardian(names, Path(plan_file), fd))
+        stop = "--stop" in flags
+        return run_supervisor(
+            settings, names, roles, limits, lambda: ready(status, manager), log_file, manager, stop
+        )
     except RibcageError as error:
         status.failed(error)
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+
+
+def ready(status: Status, manager: Manager) -> None:
+    status.ready()
+    manager.remove("status")
+
+
+def become_guardian(names: Names, plan_file: Path, status: int) -> None:
+    names.make_run_dir()
+    path, sock = bind(names, str(os.getpid()))
+    plan = os.open(plan_file, os.O_RDONLY)
+    successor = [sys.executable, __file__, names.instance, str(plan_file), "--guarded"]
+    argv = command(sock.fileno(), path, {"plan": plan, "status": status}, successor)
+    for fd in (sock.fileno(), plan, status):
+        os.set_inheritable(fd, True)
+    os.execv(argv[0], argv)
 
 
 if __name__ == "__main__":

@@ -20,12 +20,12 @@ from ribcage.controlplane.supervisor.children.backoff import (
     ForkRetry,
 )
 from ribcage.controlplane.supervisor.context import Settings
-from ribcage.controlplane.supervisor.lock import SupervisorLock
 from ribcage.controlplane.supervisor.loop import Loop
 from ribcage.controlplane.supervisor.resources.descriptors import (
     descriptors_needed,
     raise_descriptor_limit,
 )
+from ribcage.controlplane.supervisor.start.lock import SupervisorLock
 from ribcage.controlplane.supervisor.statefile import ChildRecord, State
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.plan import Plan, PlanError, RoutePlan
@@ -185,7 +185,7 @@ def test_root_raises_the_hard_limit_too() -> None:
 
 def test_the_state_file_round_trips(tmp_path: Path) -> None:
     """What is written is what a successor reads; mode 0600."""
-    state = State("r1", 77, 12, 5, 6, "/ribcage.r1.writer", 9, ["/ribcage.r1.fib"],
+    state = State("r1", 77, 12, 5, 6, 7, "/ribcage.r1.writer", 9, ["/ribcage.r1.fib"], {3: 4711},
                   [ChildRecord("worker", 1, 20, 30, 0, 2)])  # fmt: skip
     path = tmp_path / "state.json"
     state.write(path)

@@ -10,6 +10,7 @@ import pytest
 
 from ribcage.shared.memory.stats import UNUSABLE
 from tests.controlplane.supervisor.memory import private_kb
+from tests.netns.counters import stats_paths
 
 pytestmark = pytest.mark.netns
 MakeRouter = Callable[..., Any]
@@ -75,7 +76,7 @@ def test_a_worker_whose_object_is_damaged_gets_another(real: Any) -> None:
     says so by its exit status and is given a new object, on the same sockets."""
     old = real.worker_pids()[0]
     had = packet_sockets(old)
-    path = Path("/dev/shm") / real.names.stats(0)[1:]
+    path = stats_paths(old)[real.names.stats(0)]
     inode = path.stat().st_ino
     with path.open("r+b") as file:
         file.seek(16)  # the layout id, which nobody stores again
@@ -84,7 +85,7 @@ def test_a_worker_whose_object_is_damaged_gets_another(real: Any) -> None:
     real.logged("stats.renewed")
     real.until("ready", lambda: real.child("worker")["state"] == "ready")
     new = real.worker_pids()[0]
-    assert path.stat().st_ino != inode
+    assert stats_paths(new)[real.names.stats(0)].stat().st_ino != inode
     real.until("sockets", lambda: packet_sockets(new) == had)
     assert f"exited {UNUSABLE}" in real.log_text()
     assert real.stop() == 0

@@ -1,86 +1,9 @@
-"""Events as control takes them: the bell, repetitions and gaps, and a queue that fills."""
-
-import asyncio
-import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from ipaddress import ip_address
-from typing import Any
+"""Events as control takes them: bells, repetitions and gaps, and a queue that fills."""
 
 import pytest
-from ribcage.shared._core import lib
 
-from ribcage.controlplane.workers.events import SLOW_BELL, WorkerEvents
-from ribcage.shared.process.events import Event, EventQueue, encode
-
-ADDRESS = ip_address("10.0.2.9")
-
-
-@dataclass
-class Heard:
-    """A control process's part that hears events."""
-
-    queue: EventQueue
-    bell: int
-    counters: dict[str, int] = field(
-        default_factory=lambda: {"events": 0, "events_failed": 0, "unhandled": 0}
-    )
-    log: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    misses: list[int] = field(default_factory=list)
-    events: WorkerEvents = field(init=False)
-
-    def __post_init__(self) -> None:
-        def note(level: str, event: str, **fields: Any) -> None:
-            self.log.append((event, fields))
-
-        self.events = WorkerEvents(
-            self.bell,
-            self.queue.key,
-            lambda port, address: self.misses.append(port),
-            self.counters,
-            note,
-        )
-
-    def send(
-        self, sequence: int, *, kind: str = "neighbour-miss", at: int = 0, **more: Any
-    ) -> None:
-        urgency = lib.URGENCY_FAULT if kind == "worker-fault" else lib.URGENCY_NEIGHBOUR
-        event = Event(kind, urgency, 1, sequence, at or sequence, port=sequence % 60000,
-                      address=ADDRESS, **more)  # fmt: skip
-        assert self.queue.send(encode(event), urgency)
-
-    def ring(self) -> None:
-        os.write(self.bell, (1).to_bytes(8, "little"))
-
-    def run(self, script: Callable[[], None], done: Callable[[], bool], seconds: float) -> float:
-        """Runs the script with the loop at work; seconds until `done`, which must come in time."""
-
-        async def scenario() -> float:
-            loop = asyncio.get_running_loop()
-            self.events.listen()
-            try:
-                start = loop.time()
-                script()
-                while not done():
-                    assert loop.time() - start < seconds, (self.log, self.counters)
-                    await asyncio.sleep(0.001)
-                return loop.time() - start
-            finally:
-                self.events.close()
-
-        return asyncio.run(scenario())
-
-    def told(self, name: str) -> list[dict[str, Any]]:
-        return [fields for event, fields in self.log if event == name]
-
-
-@pytest.fixture
-def heard() -> Iterator[Heard]:
-    queue = EventQueue.create()
-    bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-    yield Heard(queue, bell)
-    os.close(bell)
-    queue.remove()
+from ribcage.controlplane.workers.events import SLOW_BELL
+from tests.controlplane.workers.heard import Heard
 
 
 def test_a_lost_bell_costs_a_tenth_of_a_second_at_most(heard: Heard) -> None:
@@ -152,7 +75,7 @@ def test_a_queue_that_fills_is_told_once_above_four_fifths(heard: Heard) -> None
 
     def script(first: int = 1) -> None:
         for sequence in range(first, first + filled):
-            heard.send(sequence)
+            assert heard.send(sequence)
         heard.ring()
 
     heard.run(script, lambda: heard.counters["events"] == filled, 5.0)

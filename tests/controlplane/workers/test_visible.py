@@ -68,3 +68,14 @@ def test_the_loop_goes_on_while_waiting() -> None:
         return turns
 
     assert asyncio.run(scenario()) >= 40
+
+
+def test_a_worker_that_is_not_believed_is_named_at_once_and_not_counted() -> None:
+    """It neither holds the answer up nor is said to use the route."""
+    liar = Look(1, True, 10**9, 5, True, "says generation 1000000000, the newest is 7")
+    assert count_seen([look(0, 7), liar], 7) == Visibility(1, 2, 100, (), (1,))
+    clock = iter([0.0])  # asked once: nobody waits until the deadline
+    with pytest.raises(RibcageError) as caught:
+        asyncio.run(wait_visible([Script(look(0, 7)), Script(liar)], 7, 2.0, lambda: next(clock)))
+    assert caught.value.code == "E_WORKER_ODD" and caught.value.exit_code == Exit.TIMEOUT
+    assert "1 of 2 workers use it: worker1 says generation 1000000000" in caught.value.message

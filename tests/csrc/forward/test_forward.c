@@ -138,6 +138,7 @@ static void born(void)
     CHECK_EQUAL(0, stats_attach(&f->stats, &object, sizeof object, 1));
     f->stats.ports = PORTS;
     event_open(&f->events, &object.life, -1, -1, 0);
+    waits_open(&f->waits, &object);
     limiter_init(&f->limiter, 100000, 1000, 100000, 1000, 1, 1);
     f->fib = &reader;
     f->hold_timeout_ns = 20000;

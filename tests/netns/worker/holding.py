@@ -30,12 +30,14 @@ def first_packet_waits_for_its_neighbour() -> None:
         assert lab.stats[0].waiting() and lab.snapshot().balanced
         misses = [e for e in lab.queue.receive_batch() if e.type == "neighbour-miss"]
         assert [(e.port, str(e.address)) for e in misses] == [(1, "10.2.0.77")]
-        assert os.eventfd_read(lab.bell_control) >= 1
+        assert lab.bell[0][0].recv(8)
+        waits = lab.stats[0].new_waits()
+        assert [(port, str(address)) for port, address in waits] == [(1, "10.2.0.77")]
         lab.fib.adjacency(5, 1, lab.mac[1], lab.peer_mac[1], "10.2.0.77")
         lab.fib.group(5, lib.FIB_KIND_FORWARD, 5)
         lab.fib.route("10.2.0.77/32", 5)
         lab.fib.publish()
-        os.eventfd_write(lab.bell[0], 1)
+        lab.bell[0][0].send(b"x")
         got = receive(rx, lambda f: number_of(f) >= 0, 5)
         assert [number_of(f) for f in got] == [0, 1, 2, 3, 4]
         assert {ttl_of(f) for f in got} == {63}

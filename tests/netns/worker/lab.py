@@ -198,8 +198,7 @@ class Lab:
         self.queue = EventQueue.create()
         self.stats_fds = [self._stats(i) for i in range(workers)]
         self.stats = [StatsReader(fd) for fd in self.stats_fds]
-        self.bell = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(workers)]
-        self.bell_control = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.bell = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(workers)]
         self.rings: list[list[int]] = []  # [port][worker]
         sockets = PortSockets(open_port, 1 << 32)
         for port in self.ports:
@@ -299,8 +298,7 @@ class Lab:
         self.pids[worker], self.channels[worker] = pid, ours
         fds = {
             "stats": self.stats_fds[worker],
-            "bell": self.bell[worker],
-            "bell-control": self.bell_control,
+            "bell": self.bell[worker][1].fileno(),
             "fib": self.fib.fd,
         }
         fds |= {f"ring:{p.index}": self.rings[p.index][worker] for p in self.ports}

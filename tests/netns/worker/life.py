@@ -133,7 +133,7 @@ def orphan_forwards_and_is_adopted() -> None:
         run_dir.rmdir()
         assert hello.body["again"] is True and hello.body["pid"] == lab.pids[0]
         assert hello.body["ports"] == [port_json(p) for p in lab.ports]
-        assert set(hello.fds) == {"stats", "bell", "bell-control", "fib", "ring:0", "ring:1"}
+        assert set(hello.fds) == {"stats", "fib", "ring:0", "ring:1"}
         same = os.fstat(hello.fds["ring:1"]).st_ino == os.fstat(lab.rings[1][0]).st_ino
         assert same
         hello.close()

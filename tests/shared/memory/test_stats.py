@@ -1,12 +1,12 @@
 """Stats objects from Python: made once, read whole, balanced, also while a worker writes."""
 
+import fcntl
 import mmap
 import os
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -16,10 +16,12 @@ from ribcage.shared._core import ffi, lib
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.stats import (
     REASONS,
+    SEALS,
     SIZE,
     StatsReader,
     create_stats,
     format_stats,
+    is_stats,
     keep_rings,
     total,
 )
@@ -53,20 +55,52 @@ class Writer:
         lib.stats_commit(self.writer)
 
 
-def test_created_object_is_exclusive_and_private(tmp_path: Path) -> None:
-    """One slot, one object, mode 0600, close-on-exec; a second creation is refused."""
-    names = Names(f"t{uuid4().hex[:12]}", tmp_path)
-    path = Path("/dev/shm") / names.stats(4)[1:]
-    fd = create_stats(names, 4, 7)
-    try:
-        assert path.stat().st_mode & 0o777 == 0o600 and not os.get_inheritable(fd)
-        assert path.stat().st_size == SIZE
-        with pytest.raises(RibcageError) as refused:
-            create_stats(names, 4, 7)
-        assert refused.value.code == "E_EXISTS"
-        assert StatsReader(fd).life().worker == 4
-    finally:
-        path.unlink()
+@pytest.fixture
+def made() -> Iterator[int]:
+    number = create_stats(Names("t", Path("/run/none")), 4, 7)
+    yield number
+    os.close(number)
+
+
+def test_a_made_object_is_whole_private_and_has_no_name(made: int) -> None:
+    """All its memory is there, mode 0600, close-on-exec; nothing appears in /dev/shm."""
+    info = os.fstat(made)
+    assert info.st_mode & 0o777 == 0o600 and not os.get_inheritable(made)
+    assert info.st_size == SIZE and info.st_blocks * 512 >= SIZE
+    assert not any("ribcage.t.stats" in path.name for path in Path("/dev/shm").iterdir())
+    assert StatsReader(made).life().worker == 4 and is_stats(made)
+
+
+def test_an_object_cannot_be_made_shorter_longer_or_unsealed(made: int) -> None:
+    """A worker has it open for writing: whatever it tries, a reader's mapping stays whole."""
+    reader = StatsReader(made)
+    for size in (0, 1, SIZE - 1, SIZE + 1, 1 << 40):
+        with pytest.raises(PermissionError):
+            os.ftruncate(made, size)
+    with pytest.raises(PermissionError):
+        fcntl.fcntl(made, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+    with mmap.mmap(made, SIZE) as memory:
+        memory[:] = b"\xff" * SIZE
+    for look in (reader.life, reader.seen, reader.snapshot, reader.histogram, reader.waiting):
+        look()
+    assert all(reader.example(number) is None for number in REASONS)
+    reader.close()
+
+
+def test_only_sealed_memory_of_the_right_size_is_taken_for_one(made: int, tmp_path: Path) -> None:
+    """What a child hands back: a file, a pipe, an unsealed or a short memfd are none."""
+    unsealed = os.memfd_create("x", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(unsealed, SIZE)
+    short = os.memfd_create("x", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(short, SIZE - 8)
+    fcntl.fcntl(short, fcntl.F_ADD_SEALS, SEALS)
+    file = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    os.ftruncate(file, SIZE)
+    ends = os.pipe()
+    assert [is_stats(fd) for fd in (unsealed, short, file, *ends)] == [False] * 5
+    again = os.open(f"/proc/self/fd/{made}", os.O_RDONLY)
+    assert is_stats(again)
+    for fd in (unsealed, short, file, *ends, again):
         os.close(fd)
 
 

@@ -235,3 +235,52 @@ def test_a_reconnector_finds_the_successor_and_gives_up_in_time(tmp_path: Path) 
         end.close()
     now = 5.0
     assert search.expired
+
+
+def test_what_a_peer_may_send_is_bounded_before_it_is_read() -> None:
+    """Too long, with descriptors, in a memfd: refused each, no descriptor comes in, and the next
+    message that keeps the bounds arrives."""
+    left, right = pair()
+    right.limit(512, fds=False)
+    fds = len(list(Path("/proc/self/fd").iterdir()))
+    assert left.send({"type": "x", "text": "y" * 600})
+    with pytest.raises(ChannelError, match="cut short"):
+        right.recv()
+    with contextlib.suppress(ChannelClosed):  # Linux 6.16: the sender is refused at once
+        left.send({"type": "x"}, {f"n{number}": 0 for number in range(200)})
+        with pytest.raises(ChannelError):
+            right.recv()
+    with contextlib.suppress(ChannelClosed):
+        left.send({"type": "x", "text": "y" * 100_000})
+        with pytest.raises(ChannelError):
+            right.recv()
+    assert len(list(Path("/proc/self/fd").iterdir())) == fds
+    assert left.send({"type": "x", "text": "y" * 400})
+    message = right.recv()
+    assert message is not None and message.type == "x"
+
+
+def test_a_long_message_is_refused_where_none_is_expected() -> None:
+    """With descriptors, but without memfds of our own size: a hello is not 64 MiB."""
+    left, right = pair()
+    right.limit(4096, fds=True)
+    fds = len(list(Path("/proc/self/fd").iterdir()))
+    assert left.send({"type": "hello", "text": "y" * 100_000})
+    with pytest.raises(ChannelError, match="a long message"):
+        right.recv()
+    assert len(list(Path("/proc/self/fd").iterdir())) == fds
+    assert left.send({"type": "hello"}, {"n": 0})
+    message = right.recv()
+    assert message is not None and list(message.fds) == ["n"]
+    message.close()
+
+
+def test_a_peer_cannot_make_our_end_wait() -> None:
+    """Both ends made blocking, nothing to read, no room to send: every call comes back."""
+    left, right = pair()
+    for channel in (left, right):
+        os.set_blocking(channel.fileno(), True)
+    assert left.recv() is None
+    while left.send({"type": "x", "text": "y" * 10_000}):
+        pass
+    assert left.unsent == 1

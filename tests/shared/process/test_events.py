@@ -1,6 +1,9 @@
 """The event queue: urgent first, never waiting, honest about what was lost."""
 
-import os
+import ctypes
+import errno
+import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address
@@ -96,18 +99,73 @@ def test_losses_are_announced_once_there_is_room(queue: EventQueue) -> None:
 
 
 def test_many_events_are_one_bell(queue: EventQueue) -> None:
-    """The bell rings once a flush, and not at all when nothing was queued."""
-    bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-    sender = Sender(queue.id, bell)
+    """The bell rings once a flush, and not at all when there is no news."""
+    bell, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    control.setblocking(False)
+    sender = Sender(queue.id, bell.fileno())
     sender.flush()
     with pytest.raises(BlockingIOError):
-        os.eventfd_read(bell)
+        control.recv(8)
     for _ in range(10):
         sender.send()
     sender.flush()
     sender.flush()
-    assert os.eventfd_read(bell) == 1
-    os.close(bell)
+    assert control.recv(8) == b"\1"
+    lib.event_wake(sender.raw)
+    sender.flush()
+    assert control.recv(8) == b"\1"
+    with pytest.raises(BlockingIOError):
+        control.recv(8)
+    bell.close()
+    control.close()
+
+
+def test_a_bell_never_blocks_whatever_the_other_end_does() -> None:
+    """Nobody hears it, it is blocking, shut, or closed: ringing and hearing come back at once."""
+    bell, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    bell.setblocking(True)
+    rings = [lib.bell_ring(bell.fileno()) for _ in range(5000)]
+    assert rings[0] == 0 and rings[-1] == -errno.EAGAIN
+    lib.bell_hear(bell.fileno())  # nothing to hear
+    other.shutdown(socket.SHUT_RDWR)
+    assert lib.bell_ring(bell.fileno()) < 0  # full, or nobody reads
+    other.close()
+    assert lib.bell_ring(bell.fileno()) < 0
+    lib.bell_hear(bell.fileno())
+    bell.close()
+
+
+def test_no_message_stays_in_the_queue(queue: EventQueue) -> None:
+    """Any type from 1 to the largest, any length from 0 to the kernel's most: taken and counted,
+    or they would fill it for good; what is ours among them arrives."""
+    event = Event("neighbour-miss", 3, 1, 9, 77, port=2, address=ip_address("10.0.0.7"))
+    raw = sysv_ipc.MessageQueue(queue.key, max_message_size=8192)
+    for kind, size in ((1, 0), (6, 64), (77, 1), (2**31 - 1, 64), (5, 8000)):
+        raw.send(b"x" * size, type=kind)
+    largest = sys.maxsize.to_bytes(8, "little") + b"x" * 65
+    assert ctypes.CDLL(None).msgsnd(queue.id, largest, 65, 0) == 0
+    queue.send(encode(event), 3)
+    events, taken = queue.receive(64)
+    assert (events, taken) == ([event], 7)
+    assert queue.counters.refused == 6
+    assert queue.limits().queued == 0 and queue.receive(64) == ([], 0)
+
+
+def test_a_queue_that_somebody_changed_is_noticed() -> None:
+    """Another size, another mode, removed: each is told in words; as it was made, nothing."""
+    queue = EventQueue.create()
+    size = queue.limits().queue_bytes
+    assert queue.fault(size) is None and queue.fault(0) is None
+    raw = sysv_ipc.MessageQueue(queue.key)
+    raw.max_size = 128
+    assert "room for 128 bytes" in str(queue.fault(size))
+    raw.max_size = size
+    raw.mode = 0o200
+    assert queue.fault(size) is not None
+    raw.mode = 0o600
+    assert queue.fault(size) is None
+    raw.remove()
+    assert queue.fault(size) is not None
 
 
 def test_successor_continues_the_sequence(queue: EventQueue) -> None:

@@ -26,9 +26,10 @@ def test_every_object_carries_the_instance(name: str) -> None:
     """Two instances never share a name; paths stay inside the run directory."""
     names = Names(name, Path("/run/ribcage"))
     assert names.supervisor_socket.parent == Path("/run/ribcage") / name
-    for shared in (names.fib, names.rib, names.writer_semaphore, names.stats(3)):
+    for shared in (names.fib, names.rib, names.writer_semaphore):
         assert shared.startswith(f"/ribcage.{name}.")
         assert shared.count("/") == 1
+    assert names.stats(3) == f"ribcage.{name}.stats.3"  # of a memfd: no path
     assert Names.from_json(names.to_json()) == names
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ribcage.cli.trial import enter_namespace, in_child
+from ribcage.cli.machine.trial import enter_namespace, in_child
 from ribcage.shared.plan import FibPlan
 
 # <linux/if_packet.h>, which Python's socket module does not have

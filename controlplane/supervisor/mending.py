@@ -1,0 +1,95 @@
+"""Looks once a second for what was left undone, and does it: the other half of the loop's guard.
+
+A callback that failed in the middle (no descriptor left, a full disk, a folder removed) is over;
+what it should have done shows in the state of things, and is found here: a slot that is empty and
+waits for nothing, a process that is dead and whose death nobody heard of, a state file that could
+not be written, a run directory that somebody removed or renamed. All of it by looking, none of it
+by remembering, so that it does not matter what failed. Supervisor only.
+"""
+
+from collections.abc import Callable
+
+from ribcage.controlplane.supervisor.children import processes
+from ribcage.controlplane.supervisor.children.adoption import Adoption
+from ribcage.controlplane.supervisor.children.exits import UNKNOWN
+from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle
+from ribcage.controlplane.supervisor.context import Context
+from ribcage.controlplane.supervisor.start.lock import SupervisorLock
+from ribcage.shared.errors import RibcageError
+from ribcage.shared.process.log import log
+
+INTERVAL = 1.0
+
+
+class Mending:
+    """A timer of its own. `on_lock(lock)` takes the lock that replaces one whose file is gone."""
+
+    def __init__(
+        self,
+        context: Context,
+        lifecycle: Lifecycle,
+        adoption: Adoption,
+        lock: SupervisorLock | None,
+        on_lock: Callable[[SupervisorLock], None],
+        reap: Callable[[], None],
+    ) -> None:
+        self.context = context
+        self.lifecycle = lifecycle
+        self.adoption = adoption
+        self.lock = lock
+        self.on_lock = on_lock
+        self.reap = reap
+        context.loop.after(INTERVAL, self._look)
+
+    def _look(self) -> None:
+        self.context.loop.after(INTERVAL, self._look)
+        if self.context.phase == "stopping":
+            self.reap()
+            return
+        for look in (self._place, self._unsaved, self.reap, self._slots):
+            try:
+                look()
+            except (OSError, RibcageError) as error:
+                log("error", "mending.failed", what=look.__name__, error=str(error))
+
+    def _place(self) -> None:
+        """The run directory and what others find us by in it."""
+        names = self.context.names
+        if self.adoption.in_force and (self.lock is None or self.lock.in_force):
+            return
+        log("error", "run_dir.lost", path=str(names.run_dir))
+        names.make_run_dir()
+        if self.lock is not None and not self.lock.in_force:
+            # E_RUNNING: another supervisor was started there meanwhile. It is the router now.
+            self.lock = SupervisorLock.take(names)
+            self.on_lock(self.lock)
+        if not self.adoption.in_force:
+            self.adoption.relisten()
+        self.context.save()
+
+    def _unsaved(self) -> None:
+        if self.context.objects.unsaved:
+            self.context.save()
+
+    def _slots(self) -> None:
+        if self.context.phase != "running":
+            return
+        for child in self.context.table.all():
+            if child.running and not processes.is_alive(child.pid, child.start):
+                if child.start == 0:
+                    child.start = processes.start_time(child.pid)  # was not readable at its birth
+                    if child.start:
+                        continue
+                log("warning", "child.missed", child=child.name, child_pid=child.pid)
+                self.lifecycle.gone(child, UNKNOWN)
+            elif (
+                not child.running
+                and child.timer is None
+                and child.state in ("absent", "waiting", "starting")
+                and child not in self.context.table.leaving
+            ):
+                if child.role == "standby":
+                    self.lifecycle.standby_later()
+                elif child.role != "control" or not self.lifecycle.take_standby():
+                    log("warning", "child.forgotten", child=child.name, state=child.state)
+                    self.lifecycle.start(child)

@@ -1,0 +1,194 @@
+"""An OSError belongs to one child or one object: the supervisor goes on, and mends what it can."""
+
+import os
+import resource
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ribcage.controlplane.supervisor.loop import Loop
+
+MakeRouter = Callable[..., Any]
+
+
+def kill(router: Any, role: str, index: int = 0) -> int:
+    """SIGKILL to one child, by the state file; waits for its successor."""
+
+    def row() -> dict[str, Any] | None:
+        rows = [r for r in router.state()["children"] if (r["role"], r["index"]) == (role, index)]
+        return rows[0] if rows else None
+
+    before = row()
+    assert before is not None
+    router.pids.add(before["pid"])
+    os.kill(before["pid"], signal.SIGKILL)
+    after = router.until(
+        f"another {role} {index}",
+        lambda: (r := row()) is not None and r["pid"] != before["pid"] and r,
+    )
+    router.pids.add(after["pid"])
+    return int(after["pid"])
+
+
+def goes_on(router: Any) -> None:
+    """The same supervisor, everybody ready, an orderly stop that leaves nothing."""
+    assert router.process.poll() is None, router.log_text()
+    router.disconnect()
+    router.until(
+        "all ready",
+        lambda: all(row["state"] in ("ready", "running") for row in router.ps()
+                    if row["role"] != "standby"),
+    )  # fmt: skip
+    router.disconnect()
+    assert router.stop() == 0
+    assert router.leftovers() == []
+
+
+def test_a_stats_object_removed_and_control_killed(router: Any) -> None:
+    """The successor is attached without that one's counters; nobody ends."""
+    (Path("/dev/shm") / router.names.stats(0)[1:]).unlink()
+    kill(router, "control")
+    goes_on(router)
+
+
+def test_a_stats_object_removed_and_the_standby_promoted(router: Any) -> None:
+    """The same on the way of a promotion."""
+    router.until("standby", lambda: any(r["role"] == "standby" for r in router.state()["children"]))
+    (Path("/dev/shm") / router.names.stats(1)[1:]).unlink()
+    kill(router, "control")
+    assert "control.promoted" in router.log_text()
+    goes_on(router)
+
+
+def test_the_run_directory_removed(router: Any) -> None:
+    """It is there again within seconds, with state, lock and socket, and children are replaced."""
+    shutil.rmtree(router.names.run_dir)
+    router.logged("run_dir.lost")
+    router.until("state and socket again", lambda: router.names.state_file.exists()
+                 and router.names.supervisor_socket.exists()
+                 and router.names.supervisor_lock.exists())  # fmt: skip
+    kill(router, "worker")
+    kill(router, "control")  # which makes its socket in the folder of this name
+    goes_on(router)
+
+
+def test_the_run_directory_renamed(router: Any) -> None:
+    """As removed; what was in the old one is nobody's."""
+    router.names.run_dir.rename(router.names.run_base / "elsewhere")
+    router.logged("run_dir.lost")
+    router.until("state again", router.names.state_file.exists)
+    kill(router, "control")
+    router.crash()
+    router.start()
+    goes_on(router)
+
+
+def test_a_state_file_that_cannot_be_written_is_written_when_it_can_be(router: Any) -> None:
+    """Somebody put a folder where the temporary file goes: told once, tried each second."""
+    blocked = router.names.state_file.with_suffix(".tmp")
+    blocked.mkdir()
+    pid = router.worker_pids()[0]
+    router.pids.add(pid)
+    os.kill(pid, signal.SIGKILL)
+    router.logged("state.unsaved")
+    router.logged("child.ready", 4)
+    assert pid in router.worker_pids()  # the old one is all the file knows
+    blocked.rmdir()
+    router.logged("state.saved")
+    assert pid not in router.worker_pids()
+    assert router.log_text().count("state.unsaved") == 1
+    goes_on(router)
+
+
+def test_no_descriptor_left(router: Any) -> None:
+    """The limit falls to what is open: children that die wait, and come when there is room."""
+    pid = router.pid
+    usual = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    highest = max(int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir())
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 1, usual[1]))
+    first, second = router.worker_pids()
+    control = next(r["pid"] for r in router.state()["children"] if r["role"] == "control")
+    for child in (first, second, control):
+        router.pids.add(child)
+        os.kill(child, signal.SIGKILL)
+    router.logged("failed")
+    assert router.process.poll() is None
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, usual)
+    router.until("two new workers", lambda: len(set(router.worker_pids()) - {first, second}) == 2)
+    router.note_pids()
+    goes_on(router)
+
+
+def test_an_adoption_whose_state_cannot_be_written(router: Any) -> None:
+    """The successor takes everybody over all the same."""
+    before = router.worker_pids()
+    router.crash()
+    blocked = router.names.state_file.with_suffix(".tmp")
+    blocked.mkdir()
+    router.start()
+    assert "state.unsaved" in router.log_text()
+    blocked.rmdir()
+    router.logged("state.saved")
+    assert router.worker_pids() == before
+    goes_on(router)
+
+
+def test_a_callback_that_raises_ends_neither_loop_nor_its_own_descriptor() -> None:
+    """Logged, counted; the descriptor rests, longer each time, and is heard again. No spinning."""
+    loop = Loop()
+    reader, writer = os.pipe2(os.O_NONBLOCK)
+    calls: list[int] = []
+
+    def angry() -> None:
+        calls.append(1)
+        if len(calls) < 4:
+            raise OSError(28, "No space left on device")
+        os.read(reader, 100)
+        loop.stop()
+
+    def wrong() -> None:
+        raise KeyError("a bug")
+
+    loop.watch(reader, angry)
+    loop.after(0.0, wrong)
+    os.write(writer, b"x")
+    turns = 0
+    while len(calls) < 4:
+        loop.turn()
+        turns += 1
+    assert loop.failures == 4
+    assert turns < 20
+    loop.unwatch(reader)
+    loop.close()
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.parametrize("when", ["resting", "closed"])
+def test_a_descriptor_that_rests_may_be_unwatched(when: str) -> None:
+    """Its number may be another's by the time it would have been heard again."""
+    loop = Loop()
+    reader, writer = os.pipe2(os.O_NONBLOCK)
+
+    def angry() -> None:
+        raise OSError("no")
+
+    loop.watch(reader, angry)
+    os.write(writer, b"x")
+    loop.turn()
+    if when == "closed":
+        os.close(reader)
+    loop.unwatch(reader)
+    seen: list[int] = []
+    loop.after(0.1, lambda: seen.append(1))
+    while not seen:
+        loop.turn()
+    assert loop.failures == 1
+    loop.close()
+    if when != "closed":
+        os.close(reader)
+    os.close(writer)
