@@ -146,9 +146,7 @@ class Supervisor:
             loop,
             objects,
             ProcessTable(plan.workers.count, plan.workers.restart_max, plan.workers.restart_window),
-            PortSockets(
-                roles.open_port, plan.rings.max_memory, store, objects.state.instance_id
-            ),
+            PortSockets(roles.open_port, plan.rings.max_memory, store, objects.state.instance_id),
             store,
             Bells(),
             restarts=manager.restarts,

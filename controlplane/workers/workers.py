@@ -73,19 +73,21 @@ class WorkerSlot:
             odd = "says that there is no process"
         elif life.heartbeat > now + FUTURE_NS:
             odd = "has a heartbeat of the time to come"
-        state = self.trouble()
-        if state is None and self.table not in (0, seen.table):
-            state = "without this FIB"
+        trouble = self.trouble()
+        if trouble is None and self.table not in (0, seen.table):
+            trouble = "without this FIB"
         # One that sleeps says so every second: who was stopped in his sleep does not use anything.
         asleep = life.state in ASLEEP and now - life.heartbeat < SILENT_NS
         t4 = seen.t4_ns if seen.t4_ns <= now else 0
-        return Look(self.index, state is None, seen.generation, t4, asleep, odd, state or "")
+        return Look(self.index, trouble is None, seen.generation, t4, asleep, odd, trouble or "")
 
     def trouble(self) -> str | None:
         """Why it does no work, in a word; None: it does. The supervisor's word, and before it has
         one, what the worker itself does not say any more."""
-        if self.state not in ALIVE or self.stats is None:
-            return self.state if self.state not in ALIVE else None
+        if self.state not in ALIVE:
+            return self.state
+        if self.stats is None:
+            return None  # told as odd
         life = self.stats.life()
         if life.state == "stopped":
             return "stopping"

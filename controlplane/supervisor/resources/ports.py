@@ -36,9 +36,7 @@ Table = Sequence[int]  # a worker for each bucket
 class PortSockets:
     """The ports control asked for and the descriptors of their sockets."""
 
-    def __init__(
-        self, opener: OpenPort, max_memory: int, store: Store, seed: int = 0
-    ) -> None:
+    def __init__(self, opener: OpenPort, max_memory: int, store: Store, seed: int = 0) -> None:
         self.known: dict[int, PortRings] = {}
         self.max_memory = max_memory
         self.seed = seed & 0xFFFFFFFF
