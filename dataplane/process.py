@@ -162,14 +162,13 @@ class WorkerProcess:
         try:
             self.forwarder.set_fib(fd, -1 if sync is None else sync, self._semaphore)
         except BaseException:
-            os.close(fd)
+            for taken in (fd, sync):
+                if taken is not None:
+                    os.close(taken)
             raise
-        finally:
-            if sync is not None:
-                os.close(sync)  # mapped; nothing to hand back: it is opened by name again
-        if "fib" in self.fds:
-            os.close(self.fds["fib"])
-        self.fds["fib"] = fd
+        self._keep("fib", fd)
+        if sync is not None:
+            self._keep("sync", sync)
         self.ready = True
         self.forwarder.report_ready()
         self._link.send({"type": "ready", "generation": self.forwarder.generation})
@@ -193,6 +192,13 @@ class WorkerProcess:
     def _use_queue(self, key: object) -> None:
         """The event queue was removed by somebody, or spoilt: this is the new one."""
         self.forwarder.set_queue(_queue_id(key))
+
+    def _keep(self, name: str, fd: int) -> None:
+        """To be handed back to a supervisor's successor."""
+        old = self.fds.pop(name, None)
+        if old is not None:
+            os.close(old)
+        self.fds[name] = fd
 
     def _port_add(self, message: Message) -> None:
         self._add_port(PortRings.from_json(message.body), message)

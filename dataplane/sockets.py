@@ -5,6 +5,10 @@ first. Needs CAP_NET_RAW in the network namespace of the interface; workers them
 capability and only map what is opened here (csrc/port/socket.h says in which order and why).
 """
 
+import os
+import socket
+import stat
+
 from ribcage.shared._core import ffi, lib
 
 from ribcage.shared.process.port_rings import PortRings
@@ -32,6 +36,20 @@ def open_port(port: PortRings, worker: int, workers: int, fanout: int) -> tuple[
             slot_bytes=port.slot_bytes,
         )
     return fd, group[0]
+
+
+def is_ring(fd: int, port: PortRings) -> bool:
+    """Whether a descriptor that a worker hands back is a packet socket of this port's interface. No
+    worker can make one, nor move one that is in a fanout group to another interface."""
+    if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+        return False
+    with socket.socket(fileno=os.dup(fd)) as sock:
+        if sock.family != socket.AF_PACKET:
+            return False
+        try:
+            return bool(sock.getsockname()[0] == socket.if_indextoname(port.ifindex))
+        except OSError:
+            return False  # the interface is gone
 
 
 def ring_bytes(slots: int, slot_bytes: int) -> int:

@@ -166,7 +166,7 @@ def _settings(options: dict[str, str], plan_fd: int) -> tuple[Settings, Names]:
 
 def roles() -> Roles:
     """What the supervisor is lent of the other planes."""
-    from ribcage.dataplane.sockets import open_port
+    from ribcage.dataplane.sockets import is_ring, open_port
     from ribcage.dataplane.worker import run_worker
     from ribcage.shared.memory.stats import create_stats
 
@@ -174,6 +174,7 @@ def roles() -> Roles:
         run_worker=run_worker,
         run_control=_run_control,
         open_port=open_port,
+        is_ring=is_ring,
         create_stats=create_stats,
         undo=lambda run_dir: [sys.executable, "-m", "ribcage.roles", "undo", str(run_dir)],
         compile=lambda path: [

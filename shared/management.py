@@ -33,6 +33,7 @@ class ManagementClient:
     def __init__(self, path: Path | str, timeout: float = TIMEOUT) -> None:
         self.path = Path(path)
         self.timeout = timeout
+        self.sent = False  # the last request may have reached the router
         self._sock: socket.socket | None = None
         self._rest = b""
         self._last = 0
@@ -76,10 +77,12 @@ class ManagementClient:
     # -- inside
 
     def _exchange(self, line: bytes, deadline: float) -> Any:
+        self.sent = False
         if self._sock is None:
             self._sock = self._connect(deadline)
         try:
             self._sock.settimeout(_left(deadline))
+            self.sent = True
             self._sock.sendall(line)
         except (BrokenPipeError, ConnectionResetError):
             pass  # it closed on us, and may have said why: read that

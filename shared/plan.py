@@ -49,6 +49,23 @@ class WorkersPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlPlan:
+    """hang_timeout: seconds without an answer after which control counts as dead; 0: never."""
+
+    hang_timeout: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class RibPlan:
+    """checkpoint: routes outlive a reboot in a file, written every checkpoint_interval while they
+    change; what no source announced again within stale_time goes."""
+
+    checkpoint: bool = False
+    checkpoint_interval: float = 300.0
+    stale_time: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
 class FibPlan:
     """What the FIB segment is made for, and how the publisher batches (max_delay seconds).
     lookup4, lookup6, sync: words of the C lists; empty: the build's default.
@@ -169,7 +186,10 @@ class Plan:
     schema: int = SCHEMA
     router_id: str | None = None
     config_path: str | None = None
+    file_name: str | None = None  # the router the file names, if it names one
     workers: WorkersPlan = field(default_factory=WorkersPlan)
+    control: ControlPlan = field(default_factory=ControlPlan)
+    rib: RibPlan = field(default_factory=RibPlan)
     fib: FibPlan = field(default_factory=FibPlan)
     events: EventsPlan = field(default_factory=EventsPlan)
     icmp: IcmpPlan = field(default_factory=IcmpPlan)
@@ -210,8 +230,6 @@ class Plan:
         return plan
 
 
-_hints = functools.cache(typing.get_type_hints)  # slow, and asked once a row
-
 # Lists of these can be long, and a channel message is short: they omit their defaults.
 _ROWS = (InterfacePlan, NexthopPlan, RoutePlan)
 
@@ -249,15 +267,23 @@ def _decode(kind: Any, value: object, where: str) -> object:
 def _decode_object(kind: Any, value: object, where: str) -> object:
     if not isinstance(value, Mapping):
         raise PlanError(f"{where}: expected an object, not {type(value).__name__}")
-    known = {f.name: f for f in fields(kind)}
-    if unknown := sorted(str(key)[:40] for key in value if key not in known):
+    hints, required = _shape(kind)
+    if not value.keys() <= hints.keys():
+        unknown = sorted(str(key)[:40] for key in value if key not in hints)
         raise PlanError(f"{where}: unknown key {unknown[0]!r}")
-    for f in known.values():
-        required = f.default is MISSING and f.default_factory is MISSING
-        if required and f.name not in value:
-            raise PlanError(f"{where}: {f.name} is missing")
-    hints = _hints(kind)
+    for name in required:
+        if name not in value:
+            raise PlanError(f"{where}: {name} is missing")
     return kind(**{k: _decode(hints[k], v, f"{where}.{k}") for k, v in value.items()})
+
+
+@functools.cache
+def _shape(kind: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Types by name, and the names that have no default; asked once a row."""
+    required = tuple(
+        f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING
+    )
+    return typing.get_type_hints(kind), required
 
 
 def _decode_scalar(kind: Any, value: object, where: str) -> object:

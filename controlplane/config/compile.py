@@ -5,6 +5,7 @@ from typing import cast
 from ribcage.controlplane.config.machine import Machine
 from ribcage.controlplane.config.model import File, RouteSection, WorkersSection
 from ribcage.shared.plan import (
+    ControlPlan,
     EventsPlan,
     FibPlan,
     HoldPlan,
@@ -15,6 +16,7 @@ from ribcage.shared.plan import (
     NeighboursPlan,
     NexthopPlan,
     Plan,
+    RibPlan,
     RingsPlan,
     RoutePlan,
     RouteType,
@@ -29,7 +31,10 @@ def compile_plan(file: File, machine: Machine, config_path: str | None = None) -
         name=file.router.name,
         router_id=file.router.router_id,
         config_path=config_path,
+        file_name=file.router.name if "name" in file.router.model_fields_set else None,
         workers=_workers(file.workers, machine),
+        control=ControlPlan(file.control.hang_timeout),
+        rib=RibPlan(file.rib.checkpoint, file.rib.checkpoint_interval, file.rib.stale_time),
         fib=FibPlan(
             lookup4=fib.lookup4,
             lookup6=fib.lookup6,

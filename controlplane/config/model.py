@@ -30,6 +30,7 @@ from ribcage.controlplane.config.types import (
 from ribcage.shared.memory.fib_engines import default_engine, engines
 from ribcage.shared.memory.fib_sync import DEFAULT_STRATEGY, STRATEGIES
 from ribcage.shared.plan import (
+    ControlPlan,
     EventsPlan,
     FibPlan,
     HoldPlan,
@@ -37,6 +38,7 @@ from ribcage.shared.plan import (
     LogPlan,
     ManagementPlan,
     NeighboursPlan,
+    RibPlan,
     RingsPlan,
     WorkersPlan,
 )
@@ -93,6 +95,19 @@ class WorkersSection(Section):
     batch: Annotated[int, between(1, 256)] = _workers.batch
     restart: RestartSection = RestartSection()
     hang_timeout: Annotated[float, duration(0.1, 3600, "500ms")] = _workers.hang_timeout
+
+
+class ControlSection(Section):
+    hang_timeout: Annotated[float, duration(0, 600, "3s")] = ControlPlan().hang_timeout
+
+
+_rib = RibPlan()
+
+
+class RibSection(Section):
+    checkpoint: bool = _rib.checkpoint
+    checkpoint_interval: Annotated[float, duration(1, 86400, "5m")] = _rib.checkpoint_interval
+    stale_time: Annotated[float, duration(1, 86400, "120s")] = _rib.stale_time
 
 
 class PublishSection(Section):
@@ -179,6 +194,8 @@ class File(Section):
     router: RouterSection = RouterSection()
     management: ManagementSection = ManagementSection()
     workers: WorkersSection = WorkersSection()
+    control: ControlSection = ControlSection()
+    rib: RibSection = RibSection()
     fib: FibSection = FibSection()
     events: EventsSection = EventsSection()
     icmp: IcmpSection = IcmpSection()
@@ -197,6 +214,8 @@ TABLES: dict[tuple[str, ...], type[Section]] = {
     ("management",): ManagementSection,
     ("workers",): WorkersSection,
     ("workers", "restart"): RestartSection,
+    ("control",): ControlSection,
+    ("rib",): RibSection,
     ("fib",): FibSection,
     ("fib", "publish"): PublishSection,
     ("events",): EventsSection,

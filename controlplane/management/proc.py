@@ -55,12 +55,14 @@ def capabilities(mask: str | None) -> str | None:
 def maps(pid: int, instance: str) -> list[dict[str, str]]:
     """Our shared objects in a process, each with its permissions (`rw-s`), joined by name."""
     found: dict[str, str] = {}
+    marks = (f"/ribcage.{instance}.", f"/memfd:ribcage.{instance}.")
     try:
         with Path(f"/proc/{pid}/maps").open(errors="replace") as lines:
             for line in lines.read(MAX_MAPS).splitlines():
                 fields = line.split(None, 5)
-                if len(fields) == 6 and f"/ribcage.{instance}." in fields[5]:
+                if len(fields) == 6 and any(mark in fields[5] for mark in marks):
                     name = fields[5].rpartition("/")[2].removesuffix(" (deleted)")
+                    name = name.removeprefix("memfd:")
                     found[name] = _widest(found.get(name, "----"), fields[1])
     except OSError:
         return []

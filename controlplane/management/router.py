@@ -14,8 +14,9 @@ from ribcage.shared.process.names import Names
 
 @dataclass(frozen=True, slots=True)
 class RouterView:
-    """`say` and `ask` go to the supervisor; `facts` tells of this process, for `ipc show` and
-    `version`."""
+    """`say` and `ask` go to the supervisor, who may take the given seconds; `report` says what of
+    the plan in force could not be had; `checkpoint` writes the routes into their file; `facts`
+    tells of this process, for `ipc show` and `version`."""
 
     core: Core
     names: Names
@@ -25,5 +26,7 @@ class RouterView:
     requests: RouteRequests
     loads: Loads
     say: Callable[[dict[str, Any]], None]
-    ask: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+    ask: Callable[[dict[str, Any], float], Awaitable[dict[str, Any]]]
+    report: Callable[[], dict[str, Any]]
+    checkpoint: Callable[[], Awaitable[dict[str, Any]]]
     facts: Callable[[], dict[str, Any]]

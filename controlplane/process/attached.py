@@ -26,7 +26,12 @@ class Attached(ControlState):
         super().__init__(context)
         self._body = body
         self._reloads: list[Message] = []
+        self._died = False
         self.messages = {**self.messages, "reload": self._reloads.append}
+
+    def worker_died(self) -> None:
+        """Until there is a table nobody can break its lock; Running does."""
+        self._died = True
 
     async def begin(self) -> None:
         """Until the router runs. A failure is the end of the process: the next one begins anew."""
@@ -46,11 +51,16 @@ class Attached(ControlState):
         # A standby becomes control: its log lines and its name in `ps` say so.
         lines.setup("control", plan.log.level, plan.log.format)
         show_as("control", names.instance)
-        segments = await open_segments(names, plan, instance_id, context.log, body.get("sync_key"))
+        segments = await open_segments(
+            names, plan, instance_id, context.log, body.get("sync_key"), context.workers.sync
+        )
         context.workers.use(segments.fib.writer.born, lambda: segments.fib.writer.generation)
-        running = Running(context, plan, names, instance_id, segments, QueueName.from_json(body))
+        queue, number = QueueName.from_json(body), body.get("plan_id")
+        running = Running(context, plan, names, instance_id, segments, queue, number)
         context.become(running)
-        # Newer than the plan of our attach message, and nobody will send them again.
+        if self._died:
+            running.worker_died()
+        # Newer than the plan of our attach message, and nobody will send it again.
         for message in self._reloads:
             running.messages["reload"](message)
         await running.begin(start)

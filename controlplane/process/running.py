@@ -2,14 +2,14 @@
 
     begin    take over -> fib-ready, management, ready (a takeover) -> kernel: links, addresses,
              neighbours -> sources again, mark and sweep -> ready (a fresh start), or verify
-    stop     clients first, then the kernel, then the segments are let go
+    reload   configuring.py: one plan after the other, the newest wins
+    stop     clients first, the checkpoint, the kernel, then the segments are let go
 
 All parts are made in the constructor and know each other from then on; none of them does anything
 before `begin`. Two circles go through this object: a publish is followed by housekeeping, which may
 publish, and the kernel's events go to the links, which ask the kernel.
 """
 
-import asyncio
 import time
 from typing import Any
 
@@ -18,6 +18,8 @@ from ribcage.controlplane.kernel.kernel import Kernel
 from ribcage.controlplane.management.methods.table import serve
 from ribcage.controlplane.management.router import RouterView
 from ribcage.controlplane.management.server import ManagementServer
+from ribcage.controlplane.process.checkpoints import Checkpoints
+from ribcage.controlplane.process.configuring import Configuring
 from ribcage.controlplane.process.dump import Dumps
 from ribcage.controlplane.process.housekeeping import Housekeeping
 from ribcage.controlplane.process.segments import Segments
@@ -32,11 +34,10 @@ from ribcage.shared.plan import Plan
 from ribcage.shared.process.events import QueueName
 from ribcage.shared.process.names import Names
 
-ADDRESSES_WAIT = 2.0  # at a fresh start, for the kernel to tell the addresses we configured
-
 
 class Running(ControlState):
-    """See the module's text. `queue` is the workers' event queue."""
+    """See the module's text. `queue` is the workers' event queue, `number` the supervisor's for
+    this plan."""
 
     def __init__(
         self,
@@ -46,11 +47,12 @@ class Running(ControlState):
         instance_id: int,
         segments: Segments,
         queue: QueueName | None,
+        number: object,
     ) -> None:
         super().__init__(context)
         self.messages = {
             "ports-request": lambda message: self._links.tell_ports(),
-            "reload": lambda message: context.tasks.spawn(self._reload(message.body), "reload"),
+            "reload": lambda message: self._configuring.reload(message.body),
             "dump": lambda message: context.tasks.spawn(self._dumps.write(), "dump"),
             "queue": lambda message: self._events.renew(QueueName.from_json(message.body)),
         }
@@ -59,7 +61,6 @@ class Running(ControlState):
         self._instance_id = instance_id
         self._segments = segments
         self._takeover: dict[str, Any] = {}
-        self._begun = asyncio.Event()
         self._core = Core(
             plan,
             segments.rib,
@@ -84,6 +85,9 @@ class Running(ControlState):
         self._events = WorkerEvents(
             context.workers, queue, neighbours.miss, context.counters, log, say
         )
+        self._checkpoints = Checkpoints(
+            names, instance_id, self._core, context.tasks, self._progress, log
+        )
         requests = RouteRequests(self._core, context.workers.watches)
         router = RouterView(
             core=self._core,
@@ -95,12 +99,18 @@ class Running(ControlState):
             loads=Loads(self._core, requests.finish),
             say=say,
             ask=context.link.ask,
+            report=lambda: self._configuring.report(),
+            checkpoint=self._checkpoints.write,
             facts=self._facts,
         )
         self._dumps = Dumps(names.control_dump, router, log)
         self._server = ManagementServer(
             names.control_socket, plan.management, serve(router), log=log
         )
+        self._configuring = Configuring(
+            self._core, self._kernel, self._links, self._server.limit, context.tasks, say, log,
+            number,
+        )  # fmt: skip
 
     def _published(self) -> None:
         self._housekeeping.published()
@@ -113,6 +123,7 @@ class Running(ControlState):
     async def begin(self, start: int) -> None:
         """`start`: when the attach message came, in monotonic ns. Raises what cannot be mended."""
         fresh = self._segments.fresh
+        self._checkpoints.begin(fresh)
         taken = self._core.takeover(self._segments.fib_is_new)
         self.context.link.say({"type": "fib-ready", "name": self._names.fib,
                                "size": self._segments.fib.writer.mapped.size,
@@ -129,30 +140,22 @@ class Running(ControlState):
         if not fresh:
             self._ready()
         self._events.listen()
-        await self._hear_kernel()
+        self._housekeeping.published()  # a takeover may find everything published
+        self._progress()
+        await self._configuring.begin()
+        self._progress()
+        await self._checkpoints.restore()
         if fresh:
             self._ready()
         else:
             self.context.tasks.spawn(self._housekeeping.check(), "verify")
+        self._checkpoints.watch()
+
+    def _progress(self) -> None:
+        self.context.link.say({"type": "progress"})
 
     def _ready(self) -> None:
         self.context.link.say({"type": "ready", "generation": self._core.publisher.generation})
-
-    async def _hear_kernel(self) -> None:
-        """Links, addresses and neighbours; then every source once more."""
-        self._housekeeping.published()  # a takeover may find everything published
-        self._problems(await self._kernel.start())
-        await self._configure(self._core.plan)
-        await self._links.told_addresses(ADDRESSES_WAIT)
-        await self._links.sweep()
-        self._begun.set()
-
-    async def _configure(self, plan: Plan) -> None:
-        self._problems(await self._kernel.configure(plan.interfaces, plan.router_id))
-
-    def _problems(self, problems: list[str]) -> None:
-        for problem in problems:
-            self.context.log("warning", "kernel.problem", what=problem)
 
     # -- the supervisor
 
@@ -169,29 +172,6 @@ class Running(ControlState):
     def _hello(self) -> tuple[dict[str, Any], dict[str, int]]:
         return hello("control", self._names.instance, again=True), self.context.workers.kept()
 
-    async def _reload(self, body: dict[str, Any]) -> None:
-        """A new plan: interfaces, routes, limits that can change while running. It waits until
-        the kernel was heard, which takes a plan over whole."""
-        await self._begun.wait()
-        log, core = self.context.log, self._core
-        answer: dict[str, Any] = {"type": "done", "id": body.get("id")}
-        try:
-            plan = Plan.from_json(body["plan"])
-            core.replan(plan)  # the supervisor kept what cannot change
-            self._server.limit(plan.management)
-            self._kernel.limit(plan.neighbours.max)
-            # No lookup changes on the way, and packets flow meanwhile.
-            if rows := await core.reconcile.switch(plan.fib.aggregate):
-                log("info", "reload.aggregate", on=plan.fib.aggregate, routes=rows)
-            await self._configure(plan)
-            self._links.replan()
-            await self._links.synced()
-            log("info", "reload.done", routes=len(plan.routes), rejected=len(core.rejected))
-        except Exception as error:
-            answer["error"] = str(error)[:300]
-            log("error", "reload.failed", exc_info=error)
-        self.context.link.say(answer)
-
     def _facts(self) -> dict[str, Any]:
         """What `ipc show` and `version` tell of this process."""
         link = self.context.link
@@ -201,6 +181,7 @@ class Running(ControlState):
             "management": dict(self._server.counters),
             "supervisor": {"connected": link.connected, **link.counters},
             "kernel": self._kernel.counters(),
+            "checkpoint": dict(self._checkpoints.facts),
         }
 
     # -- the end
@@ -211,7 +192,12 @@ class Running(ControlState):
         self._events.close()
         await self._server.stop()
         await self.context.tasks.cancel()
-        self._problems(await (self._kernel.stop() if undo else self._kernel.detach()))
+        self._core.publisher.flush()
+        if undo:
+            await self._checkpoints.stop()
+        self._checkpoints.close()
+        for problem in await (self._kernel.stop() if undo else self._kernel.detach()):
+            self.context.log("warning", "kernel.problem", what=problem)
         self._core.publisher.flush()
         self._segments.close()
         self.context.workers.close()

@@ -61,6 +61,7 @@ async def open_segments(
     instance_id: int,
     log: Callable[..., None],
     sync_key: int | None = None,
+    sync: int = -1,
 ) -> Segments:
     """E_LOCKED after LOCK_WAIT, E_LAYOUT, E_INSTANCE, E_SHM_FULL; nothing stays held then."""
     guard = await _own(names)
@@ -82,6 +83,7 @@ async def open_segments(
                 instance_id=instance_id,
                 guard=guard,
                 semaphore=-1 if sync_key is None else open_semaphore(sync_key),
+                sync=sync,
             )
         except BaseException:
             rib.close()

@@ -63,8 +63,9 @@ class SupervisorLink:
             return
         self._flush()
 
-    async def ask(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Sends with an id and waits for the answer. E_SUPERVISOR (exit 6) when none comes."""
+    async def ask(self, message: dict[str, Any], limit: float = ASK_TIMEOUT) -> dict[str, Any]:
+        """Sends with an id and waits for the answer, `limit` seconds. E_SUPERVISOR (exit 6) when
+        none comes."""
         if not self.connected:
             raise RibcageError(
                 "E_SUPERVISOR",
@@ -78,13 +79,13 @@ class SupervisorLink:
         self._answers[number] = future
         self.say({**message, "id": number})
         try:
-            async with asyncio.timeout(ASK_TIMEOUT):
+            async with asyncio.timeout(limit):
                 answer: dict[str, Any] = await future
                 return answer
         except TimeoutError:
             raise RibcageError(
                 "E_SUPERVISOR",
-                f"the supervisor did not answer {message.get('type')} within {ASK_TIMEOUT:g} s",
+                f"the supervisor did not answer {message.get('type')} within {limit:g} s",
                 None,
                 Exit.TIMEOUT,
             ) from None

@@ -11,7 +11,7 @@ sources take a budget of row slots and say whether there is more.
 """
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ribcage.shared._core import ffi, lib
@@ -201,6 +201,16 @@ class Rib:
     def walk_release(self) -> None:
         """Frees the index that listings use; the next walk makes it again."""
         lib.rib_walk_release(self._rib)
+
+    def export(self, rows: Any, room: int, sources: Iterable[int], budget: int) -> int:
+        """Copies the candidates of these sources into rows[room], in no order; how many. `budget`
+        row slots a call of C: what changes while it runs is nothing, it runs to the end."""
+        mask, slot, filled = sum(1 << one for one in sources), self._number, ffi.new("uint32_t *")
+        slot[0], total, more = 0, 0, 1
+        while more and total < room:
+            more = lib.rib_export(self._rib, mask, slot, budget, rows + total, room - total, filled)
+            total += filled[0]
+        return total
 
     def counts(self) -> Counts:
         count = ffi.new("struct rib_counts *")

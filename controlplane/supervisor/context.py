@@ -24,6 +24,7 @@ from ribcage.controlplane.supervisor.statefile import ChildRecord
 from ribcage.shared.plan import Plan
 from ribcage.shared.plan_changes import keep_running_values
 from ribcage.shared.process.names import Names
+from ribcage.shared.process.port_rings import PortRings
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class Roles:
 
     run_worker(channel_fd) and run_control(channel_fd, standby) run in a fresh fork and need not
     return. `undo` and `compile` are argument vectors of helper programs; `compile` prints a plan
-    as JSON, or errors on stderr and exit 3.
+    as JSON, or errors on stderr and exit 3. `is_ring(fd, port)`: whether what a worker hands
+    back as the ring of a port is a packet socket of that interface; fakes have none.
     """
 
     run_worker: Callable[[int], None]
@@ -42,6 +44,7 @@ class Roles:
     undo: Callable[[Path], list[str]]
     compile: Callable[[str], list[str]]
     fork: Callable[[], int] = os.fork
+    is_ring: Callable[[int, PortRings], bool] = lambda fd, port: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,7 @@ class Context:
     beginning: Beginning = field(default_factory=Beginning)
     fib: Fib | None = None
     phase: str = "running"
+    plan_id: int | None = None  # of the newest plan, said by control once it is in force
     started_ns: int = field(default_factory=time.monotonic_ns)
     awaited: list[ChildRecord] = field(default_factory=list)
     """The living of the last run that have not said hello yet: they stay on record, or the next

@@ -74,6 +74,8 @@ def take_back(context: Context) -> None:
         elif kind == "stats" and len(which) == 1:
             if not context.objects.take_stats(which[0], fd):  # it closes what it refuses
                 context.store.drop(name)
+        elif name == "sync":
+            context.objects.take_sync(fd)
         else:
             os.close(fd)
             if name not in ("plan", "log"):

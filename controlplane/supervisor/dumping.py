@@ -40,7 +40,10 @@ def write_dump(context: Context, processes: list[dict[str, Any]], refused: int) 
 def remove_files(names: Names) -> None:
     """What the run directory holds of a router that has stopped: dumps, state, control's files."""
     for path in (names.state_file, names.control_socket, names.control_lock, names.run_dir / DUMP,
-                 names.control_dump):  # fmt: skip
+                 names.control_dump, names.restored):  # fmt: skip
         for one in (path, path.with_suffix(".tmp")):
             with contextlib.suppress(OSError):
                 one.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # of guardians that were killed
+        for path in names.run_dir.glob(names.guardian_socket("*").name):
+            path.unlink()

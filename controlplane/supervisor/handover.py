@@ -11,6 +11,7 @@ from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.loop import READ, WRITE
 from ribcage.shared.errors import RibcageError
+from ribcage.shared.memory.fib_sync import WITH_SEGMENT
 from ribcage.shared.process.log import log
 from ribcage.shared.process.message import ChannelClosed, ChannelError
 from ribcage.shared.process.port_rings import PortRings
@@ -138,6 +139,8 @@ class Handover:
         opened = []
         wanted = {f"stats:{worker.index}": worker.index for worker in context.workers}
         wanted |= {f"resting:{i}": i for i in context.objects.resting(len(context.workers))}
+        if context.plan.fib.sync in WITH_SEGMENT:
+            fds["sync"] = context.objects.sync_fd()
         for worker in context.workers:
             self._add_bell(fds, worker.index)
         for name, index in wanted.items():
@@ -150,7 +153,7 @@ class Handover:
         ports = [port.to_json() for port in context.ports.known.values()]
         plan = context.settings.for_control()
         body = {"type": kind, "plan": plan, "ports": ports, **self._common(0)}
-        self.post(child, body, fds)
+        self.post(child, {**body, "plan_id": context.plan_id}, fds)
         for fd in opened:
             os.close(fd)
         self._told = []

@@ -88,6 +88,11 @@ class Loop:
         heapq.heappush(self._timers, timer)
         return timer
 
+    @staticmethod
+    def now() -> float:
+        """The clock of `after`: monotonic seconds."""
+        return time.monotonic()
+
     def stop(self) -> None:
         self._running = False
 

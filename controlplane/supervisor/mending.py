@@ -89,7 +89,8 @@ class Mending:
                 and child not in self.context.table.leaving
             ):
                 if child.role == "standby":
-                    self.lifecycle.standby_later()
+                    if self.context.table.control.state == "ready":
+                        self.lifecycle.standby_later()
                 elif child.role != "control" or not self.lifecycle.take_standby():
                     log("warning", "child.forgotten", child=child.name, state=child.state)
                     self.lifecycle.start(child)

@@ -4,6 +4,7 @@ A message that is malformed, unknown or not this child's to send is counted, log
 it never raises. Control may ask for ports, `ps`, faults, stop and reload; workers only report.
 """
 
+import fcntl
 import os
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from ribcage.controlplane.supervisor.children import processes
 from ribcage.controlplane.supervisor.children.floods import Floods
 from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle
 from ribcage.controlplane.supervisor.children.table import Child
+from ribcage.controlplane.supervisor.children.watchdog import Watchdog
 from ribcage.controlplane.supervisor.context import Context, Fib
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.resources.objects import open_shm
@@ -25,21 +27,23 @@ from ribcage.shared.process.log import log
 from ribcage.shared.process.message import ChannelClosed, ChannelError, Message
 from ribcage.shared.process.port_rings import PortRings
 
+Verdict = Callable[[str | None], None]  # an error's words, or None
 PER_TURN = 64  # messages of one child before the others have their turn
 
 
 class Messages:
-    """Dispatch. `on_stop` and `on_reload(plan)` are control's requests; `on_progress` is called
-    when readiness may have changed."""
+    """Dispatch. `on_stop` and `on_reload(request, answer)` are control's requests;
+    `on_progress` is called when readiness may have changed."""
 
     def __init__(
         self,
         context: Context,
         handover: Handover,
         lifecycle: Lifecycle,
+        watchdog: Watchdog,
         *,
         on_stop: Callable[[], None],
-        on_reload: Callable[[object], None],
+        on_reload: Callable[[dict[str, Any], Verdict], None],
         on_progress: Callable[[], None],
         guardian_row: Callable[[], dict[str, object] | None] = lambda: None,
     ) -> None:
@@ -52,7 +56,8 @@ class Messages:
         self.on_stop = on_stop
         self.on_reload = on_reload
         self.on_progress = on_progress
-        self.waiting: dict[int, Callable[[str | None], None]] = {}  # ids we await a `done` for
+        # Ids we await a `done` for, and whose: another child must not answer in its place.
+        self.waiting: dict[int, tuple[Child, Verdict]] = {}
         self._next_id = 0
         self._queues = Budget(rate=1.0, burst=3.0)  # made anew, a second
         self._handlers: dict[str, tuple[str, Callable[[Child, Message], None]]] = {
@@ -60,6 +65,8 @@ class Messages:
             "ready": ("any", self._ready),
             "done": ("any", self._done),
             "failed": ("any", self._failed),
+            "pong": ("any", watchdog.answered),
+            "progress": ("control", self._progress),
             "fib-ready": ("control", self._fib_ready),
             "port-open": ("control", self._port_open),
             "port-close": ("control", self._port_close),
@@ -108,13 +115,16 @@ class Messages:
             log("warning", "message.refused", child=child.name, child_pid=child.pid,
                 why=why[:200])  # fmt: skip
 
-    def ask(
-        self, child: Child, message: dict[str, Any], answer: Callable[[str | None], None]
-    ) -> None:
+    def ask(self, child: Child, message: dict[str, Any], answer: Verdict) -> None:
         """Posts a message with an id; `answer(error or None)` runs when its `done` comes."""
+        self.handover.post(child, {**message, "id": self.expect(child, answer)})
+
+    def expect(self, child: Child, answer: Verdict) -> int:
+        """An id whose `done` is answered by `answer(error or None)`, said by whoever is in this
+        child's slot then."""
         self._next_id += 1
-        self.waiting[self._next_id] = answer
-        self.handover.post(child, {**message, "id": self._next_id})
+        self.waiting[self._next_id] = child, answer
+        return self._next_id
 
     # ---- anybody ----
 
@@ -131,15 +141,22 @@ class Messages:
             ms=round((time.monotonic_ns() - child.started_ns) / 1e6, 1))  # fmt: skip
         if child.role == "control":
             self.lifecycle.standby_later()
+        elif child.role == "standby":
+            self.lifecycle.standby_ready()
         self.handover.tell_workers()
         self.lifecycle.share_frames()
         self.on_progress()
 
     def _done(self, child: Child, message: Message) -> None:
-        answer = self.waiting.pop(_id(message), None)
-        if answer is not None:
-            error = message.body.get("error")
-            answer(None if error is None else str(error))
+        number = _id(message)
+        asked, answer = self.waiting.get(number, (None, None))
+        if answer is None:
+            return
+        if asked is not child:
+            raise RibcageError("E_CHANNEL", f"done {number!r:.20} is not for {child.name} to say")
+        del self.waiting[number]
+        error = message.body.get("error")
+        answer(None if error is None else str(error))
 
     def _failed(self, child: Child, message: Message) -> None:
         """Its last words: why it could not begin. No retry heals some of it."""
@@ -151,20 +168,23 @@ class Messages:
 
     # ---- control ----
 
+    def _progress(self, child: Child, message: Message) -> None:
+        """One step of its start is done, or a part of a long one: the deadline begins anew."""
+        if child.state == "starting":
+            child.cancel_timer()
+            self.lifecycle.expect_ready(child)
+
     def _fib_ready(self, child: Child, message: Message) -> None:
         name, ours = message.body.get("name"), self.context.names.fib
         if name != ours:
             raise RibcageError("E_FIB", f"fib {name!r:.60}, this instance has {ours}")
         self.open_fib()
 
-    def _open_sync(self) -> int:
+    def _sync(self) -> int:
+        """A copy of the lock words, -1 where there are none."""
         if self.context.settings.plan.fib.sync not in WITH_SEGMENT:
             return -1
-        try:
-            return open_shm(self.context.names.sync, write=True)
-        except OSError as error:
-            log("warning", "sync.absent", name=self.context.names.sync, error=error.strerror)
-            return -1
+        return fcntl.fcntl(self.context.objects.sync_fd(), fcntl.F_DUPFD_CLOEXEC, 0)
 
     def open_fib(self) -> None:
         """Opens the segment read-only and hands it to the workers, unless they have it."""
@@ -181,7 +201,7 @@ class Messages:
             return
         for used in () if old is None else old.fds().values():
             os.close(used)
-        context.fib = Fib(context.names.fib, now.st_size, fd, self._open_sync())
+        context.fib = Fib(context.names.fib, now.st_size, fd, self._sync())
         for worker in context.workers:
             if old is not None or not worker.has_fib:
                 self.handover.send_fib(worker)
@@ -295,7 +315,15 @@ class Messages:
         self.on_stop()
 
     def _reload(self, child: Child, message: Message) -> None:
-        self.on_reload(message.body.get("plan"))
+        """Answered when the plan is in force or is not; by a control that died, to nobody."""
+        pid, number = child.pid, _id(message)
+
+        def answer(error: str | None) -> None:
+            if child.pid == pid and number is not None:
+                body = {"type": "done", "id": number}
+                self.handover.post(child, body if error is None else {**body, "error": error})
+
+        self.on_reload(message.body, answer)
 
 
 def _id(message: Message) -> Any:

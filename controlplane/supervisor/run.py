@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from ribcage.controlplane.supervisor.children import exits
 from ribcage.controlplane.supervisor.children.adoption import Adoption
@@ -18,6 +19,7 @@ from ribcage.controlplane.supervisor.children.health import Health
 from ribcage.controlplane.supervisor.children.helper import Helpers
 from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle, log_level
 from ribcage.controlplane.supervisor.children.table import Child, ProcessTable
+from ribcage.controlplane.supervisor.children.watchdog import Watchdog
 from ribcage.controlplane.supervisor.context import Context, Deadlines, Roles, Settings
 from ribcage.controlplane.supervisor.continuing import objects_of, take_back
 from ribcage.controlplane.supervisor.dumping import remove_files, write_dump
@@ -26,7 +28,7 @@ from ribcage.controlplane.supervisor.guardian.ward import Ward
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.loop import Loop
 from ribcage.controlplane.supervisor.mending import Mending
-from ribcage.controlplane.supervisor.messages import Messages
+from ribcage.controlplane.supervisor.messages import Messages, Verdict
 from ribcage.controlplane.supervisor.reloading import Reloading
 from ribcage.controlplane.supervisor.resources.bells import Bells
 from ribcage.controlplane.supervisor.resources.descriptors import raise_descriptor_limit
@@ -79,8 +81,10 @@ def run_supervisor(
         log("warning", "limit.low", name=name, soft=soft)
     check_paths([names.supervisor_socket, names.control_socket, names.guardian_socket("0" * 12)])
     names.make_run_dir()
+    if plan.rib.checkpoint:
+        names.make_state_dir()
     try:
-        lock = SupervisorLock.take(names, LOCK_PATIENCE if manager.guardian is not None else 0.0)
+        lock = SupervisorLock.take(names, LOCK_PATIENCE if manager.address else 0.0)
     except OSError as error:
         raise refused("run_dir", error.errno, path=names.supervisor_lock) from error
     supervisor = None
@@ -157,11 +161,12 @@ class Supervisor:
         self.handover = Handover(self.context)
         self.helpers = Helpers(loop)
         self.stopping = Stopping(self.context, self.handover, self.helpers, on_done=loop.stop)
-        self.lifecycle = Lifecycle(self.context, self.handover, self.serve, self.stopping.step)
+        self.lifecycle = Lifecycle(self.context, self.handover, self.serve, self.gone)
         self.messages = Messages(
             self.context,
             self.handover,
             self.lifecycle,
+            Watchdog(self.context, self.handover),
             on_stop=self.stop,
             on_reload=self.reload,
             on_progress=self.check_ready,
@@ -274,8 +279,15 @@ class Supervisor:
         """A child has said something, which may lead to births and deaths, and so back here."""
         self.messages.serve(child)
 
-    def reload(self, plan: object) -> None:
-        self.reloading.from_object(plan)
+    def reload(self, request: dict[str, Any], answer: Verdict) -> None:
+        self.reloading.from_object(
+            request.get("plan"), answer, allow_empty=request.get("allow_empty") is True
+        )
+
+    def gone(self) -> None:
+        """A child has ended: the stop may go on, a reload may have lost who was at it."""
+        self.stopping.step()
+        self.reloading.look()
 
     def reap(self) -> None:
         for pid, end in exits.reap():

@@ -42,6 +42,8 @@ class State:
     semaphore: str = ""
     sync_key: int = 0
     """Of the System V set of `sem_undo`; 0: there is none."""
+    sync_inode: int = 0
+    """Of the lock words of `rwlock` and `mutex`, which have no name either."""
     shm: list[str] = field(default_factory=list)
     stats: dict[int, int] = field(default_factory=dict)
     """Worker slot -> inode of its stats object, which has no name: what a child hands back as
@@ -86,7 +88,7 @@ class State:
         """As `read`, of the copy in the descriptor store."""
         try:
             return cls._decode(json.loads(text), instance)
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
 
     @classmethod
@@ -107,6 +109,7 @@ class State:
             int(body["queue_bytes"]),
             body["semaphore"],
             int(body["sync_key"]),
+            int(body["sync_inode"]),
             [str(name) for name in body["shm"]],
             {int(slot): int(inode) for slot, inode in body["stats"].items()},
             [ChildRecord(**child) for child in body["children"]],

@@ -107,9 +107,8 @@ async def wait_visible(
 
 
 def _odd_worker(watches: Iterable[Watch], seen: Visibility) -> RibcageError:
-    told = "; ".join(
-        f"worker{look.worker} {look.odd}" for watch in watches if (look := watch.look()).odd
-    )
+    looks = [watch.look() for watch in watches]
+    told = "; ".join(f"worker{look.worker} {look.odd}" for look in looks if look.alive and look.odd)
     return RibcageError(
         "E_WORKER_ODD",
         f"published, and {seen.seen} of {seen.of} workers use it: {told}",

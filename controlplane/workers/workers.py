@@ -147,6 +147,8 @@ class Workers:
         self.slots: dict[int, WorkerSlot] = {}
         self.resting: dict[int, WorkerSlot] = {}  # given up by a reload; their counters still count
         self.lost_bells = 0
+        self.sync = -1
+        """What workers and control lock with, where the strategy has such words."""
         self.table = 0
         self.newest = never
         self._heard: Callable[[WorkerSlot], None] | None = None
@@ -179,8 +181,13 @@ class Workers:
         return slots.setdefault(index, WorkerSlot(index, table=self.table, newest=self.newest))
 
     def attach(self, message: Message) -> None:
-        """Takes the descriptors bell:N, stats:N and resting:N of a message. A stats object that
-        is not of this build is left out: its worker is not waited for and not rung."""
+        """Takes the descriptors bell:N, stats:N, resting:N and sync of a message. A stats object
+        that is not of this build is kept, but not read: its worker is named as one that cannot be
+        believed."""
+        sync = message.take("sync")
+        if sync is not None:
+            self._close_sync()
+            self.sync = sync
         for name in list(message.fds):
             kind, _, number = name.partition(":")
             if kind not in ("bell", "stats", "resting") or not number.isdigit():
@@ -246,11 +253,18 @@ class Workers:
         """Descriptors to hand back to a supervisor's successor."""
         found = {f"stats:{slot.index}": slot.stats_fd for slot in self.slots.values()}
         found |= {f"resting:{slot.index}": slot.stats_fd for slot in self.resting.values()}
+        found["sync"] = self.sync
         return {name: fd for name, fd in found.items() if fd >= 0}
+
+    def _close_sync(self) -> None:
+        sync, self.sync = self.sync, -1
+        if sync >= 0:
+            os.close(sync)
 
     def close(self) -> None:
         for slot in self.slots.values():
             slot.close()
         self.slots.clear()
+        self._close_sync()
         for index in list(self.resting):
             self._forget_resting(index)

@@ -22,7 +22,8 @@
  * reader has left it.
  *
  * The words are the C library's own (sem_t, pthread_mutex_t); their sizes are part of the layout
- * id, so another C library is refused. Made by control, mapped by control and workers.
+ * id, so another C library is refused. Made by the supervisor as sealed memory (by control in the
+ * lab), so that no worker can make it shorter under control; mapped by control and workers.
  */
 #ifndef RC_SYNC_LAYOUT_H
 #define RC_SYNC_LAYOUT_H

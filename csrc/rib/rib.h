@@ -130,6 +130,13 @@ int rib_walk(struct rib *rib, struct rib_cursor *cursor, const struct rib_filter
              struct rib_route *out, uint32_t max);
 void rib_walk_release(struct rib *rib);
 
+/* Copies the candidates of some sources (bit n of `sources`: source n) from the next `budget` row
+ * slots, in no order: for a checkpoint. *slot is 0 to start and moves on; *n rows were written.
+ * Returns 1 while there is more (also when rows[] is full), 0 at the end. Between two calls with no
+ * change in between nothing is missed; a row replaced between them may be. */
+int rib_export(const struct rib *rib, uint32_t sources, uint32_t *slot, uint32_t budget,
+               struct route_row *rows, uint32_t max, uint32_t *n);
+
 struct rib_counts {
     uint32_t rows;           /* candidates */
     uint32_t max_rows;

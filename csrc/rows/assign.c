@@ -1,6 +1,8 @@
 /* Fills in next-hop ids, distance and metric of parsed rows. See assign.h. */
 #include "rows/assign.h"
 
+#include "rows/rows.h"
+
 void rows_usage(const struct route_row *rows, uint64_t n, const struct row_assignment *how,
                 const struct row_usage *usage)
 {
@@ -37,6 +39,20 @@ uint64_t rows_assign(struct route_row *rows, uint64_t n, const struct row_assign
         row->metric = how->metric;
         row->source = how->source;
         row->distance = how->distance;
+        row->flags = 0;
+    }
+    return n;
+}
+
+uint64_t rows_renumber(struct route_row *rows, uint64_t n, const uint32_t *map, uint32_t size,
+                       uint32_t sources)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        struct route_row *row = &rows[i];
+        if (row_valid(row) != 0 || row->source >= SOURCE_COUNT ||
+            (sources >> row->source & 1u) == 0 || row->nexthop >= size || map[row->nexthop] == 0)
+            return i;
+        row->nexthop = map[row->nexthop];
         row->flags = 0;
     }
     return n;

@@ -31,4 +31,11 @@ void rows_usage(const struct route_row *rows, uint64_t n, const struct row_assig
  * how many rows were done: less than n at the first row whose next hop means nothing. */
 uint64_t rows_assign(struct route_row *rows, uint64_t n, const struct row_assignment *how);
 
+/* Rows of an older table: every row gets map[its number] as its next-hop set and loses its flags.
+ * `sources`: bit n says that rows of source n are wanted. Returns how many rows were done: less
+ * than n at the first that is not valid, of another source, or names a set that map[0..size) does
+ * not have. */
+uint64_t rows_renumber(struct route_row *rows, uint64_t n, const uint32_t *map, uint32_t size,
+                       uint32_t sources);
+
 #endif

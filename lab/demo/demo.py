@@ -34,8 +34,8 @@ from ribcage.lab.demo.keep import (
 )
 from ribcage.lab.demo.steps import STEPS, Demo, Step, leftovers, stop
 from ribcage.lab.tables import SampleTable, find_table
+from ribcage.lab.topology.guarded import GuardedRouter
 from ribcage.lab.topology.namespaces import Lab, available
-from ribcage.lab.topology.router import Router
 from ribcage.lab.topology.topologies import R1_INTERFACES, R1_ROUTES
 from ribcage.lab.topology.topologies import demo as demo_topology
 from ribcage.shared.process.names import Names
@@ -130,7 +130,7 @@ def run(keep: bool, report: StepReport) -> bool:
         names.run_base.mkdir(mode=0o700 if os.getuid() else 0o755, parents=True, exist_ok=True)
         started = time.monotonic()
         lab = demo_topology(stack.enter_context(Lab()))
-        router = Router(lab.nodes["r1"], CONFIG, INSTANCE, folder, names.run_base)
+        router = GuardedRouter(lab.nodes["r1"], CONFIG, INSTANCE, folder, names.run_base)
         before = leftovers(router)
         table_file = folder / "table.txt"
         table_file.write_text("\n".join(table.lines) + "\n")

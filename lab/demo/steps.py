@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ribcage.controlplane.supervisor.start.lock import lock_owner
 from ribcage.lab.probe.traffic import Stream, StreamResult, probe, transfer
 from ribcage.lab.tables import SampleTable
 from ribcage.lab.topology.namespaces import Lab
@@ -215,22 +216,33 @@ def worker_writes(demo: Demo) -> StepOutcome:
 
 
 def kill_supervisor(demo: Demo) -> StepOutcome:
-    """kill -9 of the supervisor: nothing lost, and the next one adopts its children."""
+    """kill -9 of the supervisor: the guardian starts the next one, which adopts its children."""
     before = {p["role"] + str(p.get("index", 0)): p["pid"] for p in demo.router.processes()}
+    lock, old = demo.router.names.supervisor_lock, before["supervisor0"]
     with both_carrying(demo) as stream:
-        assert demo.router.process is not None
-        os.kill(before["supervisor0"], 9)
-        demo.router.process.wait(5)
+        os.kill(old, 9)
         started = time.monotonic()
-        demo.router.start()
+        wait_for("the next supervisor", lambda: lock_owner(lock) not in (None, old))
+        demo.router.wait_ready()
         took = time.monotonic() - started
     result = stream.result
     nothing_lost(demo, result)
     after = {p["role"] + str(p.get("index", 0)): p["pid"] for p in demo.router.processes()}
-    for role in ("control0", "worker0", "worker1"):
+    for role in ("control0", "worker0", "worker1", "guardian0"):
         check(after[role] == before[role], f"{role} was replaced, not adopted")
-    text = f"{result.received}/{result.sent} packets, all adopted after {took * 1000:.0f} ms"
+    text = f"{result.received}/{result.sent} packets, all adopted by itself after "
+    text += f"{took * 1000:.0f} ms"
     return text, {"sent": result.sent, "lost": result.lost, "adopted_seconds": took}
+
+
+def kill_guardian(demo: Demo) -> StepOutcome:
+    """kill -9 of the guardian: the supervisor makes another one, and stays what it was."""
+    supervisor, old = demo.router.pid("supervisor"), demo.router.pid("guardian")
+    os.kill(old, 9)
+    wait_for("another guardian", lambda: demo.router.pid("guardian") not in (0, old))
+    check(demo.router.pid("supervisor") == supervisor, "the supervisor was replaced")
+    new = demo.router.pid("guardian")
+    return f"pid {old} -> {new}, the supervisor stayed", {"pid": new}
 
 
 def balance(demo: Demo) -> StepOutcome:
@@ -309,5 +321,6 @@ STEPS: list[tuple[str, Step]] = [
     ("kill -9 control", kill_control),
     ("worker 1 writes to the FIB", worker_writes),
     ("kill -9 supervisor", kill_supervisor),
+    ("kill -9 guardian", kill_guardian),
     ("the counters balance", balance),
 ]

@@ -81,7 +81,7 @@ class Flow:
         }
 
 
-def _large_buffer(sock: socket.socket) -> None:
+def enlarge_buffer(sock: socket.socket) -> None:
     """Room for some thousand packets: beyond the machine's limit where we may, up to it if not."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20)
@@ -89,14 +89,14 @@ def _large_buffer(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
 
 
-def _overflows(sock: socket.socket) -> int:
+def count_overflows(sock: socket.socket) -> int:
     try:
         return int(struct.unpack("9I", sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))[8])
     except (OSError, struct.error):  # before Linux 4.12
         return 0
 
 
-def _stdin_closed(timeout: float) -> bool:
+def stdin_closed(timeout: float) -> bool:
     ready, _, _ = select.select([sys.stdin], [], [], max(timeout, 0))
     return bool(ready) and not sys.stdin.read(1)
 
@@ -123,7 +123,7 @@ def send(
         start = time.monotonic()
         while True:
             due = start + sent / rate
-            if _stdin_closed(due - time.monotonic()):
+            if stdin_closed(due - time.monotonic()):
                 break
             behind = time.monotonic() - due
             late = max(late, behind)
@@ -150,7 +150,7 @@ def receive(bind: str, port: int, linger: float) -> dict[str, Any]:
     wanted: int | None = None
     until: float | None = None  # at the latest, once the input has ended
     with socket.socket(_family(bind), socket.SOCK_DGRAM) as sock:
-        _large_buffer(sock)
+        enlarge_buffer(sock)
         sock.bind((bind, port))
         print("ready", flush=True)
         watched: list[socket.socket | int] = [sock, STDIN]
@@ -180,7 +180,7 @@ def receive(bind: str, port: int, linger: float) -> dict[str, Any]:
             seen.add(number)
             whole.take(number, now)
             flows.setdefault(peer[1], Flow()).take(number, now)
-        overflows = _overflows(sock)
+        overflows = count_overflows(sock)
     missing = [number for number in range(1, whole.highest + 1) if number not in seen]
     return {
         "received": len(seen),

@@ -4,24 +4,33 @@
     answer = client.call("route.get", {"dst": "198.51.100.7"})
 
 Adds to ManagementClient: an answer is always an object, an exit status always one of ours, and
-"nobody answers" names the routers that do run.
+"nobody answers" names the routers that do run. While a supervisor lives nobody answering means
+that control is being brought back: a request that was not sent yet waits for it, within its
+timeout; E_RESTARTING (exit 6) afterwards, or at once when the request may have been carried out.
 """
 
 import contextlib
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ribcage.controlplane.supervisor.start.lock import lock_owner
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.management import ManagementClient
 
 SHOWN = 8  # names of a hint
+RETRY = 0.05  # seconds between two looks for a control that is being restarted
 
 
 class Client:
     """One connection, made at the first call; calls go one after the other."""
 
-    def __init__(self, path: Path, timeout: float, by_name: bool = True) -> None:
+    def __init__(
+        self, path: Path, timeout: float, by_name: bool = True, lock: Path | None = None
+    ) -> None:
+        """`lock`: the supervisor's, which says whether there is one."""
+        self._lock = lock
         self._path = path
         self._by_name = by_name
         self._client = ManagementClient(path, timeout)
@@ -34,7 +43,7 @@ class Client:
     ) -> dict[str, Any]:
         """The result of method; RibcageError for every way of not getting one."""
         try:
-            result = self._client.call(method, params, timeout)
+            result = self._patiently(method, params, timeout or self._client.timeout)
         except RibcageError as error:
             raise _ours(self._path, error, self._by_name) from None
         if not isinstance(result, dict):
@@ -44,6 +53,33 @@ class Client:
                 "are command and router of one build? compare: ribcage version",
             )
         return result
+
+    def _patiently(self, method: str, params: Mapping[str, Any], timeout: float) -> Any:
+        """As ManagementClient.call, but a control that is being restarted is waited for."""
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                return self._client.call(method, params, max(end - time.monotonic(), 0.001))
+            except RibcageError as error:
+                owner = None if self._lock is None else lock_owner(self._lock)
+                if error.code != "E_NO_DAEMON" or owner is None:
+                    raise
+                if self._client.sent:
+                    raise _restarting(
+                        owner, "whether this request was carried out is not known"
+                    ) from None
+                if time.monotonic() + RETRY >= end:
+                    raise _restarting(owner, f"it did not come back within {timeout:g} s") from None
+            time.sleep(RETRY)
+
+
+def _restarting(owner: int, why: str) -> RibcageError:
+    return RibcageError(
+        "E_RESTARTING",
+        f"control is being restarted by supervisor {owner}, and packets go on; {why}",
+        "ask again; `ribcage ps --long` tells how the last one ended",
+        Exit.TIMEOUT,
+    )
 
 
 def _ours(path: Path, error: RibcageError, by_name: bool) -> RibcageError:

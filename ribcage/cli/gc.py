@@ -1,5 +1,6 @@
 """`ribcage gc`: removes what dead routers left, naming each thing; never touches a living one."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -52,6 +53,8 @@ def gc(
 def _one(names: Names, dry_run: bool) -> dict[str, Any] | None:
     """None: nothing of it is there."""
     row: dict[str, Any] = {"instance": names.instance, "alive": [], "removed": [], "problems": []}
+    made = not names.supervisor_lock.exists()
+    cleared = False
     try:
         lock = SupervisorLock.take(names) if names.run_dir.is_dir() else None
     except RibcageError:
@@ -68,20 +71,17 @@ def _one(names: Names, dry_run: bool) -> dict[str, Any] | None:
         there = lock is not None and (remains.state is not None or any(files(names)))
         if there:
             row["removed"], row["problems"] = clear(names, remains.state, dry_run)
+            cleared = not dry_run
     finally:
         if lock is not None:
-            lock.release()
-            if not dry_run and not any(names.run_dir.iterdir() if names.run_dir.is_dir() else ()):
-                _remove(names)
+            lock.release(remove=made or cleared)
+            if cleared:
+                with contextlib.suppress(OSError):
+                    names.run_dir.rmdir()
     known = set(remains.state.shm) if remains.state is not None else set()
     left = strangers(names)
     left = [path for path in left if not dry_run or f"/{path.rpartition('/')[2]}" not in known]
     return {**row, "left": left} if there or left else None
-
-
-def _remove(names: Names) -> None:
-    if names.run_dir.is_dir():
-        names.run_dir.rmdir()
 
 
 def _lines(routers: list[dict[str, Any]], dry_run: bool) -> Iterator[str]:

@@ -8,9 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ribcage.cli.answer.tables import table
-from ribcage.cli.dead.remains import look
 from ribcage.cli.session import Session, session_of
-from ribcage.controlplane.management import proc
 from ribcage.controlplane.supervisor.children import processes
 from ribcage.shared.errors import Exit, RibcageError
 
@@ -29,7 +27,9 @@ Exit 1 when one of the processes does not do its work: it waits for its next
 try, hangs, or is stopped; 4 when none runs."""
 HEADER = ("ROLE", "PID", "UID", "CAPS", "STATE", "RESTARTS", "IF IT DIES")
 WATCHERS = ("guardian", "supervisor")
-NOT_RUNNING = ("absent", "dead", "exited", "waiting", "hung", "stopped")
+NOT_RUNNING = (
+    "hung", "stopped", "waiting", "absent", "dead", "exited", "failed", "restarting",
+)  # fmt: skip
 LONG = ("SECCOMP", "RSS", "FDS", "STARTED", "CPU", "STAT", "LAST EXIT")
 
 
@@ -62,6 +62,9 @@ def ps(
 
 def _without_supervisor(session: Session, error: RibcageError) -> dict[str, Any]:
     """The table of the living from the state file and /proc; the error, when there is none."""
+    from ribcage.cli.dead.remains import look
+    from ribcage.controlplane.management import proc
+
     if session.options.socket is not None or error.exit_code == Exit.PRIVILEGE:
         raise error
     remains = look(session.names)
@@ -81,8 +84,11 @@ def _without_supervisor(session: Session, error: RibcageError) -> dict[str, Any]
     advice = "the guardian starts it again" if remains.guardian else restarts
     if remains.supervisor:
         missing, advice = missing or ["an answer of control"], "the supervisor replaces it"
-    return {"processes": [proc.join(row, instance) for row in rows], "missing": missing,
-            "advice": advice}  # fmt: skip
+    joined = [proc.join(row, instance) for row in rows]
+    for row in joined:
+        if row["state"] == "orphaned":
+            row["if_it_dies"] = "nobody replaces it before there is a supervisor"
+    return {"processes": joined, "missing": missing, "advice": advice}
 
 
 def _recorded(role: str, index: int, pid: int, start: int, living: set[int]) -> dict[str, Any]:

@@ -40,7 +40,9 @@ class Session:
     def client(self) -> Client:
         """The connection, made at the first call."""
         if self._client is None:
-            self._client = Client(self.socket, self.timeout, by_name=self.options.socket is None)
+            by_name = self.options.socket is None
+            lock = self.names.supervisor_lock if by_name else None
+            self._client = Client(self.socket, self.timeout, by_name, lock)
         return self._client
 
     def call(self, method: str, timeout: float | None = None, **params: Any) -> dict[str, Any]:

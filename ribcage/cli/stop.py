@@ -9,9 +9,11 @@ without a supervisor is ended from here, by its state file (dead/ending.py).
 import os
 import select
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -51,8 +53,8 @@ def stop(
     remains = look(session.names)
     by_name = session.options.socket is None
     if by_name and remains.supervisor is None and remains.guardian is None:
-        dead = remains.state is not None or any(files(session.names))
-        if remains.children or (dead and not session.socket.exists()):
+        dead = not remains.held and any(files(session.names)) and not _answers(session.socket)
+        if remains.children or dead:
             _without_supervisor(session, remains)
             return
     owner = remains.supervisor[0] if remains.supervisor is not None else None
@@ -95,6 +97,16 @@ def _without_supervisor(session: Session, remains: Remains) -> None:
     session.output.answer(document, [*lines, f'router "{name}" has stopped'])
     if problems:
         raise typer.Exit(Exit.NO)
+
+
+def _answers(path: Path) -> bool:
+    """Whether anybody listens there."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        try:
+            sock.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 @contextmanager

@@ -4,12 +4,15 @@
     Locks.of_memory(fd)             WITH_SEGMENT: the segment NAME.sync, mapped for writing
     Locks.of_semaphore(id)          WITH_SEMAPHORE: a System V set
     create_sync(names.sync, id)     makes that segment; create_semaphore() that set
+    create_sealed_sync(label, id)   the same without a name, for a router
 
 What each strategy promises is the table in csrc/sync/strategy.h. Readers need write access to
 NAME.sync; it holds lock words and no route. A Locks outlives the readers and writers it was given
 to.
 """
 
+import fcntl
+import mmap
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,6 +48,7 @@ WITH_LOCK = WITH_SEGMENT + WITH_SEMAPHORE
 TEACHING = _with(lib.SYNC_TEACHING)
 """These give wrong answers under change, to be seen."""
 KEY_TRIES = 16
+SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
 def strategy_name(number: int) -> str:
@@ -102,6 +106,26 @@ def create_sync(name: str, instance_id: int, mode: int = 0o600) -> Mapped:
         raise RibcageError("E_SYNC", f"{name} cannot be formatted", exit_code=Exit.INTERNAL)
     mapped.state = SegmentState.READY
     return mapped
+
+
+def create_sealed_sync(label: str, instance_id: int) -> int:
+    """A ready sync segment in a memfd that cannot change its size: workers have to write to it,
+    and none of them can take it away under control. A read-write descriptor; OSError."""
+    size = ffi.sizeof("struct sync_segment")
+    fd = os.memfd_create(label, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.fchmod(fd, 0o600)
+        os.posix_fallocate(fd, 0, size)
+        with mmap.mmap(fd, size) as memory, ffi.from_buffer(memory, require_writable=True) as base:
+            if lib.sync_create(base, size, instance_id) != 0:
+                raise RibcageError(
+                    "E_SYNC", f"{label} cannot be formatted", exit_code=Exit.INTERNAL
+                )
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def create_semaphore(group: int | None = None) -> tuple[int, int]:

@@ -12,14 +12,18 @@ count is told in a later line. Never raises. An event that repeats more than REP
 second is held back and its number told as `repeated=N`. Not for the packet path.
 """
 
+import errno
+import fcntl
 import json
 import os
 import select
+import stat
 import sys
 import time
 from collections.abc import Callable
 
 Log = Callable[..., None]  # log(level, event, **fields): what is lent to the parts of a process
+NOWAIT = 8  # RWF_NOWAIT
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 REPEATS = 100  # lines of one event and window; above any honest burst (64 workers at start)
 WINDOW = 1.0  # seconds
@@ -58,9 +62,19 @@ class LineLog:
         self.threshold = LEVELS.get(level, 20)
         self._clock = clock
         self._wall = wall
+        self._shared = False
         self._seen: dict[str, tuple[float, int]] = {}  # event -> (window start, lines in it)
         self._room = select.poll()
         self._room.register(fd, select.POLLOUT)
+        self.look()
+
+    def look(self) -> None:
+        """What the descriptor is may have changed: somebody put another one there."""
+        try:
+            mode = os.fstat(self.fd).st_mode
+        except OSError:
+            mode = 0
+        self._shared = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
     def set_level(self, level: str) -> None:
         """Unknown names leave the level as it is."""
@@ -120,11 +134,19 @@ class LineLog:
         return raw[: LINE_BYTES - 1] + b"\n"
 
     def _write(self, line: bytes) -> bool:
-        # O_NONBLOCK would change the terminal or pipe for everybody who shares it; a poll with
-        # no timeout asks the same question without touching it.
+        # O_NONBLOCK would change the terminal or pipe for everybody who shares it; a poll with no
+        # timeout asks the same question without touching it. Somebody else may fill a pipe between
+        # the question and the write, so the write itself is told not to wait, where the kernel
+        # can (pipes and sockets, Linux 6.4).
         try:
             if not self._room.poll(0):
                 return False
+            if self._shared:
+                try:
+                    return os.pwritev(self.fd, [line], -1, NOWAIT) == len(line)
+                except OSError as error:
+                    if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ESPIPE):
+                        return False
             return os.write(self.fd, line) == len(line)
         except OSError:
             return False
@@ -149,8 +171,28 @@ def write_to(fd: int) -> None:
     that was opened anew. A descriptor that is none leaves it as it was."""
     try:
         os.dup2(fd, 2, inheritable=True)
+        _log.look()
     except OSError as error:
         log("error", "log.file", error=error.strerror)
+
+
+def description_of(fd: int) -> int:
+    """The file behind a descriptor, opened once more to append: flags and place of its own, which
+    no process that shares the other can change. OSError for a pipe that may not be opened."""
+    return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK)
+
+
+def own_description() -> None:
+    """Standard error becomes our own open file, where it is a log file: after a fork, before
+    rights are given up. One that was not opened to append has a place that all must share."""
+    try:
+        append = fcntl.fcntl(2, fcntl.F_GETFL) & os.O_APPEND
+        if append and stat.S_ISREG(os.fstat(2).st_mode):
+            fd = description_of(2)
+            os.dup2(fd, 2, inheritable=True)
+            os.close(fd)
+    except OSError:
+        return  # then it is shared as before
 
 
 def set_level(level: str) -> None:

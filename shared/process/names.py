@@ -7,10 +7,12 @@ file system except `make_run_dir`, which the supervisor calls.
     RUN_BASE/INSTANCE/       supervisor.sock control.sock supervisor.lock control.lock
                              state.json (what the supervisor made) undo.json (kernel settings)
                              ribcage.log (of a daemon without --log-file)
+    STATE_BASE/INSTANCE/     rib.checkpoint (control's; outlives a reboot)
     /dev/shm/                ribcage.INSTANCE.fib  .rib  .sync   sem.ribcage.INSTANCE.writer
     memfd:                   ribcage.INSTANCE.stats.N, handed over, never opened by name
 """
 
+import errno
 import os
 import re
 import stat
@@ -31,6 +33,7 @@ class Names:
 
     instance: str
     run_base: Path
+    state_base: Path | None = None
 
     def __post_init__(self) -> None:
         if not INSTANCE.fullmatch(self.instance):
@@ -44,6 +47,22 @@ class Names:
     @property
     def run_dir(self) -> Path:
         return self.run_base / self.instance
+
+    @property
+    def state_dir(self) -> Path:
+        """What outlives a reboot; made by make_state_dir() alone, when something is put there."""
+        base = self.state_base or self.run_base.with_name(f"{self.run_base.name}-state")
+        return base / self.instance
+
+    @property
+    def checkpoint(self) -> Path:
+        """The routes of a router that keeps them over a reboot; control's file."""
+        return self.state_dir / "rib.checkpoint"
+
+    @property
+    def restored(self) -> Path:
+        """The checkpoint was put in force in this run: control's note to its successors."""
+        return self.run_dir / "rib.restored"
 
     @property
     def supervisor_socket(self) -> Path:
@@ -105,7 +124,8 @@ class Names:
         return f"ribcage.{self.instance}.stats.{worker}"
 
     def to_json(self) -> dict[str, str]:
-        return {"instance": self.instance, "run_base": str(self.run_base)}
+        body = {"instance": self.instance, "run_base": str(self.run_base)}
+        return body if self.state_base is None else {**body, "state_base": str(self.state_base)}
 
     @classmethod
     def from_json(cls, body: object) -> "Names":
@@ -115,7 +135,10 @@ class Names:
         instance, base = body.get("instance"), body.get("run_base")
         if not isinstance(instance, str) or not isinstance(base, str) or not base.startswith("/"):
             raise RibcageError("E_NAMES", "names need an instance and an absolute run_base")
-        return cls(instance, Path(base))
+        state = body.get("state_base")
+        if state is not None and not (isinstance(state, str) and state.startswith("/")):
+            raise RibcageError("E_NAMES", "state_base is an absolute path")
+        return cls(instance, Path(base), None if state is None else Path(state))
 
     @classmethod
     def resolve(cls, instance: str | None = None) -> "Names":
@@ -125,6 +148,9 @@ class Names:
         else /tmp/ribcage-UID (whose owner `make_run_dir` checks: /tmp is open to all). Who is root
         in a user namespace alone (`unshare -rn`) has the base of the user outside, so that the
         command finds the router from both sides.
+
+        What outlives a reboot is in $RIBCAGE_STATE_DIR, else beside the base when that was given,
+        else in /var/lib/ribcage for root and ~/.local/state/ribcage for others.
         """
         name = instance or os.environ.get("RIBCAGE_INSTANCE") or DEFAULT_INSTANCE
         override = os.environ.get("RIBCAGE_RUN_DIR")
@@ -137,7 +163,34 @@ class Names:
             base = Path(runtime) / "ribcage"
         else:
             base = Path(f"/tmp/ribcage-{_outer_uid()}")
-        return cls(name, base)
+        given = os.environ.get("RIBCAGE_STATE_DIR")
+        state: Path | None = None
+        if given:
+            state = Path(given).absolute()
+        elif not override and base == Path("/run/ribcage"):
+            state = Path("/var/lib/ribcage")
+        elif not override:
+            home = os.environ.get("XDG_STATE_HOME", "")
+            state = Path(home) if home.startswith("/") else Path.home() / ".local/state"
+            state /= "ribcage"
+        return cls(name, base, state)
+
+    def make_state_dir(self, owner: int | None = None) -> None:
+        """Creates the folder that outlives a reboot, 0700 and `owner`'s (supervisor only).
+        E_RUN_DIR when it is a link, or cannot be made or given away."""
+        path = self.state_dir
+        try:
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            path.mkdir(mode=0o700, exist_ok=True)
+            info = path.lstat()
+            if not stat.S_ISDIR(info.st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            wanted = os.geteuid() if owner is None else owner
+            if info.st_uid != wanted:
+                os.chown(path, wanted, -1, follow_symlinks=False)
+            path.chmod(0o700)
+        except OSError as error:
+            raise refused("run_dir", error.errno, path=path) from error
 
     def make_run_dir(self) -> None:
         """Creates the run directory (supervisor only): 0750 as root, else 0700.

@@ -250,6 +250,26 @@ def test_reload_sends_a_checked_plan(router: Any, ribcage: Any, tmp_path: Path) 
     assert ribcage("reload", "-c", path).status == 0
     method, params = router.asked[0]
     assert (method, params["plan"]["interfaces"][0]["name"]) == ("system.reload", "eth1")
+    assert params["allow_empty"] is False
+    none: list[str] = []
+    router.answers["system.reload"] = {
+        "changes": {
+            "interfaces": {"added": ["eth3"], "removed": none, "changed": none},
+            "routes": {"added": none, "removed": [f"10.0.{i}.0/24" for i in range(20)]},
+            "settings": ["icmp.rate", "rings.slots"],
+        },
+        "needs_restart": ["rings.slots"],
+        "problems": ["eth3: address 10.0.8.1/24: in use"],
+        "rejected": [],
+    }
+    said = ribcage("reload", "-c", path).out.splitlines()[1:]
+    assert said[0] == "interfaces added: eth3"
+    assert said[1].startswith("routes removed: 10.0.0.0/24, ") and said[1].endswith("and 8 more")
+    assert said[2:] == [
+        "settings changed: icmp.rate",
+        "unchanged until the router is started again: rings.slots",
+        "could not be had: eth3: address 10.0.8.1/24: in use",
+    ]
     route = '[[route]]\ntype = "blackhole"\ndst = "10.{}.{}.0/24"\n'
     many = (route.format(i >> 8, i & 255) for i in range(2000))
     path.write_text(GOOD.replace("10.0.1.1", "192.168.1.1") + "".join(many))

@@ -9,8 +9,8 @@ import pytest
 from ribcage.lab.demo.demo import CONFIG
 from ribcage.lab.demo.steps import STEPS, Demo, Step, leftovers, stop
 from ribcage.lab.tables import synthetic
+from ribcage.lab.topology.guarded import GuardedRouter
 from ribcage.lab.topology.namespaces import Lab, available
-from ribcage.lab.topology.router import Router
 from ribcage.lab.topology.topologies import demo as demo_topology
 
 POSSIBLE, REASON = available()
@@ -26,7 +26,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     table_file.write_text("\n".join(table.lines) + "\n")
     with Lab() as lab:
         demo_topology(lab)
-        router = Router(lab.nodes["r1"], CONFIG, "demotest", folder, folder / "run")
+        router = GuardedRouter(lab.nodes["r1"], CONFIG, "demotest", folder, folder / "run")
         before = leftovers(router)
         router.start()
         built = Demo(lab, router, table, table_file, before)

@@ -75,5 +75,28 @@ def test_a_stopped_control_and_a_full_queue_cost_no_packet(tmp_path: Path) -> No
         built.balanced()
 
 
+def test_a_control_that_stays_stopped_is_replaced_and_no_packet_is_lost(tmp_path: Path) -> None:
+    """SIGSTOP for good: within control.hang_timeout the standby serves changes, packets cross all
+    the while, `ps` and the log say why, and a command given meanwhile is answered."""
+    with rig(tmp_path, more="[control]\nhang_timeout = '1s'\n") as built:
+        built.standby_ready()
+        control = built.router.pid("control")
+        workers = [built.router.pid("worker", index) for index in range(2)]
+        before = built.received()
+        with Stream(built.h1, built.h2, "10.0.2.2", flows=FLOWS) as stream:
+            built.both_carry(before)
+            os.kill(control, signal.SIGSTOP)
+            built.successor("control", 0, control)
+            built.router.call("route.add", dst="203.0.113.0/24", nexthops=[{"via": "10.0.2.2"}])
+            stream.carried(0.2)
+        built.nothing_lost(stream.result)
+        (row,) = [row for row in built.router.processes() if row["role"] == "control"]
+        assert row["hangs"] == 1 and row["last_exit"].startswith("stopped: no answer for ")
+        assert [built.router.pid("worker", index) for index in range(2)] == workers
+        assert built.log_lines("child.stopped")
+        built.verified()
+        built.balanced()
+
+
 def _lost(built: Rig, supervisor: int) -> Callable[[], bool]:
     return lambda: sum(lost for _, lost in lives(built, supervisor)) > 0

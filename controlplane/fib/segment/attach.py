@@ -33,21 +33,23 @@ def attach_fib(
     instance_id: int | None = None,
     guard: WriterGuard | None = None,
     semaphore: int = -1,
+    sync: int = -1,
 ) -> FibWriter:
     """Takes ownership (unless handed a guard), then attaches what is there, or makes it.
 
     The semaphore of a dead writer is put right here; a guard shared with the RIB stays the
-    caller's to close. `semaphore` is the id of the set that the strategy `sem_undo` needs.
+    caller's to close. `semaphore` is the id of the set that the strategy `sem_undo` needs,
+    `sync` a descriptor of the lock words of `rwlock` and `mutex`; without one they have a name.
     """
     wanted = params or FibParams()
     number = int.from_bytes(os.urandom(8)) if instance_id is None else instance_id
     own, owned = guard or WriterGuard(names), guard is None
     try:
-        writer = _attach(names, own, semaphore, owned)
+        writer = _attach(names, own, semaphore, sync, owned)
         if writer is None:
             outcome = "replaced" if remove_segment(names.fib) else "created"
             remove_segment(names.sync)
-            locks = _locks(names, wanted.sync, number, semaphore)
+            locks = _locks(names, wanted.sync, number, semaphore, sync)
             made = make_segment(names.fib, wanted, number)
             writer = FibWriter(names, own, made, outcome, locks, owns_guard=owned)
         own.recovered()
@@ -58,7 +60,9 @@ def attach_fib(
     return writer
 
 
-def _attach(names: Names, guard: WriterGuard, semaphore: int, owned: bool) -> FibWriter | None:
+def _attach(
+    names: Names, guard: WriterGuard, semaphore: int, sync: int, owned: bool
+) -> FibWriter | None:
     state = segment_state(names.fib, SegmentKind.FIB)
     if state in (SegmentState.ABSENT, SegmentState.INITIALISING):
         return None
@@ -66,14 +70,14 @@ def _attach(names: Names, guard: WriterGuard, semaphore: int, owned: bool) -> Fi
     header = ffi.cast("struct fib_header *", mapped.address)
     try:
         strategy = strategy_name(header.geometry.strategy)
-        locks = _locks(names, strategy, header.identity.instance_id, semaphore)
+        locks = _locks(names, strategy, header.identity.instance_id, semaphore, sync)
         return FibWriter(names, guard, mapped, "attached", locks, owns_guard=owned)
     except RibcageError:
         mapped.close()
         return None
 
 
-def _locks(names: Names, strategy: str, number: int, semaphore: int) -> Locks | None:
+def _locks(names: Names, strategy: str, number: int, semaphore: int, sync: int) -> Locks | None:
     """What the strategy needs beside the FIB: attached, or made."""
     if strategy in WITH_SEMAPHORE:
         if semaphore < 0:
@@ -81,6 +85,8 @@ def _locks(names: Names, strategy: str, number: int, semaphore: int) -> Locks | 
         return Locks.of_semaphore(semaphore)
     if strategy not in WITH_SEGMENT:
         return None
+    if sync >= 0:
+        return Locks.of_memory(sync)
     if segment_state(names.sync, SegmentKind.SYNC) is SegmentState.READY:
         return Locks.of_memory(open_segment(names.sync, SegmentKind.SYNC, write=True))
     remove_segment(names.sync)

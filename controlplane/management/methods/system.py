@@ -1,6 +1,7 @@
 """The methods about the router itself: version, stop, reload, processes, faults.
 
-`stop` and `reload` answer that the supervisor was asked, not that it is done. Control only.
+`stop` answers that the supervisor was asked, not that it is done; `reload` when the plan is in
+force, or when it is not and the one before is. Control only.
 """
 
 import asyncio
@@ -15,8 +16,10 @@ from ribcage.controlplane.management.server import Call
 from ribcage.controlplane.values.parse import parse_number, parse_word
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.plan import Plan, PlanError
-from ribcage.shared.plan_changes import needs_restart
+from ribcage.shared.plan_changes import changes, needs_restart, refuse_plan
 
+ASK = 2.0  # seconds the supervisor may take to answer
+RELOAD = 25.0  # and all of us to put a plan in force
 FAULTS = ("fib-write", "abort", "exit42", "segv", "hang")
 
 
@@ -45,26 +48,36 @@ def stop(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, An
 
 
 @method("system.reload", Role.ADMIN)
-def reload(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Checks the plan; the supervisor takes it and hands it to everybody, us included."""
+async def reload(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """Checks the plan; the supervisor takes it and hands it to everybody, us included. What it
+    changes, and what of it could not be had."""
     try:
         plan = Plan.from_json(params.get("plan") or {})
     except PlanError as error:
         raise RibcageError(
             "E_PLAN", str(error), "`ribcage config check FILE` says where", Exit.CONFIG
         ) from error
-    router.say({"type": "reload-request", "plan": plan.to_json()})
+    running = router.core.plan
+    allow_empty = params.get("allow_empty") is True
+    refuse_plan(plan, running, allow_empty)
+    request = {"type": "reload-request", "plan": plan.to_json(), "allow_empty": allow_empty}
+    done = await router.ask(request, RELOAD)
+    if done.get("error"):
+        why = str(done["error"])[:300]
+        raise RibcageError("E_RELOAD", f"the plan is not in force: {why}", None, Exit.NO)
     return {
         "accepted": True,
         "routes": len(plan.routes),
         "interfaces": len(plan.interfaces),
-        "needs_restart": needs_restart(plan, router.core.plan),
+        "needs_restart": needs_restart(plan, running),
+        "changes": changes(plan, running),
+        **router.report(),
     }
 
 
 @method("process.list")
 async def process_list(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    answer = await router.ask({"type": "ps-request"})
+    answer = await router.ask({"type": "ps-request"}, ASK)
     rows = answer.get("processes")
     instance = router.names.instance
     return {
@@ -83,7 +96,7 @@ async def fault_inject(router: RouterView, call: Call, params: dict[str, Any]) -
         raise RibcageError("E_TEACH", "faults are for routers started with --teach", None, Exit.NO)
     worker = parse_number(params, "worker", 0, 0, 1023)
     kind = parse_word(params, "kind", "fib-write", FAULTS)
-    answer = await router.ask({"type": "fault-request", "worker": worker, "kind": kind})
+    answer = await router.ask({"type": "fault-request", "worker": worker, "kind": kind}, ASK)
     if answer.get("error"):
         raise RibcageError("E_FAULT", str(answer["error"])[:200], None, Exit.NO)
     return {"worker": worker, "kind": kind}

@@ -10,6 +10,7 @@ from functools import partial
 from types import ModuleType
 
 from ribcage.controlplane.management.methods import (
+    checkpoint,
     fib,
     ipc,
     load,
@@ -23,7 +24,9 @@ from ribcage.controlplane.management.methods.method import NamedMethod
 from ribcage.controlplane.management.router import RouterView
 from ribcage.controlplane.management.server import Method
 
-FILES: tuple[ModuleType, ...] = (system, route, load, packet, fib, workers, neighbour, ipc)
+FILES: tuple[ModuleType, ...] = (
+    system, route, load, checkpoint, packet, fib, workers, neighbour, ipc,
+)  # fmt: skip
 
 
 def methods() -> list[NamedMethod]:

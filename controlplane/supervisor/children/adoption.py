@@ -65,6 +65,9 @@ class Adoption:
         self._inode = -1
         self._guests: dict[int, Guest] = {}
         self._awaited: dict[int, ChildRecord] = {}
+        self._pidfds: dict[int, int] = {}
+        self._ports: list[dict[str, object]] = []
+        """Those of the last run, by the state file: of what interface a ring is, is our word."""
         self._deadline: Timer | None = None
 
     def listen(self, group: int | None) -> None:
@@ -89,7 +92,10 @@ class Adoption:
 
     @property
     def in_force(self) -> bool:
-        """The socket of that name is ours: somebody may have removed it."""
+        """The socket of that name is ours: somebody may have removed it. True before there is one:
+        then it is run.py that tries again."""
+        if self._listener is None:
+            return True
         try:
             return self.context.names.supervisor_socket.stat().st_ino == self._inode
         except OSError:
@@ -105,8 +111,34 @@ class Adoption:
 
     def expect(self, living: list[ChildRecord]) -> None:
         """Waits for these processes of the last run."""
+        self._ports = list(self.context.objects.state.ports)  # the next save has those known then
         self._awaited = {record.pid: record for record in living}
         self._deadline = self.context.loop.after(self.context.limits.adoption, self._late)
+        for pid in list(self._awaited):
+            self._await_end(pid)
+
+    def _await_end(self, pid: int) -> None:
+        """Who ends instead of saying hello (a standby does) is not waited for any longer."""
+        try:
+            fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self.context.loop.after(0.0, lambda: self._ended(pid))
+            return
+        except OSError:
+            return  # no descriptor left: the deadline sees to it
+        self._pidfds[pid] = fd
+        self.context.loop.watch(fd, lambda: self._ended(pid))
+
+    def _ended(self, pid: int) -> None:
+        self._forget(pid)
+        if self._awaited.pop(pid, None) is not None and not self._awaited:
+            self.finish()
+
+    def _forget(self, pid: int) -> None:
+        fd = self._pidfds.pop(pid, None)
+        if fd is not None:
+            self.context.loop.unwatch(fd)
+            os.close(fd)
 
     def close(self) -> None:
         for fd in list(self._guests):
@@ -209,6 +241,7 @@ class Adoption:
     def _adopt(self, child: Child, channel: Channel, message: Message) -> None:
         pid = message.body["pid"]
         record = self._awaited.pop(pid)
+        self._forget(pid)
         try:
             child.cancel_timer()
             child.attach(pid, channel, record.uid, own=False)
@@ -238,6 +271,9 @@ class Adoption:
         """The descriptors it hands over: ours from now on, copies of its own."""
         ports = self.context.ports
         self._take_back_stats(child, message)
+        sync = message.take("sync")
+        if sync is not None:
+            self.context.objects.take_sync(sync)
         if child.role != "worker":
             return
         child.has_fib = "fib" in message.fds
@@ -249,7 +285,12 @@ class Adoption:
                 log("warning", "guest.port", child=child.name, why=error.message)
                 continue
             ring = message.take(f"ring:{port.index}")
-            if ring is not None:
+            if ring is not None and not (
+                port.to_json() in self._ports and self.context.roles.is_ring(ring, port)
+            ):
+                log("warning", "guest.ring", child=child.name, port=port.name)
+                os.close(ring)  # control says its ports again: a true one is opened
+            elif ring is not None:
                 ports.adopt(port, child.index, ring)
                 child.has_ports.add(port.index)
 
@@ -289,6 +330,8 @@ class Adoption:
         self._awaited = {}
         for fd in list(self._guests):  # connected, and never said a word
             self._drop(fd)
+        for pid in list(self._pidfds):
+            self._forget(pid)
         self.on_finished()
 
 

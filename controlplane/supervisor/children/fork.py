@@ -93,6 +93,7 @@ def _become(spec: ForkSpec, channel_fd: int) -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     close_others(channel_fd)
+    log.own_description()
     show_as(spec.role, spec.instance)
     if "random" in sys.modules:
         sys.modules["random"].seed()

@@ -29,7 +29,6 @@ from ribcage.shared.process.log import log
 
 IDLE = 0.1  # seconds between two looks
 BUSY = 0.05  # while somebody has frames that wait
-SLOW = 1.0  # between two looks at those that are no workers
 OVERSLEPT = 0.1
 BEAT = 1.5  # a worker that sleeps wakes once a second for its heartbeat
 STOPPED = "Tt"  # by a signal, by a tracer
@@ -59,12 +58,10 @@ class Health:
         self.handover = handover
         self.lifecycle = lifecycle
         self._watches: dict[int, WorkerWatch] = {}
-        self._stalled: set[int] = set()  # pids of those that are no workers
         self._poll = select.poll()
         self._rings: dict[int, tuple[int, int]] = {}  # descriptor: worker, port
         self._polled = -1  # PortSockets.changes of what is polled
         self._due = time.monotonic() + IDLE
-        self._slow_due = self._due
         context.loop.after(IDLE, self._look)
 
     def _look(self) -> None:
@@ -76,9 +73,6 @@ class Health:
                 self._look_at(worker, waiting.get(worker.index, set()), now)
             for index in [i for i in self._watches if i >= len(self.context.workers)]:
                 self._watches.pop(index).close()
-        if now >= self._slow_due:
-            self._slow_due = now + SLOW
-            self._look_at_others()
         busy = any(watch.since for watch in self._watches.values())
         pause = BUSY if busy else IDLE
         self._due = time.monotonic() + pause
@@ -175,27 +169,11 @@ class Health:
     def _hung(self, child: Child, watch: WorkerWatch, waited: float) -> None:
         was = child.state
         child.state = "hung"
-        child.verdict = (
-            f"as it was {was} while packets waited" if was == "stopped" else "as it hung"
-        )
+        child.verdict = f"{'stopped' if was == 'stopped' else 'hung'} while packets waited"
+        child.hangs += 1
         log("error", "worker.hung", child=child.name, child_pid=child.pid,
             waited_ms=round(waited * 1000), ports=" ".join(map(str, sorted(watch.since))),
             was=was)  # fmt: skip
         child.kill()
         self.handover.tell_workers()
         self.lifecycle.share_frames()
-
-    def _look_at_others(self) -> None:
-        now = set()
-        for child in self.context.table.running():
-            if child.role == "worker":
-                continue
-            facts = processes.facts(child.pid)
-            if facts is not None and facts.letter in STOPPED:
-                now.add(child.pid)
-                if child.pid not in self._stalled:
-                    log("warning", "child.stalled", child=child.name, child_pid=child.pid,
-                        letter=facts.letter)  # fmt: skip
-            elif child.pid in self._stalled:
-                log("info", "child.well", child=child.name, child_pid=child.pid)
-        self._stalled = now

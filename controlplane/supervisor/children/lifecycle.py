@@ -9,11 +9,13 @@ import os
 import time
 from collections.abc import Callable
 
+from ribcage.controlplane.supervisor.children import processes
 from ribcage.controlplane.supervisor.children.backoff import ForkRetry
 from ribcage.controlplane.supervisor.children.exits import UNKNOWN
 from ribcage.controlplane.supervisor.children.floods import bound
 from ribcage.controlplane.supervisor.children.fork import CONTROL_CAPABILITIES, ForkSpec, fork_role
 from ribcage.controlplane.supervisor.children.table import Child
+from ribcage.controlplane.supervisor.children.watchdog import STOPPED
 from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.resources.buckets import spread
@@ -231,9 +233,9 @@ class Lifecycle:
             self.handover.send_port(worker, port)
 
     def _succeed(self, child: Child, ready_for: float) -> None:
-        if child.role == "control" and self.take_standby():
-            return
         delay = child.backoff.died(time.monotonic(), ready_for)
+        if child.role == "control" and self.take_standby(delay):
+            return
         child.restarts += 1
         if child.role == "standby":
             delay = max(delay, self.context.limits.standby_delay)
@@ -245,13 +247,22 @@ class Lifecycle:
                 log("warning", "child.waiting", child=child.name, retry_s=delay,
                     died=child.restarts, last_exit=child.last_exit)  # fmt: skip
 
-    def take_standby(self) -> bool:
-        """Moves the standby's process into control's slot. False when there is none."""
+    def take_standby(self, delay: float = 0.0) -> bool:
+        """Moves the standby's process into control's slot. False when there is none of use.
+
+        Whatever the back-off says: what is ready is used, since without control nothing changes.
+        `delay` is how long the next standby is waited for, or a control that dies at each start
+        would be forked as fast as the machine can.
+        """
         table, context = self.context.table, self.context
         control, standby = table.control, table.standby
         if not standby.running or standby.channel is None:
             return False
-        control.backoff.died(time.monotonic(), 1.0)
+        facts = processes.facts(standby.pid)
+        if standby.state in ("hung", "stopped") or facts is None or facts.letter in STOPPED:
+            standby.kill()  # its death makes another
+            return False
+        control.cancel_timer()
         control.pid, control.start, control.pidfd = standby.pid, standby.start, standby.pidfd
         control.uid, control.own, control.channel = standby.uid, standby.own, standby.channel
         control.started_ns = standby.started_ns
@@ -272,14 +283,20 @@ class Lifecycle:
             log("error", "attach.failed", child=control.name, error=str(error))
             control.kill()
         self.expect_ready(control)
-        self.standby_later()
+        self.standby_later(delay)
         return True
 
-    def standby_later(self) -> None:
+    def standby_ready(self) -> None:
+        """It has its imports. Is control's slot waiting for its next try, that wait is over."""
+        control = self.context.table.control
+        if self.context.phase == "running" and control.state == "waiting" and not control.running:
+            self.take_standby(self.context.limits.standby_delay)
+
+    def standby_later(self, delay: float = 0.0) -> None:
         """A new standby, once the one at work has had the CPU for itself."""
         standby = self.context.table.standby
         if standby.state == "absent" and not standby.running and standby.timer is None:
-            delay = self.context.limits.standby_delay
+            delay = max(delay, self.context.limits.standby_delay)
             standby.timer = self.context.loop.after(delay, lambda: self.start(standby))
 
     def _retire(self, child: Child) -> None:
@@ -312,7 +329,7 @@ class Lifecycle:
             context.ports.steer(self._buckets)
 
     def reset_backoffs(self) -> None:
-        """A reload tries those that wait at once."""
+        """A reload may have mended what made them die: who waits is tried at once."""
         for child in self.context.table.all():
             child.backoff.reset()
             if child.state == "waiting":

@@ -5,7 +5,7 @@ A slot outlives the processes that fill it: it keeps restart count, last exit an
     absent -> starting -> ready -> (death) -> waiting -> starting ...      stopping: told to stop
                             |  ^
                             |  +-- stopped: by SIGSTOP or a debugger; ready again when it goes on
-                            +----- hung: does no work, killed; its death follows
+                            +----- hung: it does not answer, or takes no packets; killed
 
 A slot is never given up: `waiting` ends at a known time. Only who is `ready` gets new frames.
 """
@@ -40,13 +40,14 @@ class Child:
     channel: Channel | None = None
     restarts: int = 0
     last_exit: str | None = None
+    verdict: str = ""  # why the supervisor itself ends it: goes before the cause
+    hangs: int = 0  # processes of this slot that were killed for their silence
     started_ns: int = 0  # monotonic
     ready_at: float | None = None
     has_fib: bool = False
     has_ports: set[int] = field(default_factory=set)
     timer: Timer | None = None  # restart, or deadline of a start
     retry_at: float = 0.0  # while waiting: when it is tried again
-    verdict: str = ""  # why we killed it, for last_exit
 
     @property
     def name(self) -> str:
@@ -75,8 +76,7 @@ class Child:
     def detach(self, cause: str) -> float:
         """The process is gone. Returns for how many seconds it had been ready."""
         ready_for = 0.0 if self.ready_at is None else time.monotonic() - self.ready_at
-        self.last_exit = f"{cause}, {self.verdict}" if self.verdict else cause
-        self.verdict = ""
+        self.last_exit, self.verdict = f"{self.verdict}, {cause}" if self.verdict else cause, ""
         self.pid = self.start = 0
         self.ready_at = None
         if self.pidfd >= 0:
@@ -123,6 +123,7 @@ class Child:
             "state": self.state,
             "restarts": self.restarts,
             "last_exit": self.last_exit,
+            "hangs": self.hangs,
         }
 
     def row(self) -> dict[str, Any]:

@@ -16,8 +16,9 @@ REST = 256  # FIB, queue, log, sockets, helpers' pipes, and room
 
 
 def descriptors_needed(workers: int, clients: int) -> int:
-    """Rings are there twice for a moment, while a successor's are opened or handed over."""
-    return workers * (RINGS + OBJECTS) * 2 + clients + REST
+    """Rings are there twice, for the descriptor store, and once more for a moment, while a
+    successor's are opened or handed over."""
+    return workers * (RINGS + OBJECTS) * 3 + clients + REST
 
 
 def raise_descriptor_limit(workers: int, clients: int) -> None:

@@ -8,12 +8,13 @@ A file that cannot be opened anew is a line in the old one, and lines go on ther
 """
 
 import contextlib
+import os
 
 from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.resources.logfile import LogFile
 from ribcage.shared.errors import RibcageError
-from ribcage.shared.process.log import log
+from ribcage.shared.process.log import description_of, log
 
 INTERVAL = 10.0  # seconds between two looks at the size
 
@@ -41,11 +42,19 @@ class Logs:
         log("info", "log.reopened", file=str(self.file.path))
 
     def share(self) -> None:
-        """Hands descriptor 2 to every child."""
-        if self.file is not None:
-            self.context.store.keep("log", 2)  # the guardian writes there, and the next of us
-            for child in self.context.table.running():
-                self.handover.post(child, {"type": "log-file"}, {"log": 2})
+        """Hands the file to every child, opened for each: of one that all share, any of them could
+        change the flags and the place."""
+        if self.file is None:
+            return
+        self.context.store.keep("log", 2)  # the guardian writes there, and the next of us
+        for child in self.context.table.running():
+            try:
+                fd = description_of(2)
+            except OSError as error:
+                log("error", "log.share", child=child.name, error=error.strerror)
+                continue
+            self.handover.post(child, {"type": "log-file"}, {"log": fd})
+            os.close(fd)
 
     def remove(self) -> None:
         """At the end of an orderly stop: ours, and the one of a daemon before that was given no

@@ -25,6 +25,7 @@ from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.memory.fib_sync import (
     DEFAULT_STRATEGY,
     WITH_SEMAPHORE,
+    create_sealed_sync,
     create_semaphore,
     open_semaphore,
     remove_semaphore,
@@ -58,6 +59,7 @@ class Objects:
         self.names = names
         self.state = state
         self.stats: dict[int, int] = {}
+        self.sync = -1
         self.group = group
         self.unsaved = False
         self._store_keep = keep
@@ -80,7 +82,6 @@ class Objects:
         segments = (
             (names.fib, SegmentKind.FIB),
             (names.rib, SegmentKind.RIB),
-            (names.sync, SegmentKind.SYNC),
         )
         for name, kind in segments:
             if _shm_path(name).exists():
@@ -242,8 +243,27 @@ class Objects:
         go backwards: control goes on counting them, and the slot's next worker goes on there."""
         return sorted(slot for slot in self.stats if slot >= workers)
 
+    def sync_fd(self) -> int:
+        """The lock words of strategies that have them: sealed memory, made on first use."""
+        if self.sync < 0:
+            self.sync = create_sealed_sync(self.names.sync[1:], self.state.instance_id)
+            self.state.sync_inode = os.fstat(self.sync).st_ino
+            self._store_keep("sync", self.sync)
+        return self.sync
+
+    def take_sync(self, fd: int) -> None:
+        """What a child kept through a supervisor's death; any other memory is closed."""
+        if self.sync < 0 and os.fstat(fd).st_ino == self.state.sync_inode != 0:
+            self.sync = fd
+            self._store_keep("sync", fd)
+        else:
+            os.close(fd)
+
     def remove(self) -> None:
         """Orderly end: everything recorded is removed, descriptors are closed. Never raises."""
+        if self.sync >= 0:
+            os.close(self.sync)
+            self.sync = -1
         for fd in self.stats.values():
             os.close(fd)
         self.stats.clear()
@@ -259,16 +279,17 @@ def remove_recorded(state: State) -> list[str]:
 
 
 def _remove(state: State) -> Iterator[str]:
+    """What is gone already is no error, and what may not be removed keeps nothing else."""
     for name in state.shm:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             _shm_path(name).unlink()
             yield name
     if state.semaphore:
-        with contextlib.suppress(posix_ipc.ExistentialError):
+        with contextlib.suppress(OSError, posix_ipc.Error):
             posix_ipc.unlink_semaphore(state.semaphore)
             yield state.semaphore
     if state.queue_key:
-        with contextlib.suppress(sysv_ipc.ExistentialError):
+        with contextlib.suppress(OSError, sysv_ipc.Error):
             sysv_ipc.MessageQueue(state.queue_key).remove()
             yield f"queue {state.queue_key:#x}"
     if state.sync_key:

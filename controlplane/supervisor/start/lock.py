@@ -69,9 +69,9 @@ class SupervisorLock:
         except OSError:
             return False
 
-    def release(self) -> None:
+    def release(self, remove: bool = True) -> None:
         """Removes the file, then lets go: in this order nobody locks a file that vanishes."""
-        if self.in_force:
+        if remove and self.in_force:
             with contextlib.suppress(OSError):
                 self.path.unlink()
         os.close(self.fd)

@@ -104,6 +104,7 @@ def files(names: Names) -> Iterator[Path]:
     """Those of ours that are in the run directory, the state file last."""
     dump = names.run_dir / DUMP
     known = [names.supervisor_socket, names.control_socket, names.control_lock, names.control_dump,
+             names.restored,
              dump, names.log_file, names.log_file.with_name(names.log_file.name + ".1"),
              names.undo_file]  # fmt: skip
     known += [path.with_suffix(".tmp") for path in (dump, names.control_dump, names.undo_file)]

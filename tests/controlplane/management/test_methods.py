@@ -12,7 +12,7 @@ VIEW = """drops.show explain fib.show fib.verify ipc.show neighbour.list process
 route.list stats.show system.ping system.version"""
 CHANGE = """route.add route.del route.load.abort route.load.begin route.load.chunk
 route.load.commit"""
-RULE = "fault.inject system.reload system.stop"
+RULE = "fault.inject rib.checkpoint system.reload system.stop"
 
 
 def test_each_method_needs_the_role_it_always_needed() -> None:

@@ -111,16 +111,20 @@ def test_an_attach_message_that_says_too_little_ends_the_process(closing: list[C
     asyncio.run(scenario())
 
 
-def test_a_reload_while_the_tables_are_opened_is_handed_on(
+def test_what_comes_while_the_tables_are_opened_is_handed_on(
     closing: list[Channel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its plan is newer than that of the attach message, and the supervisor sends it once."""
+    """A reload: its plan is newer than that of the attach message, and the supervisor sends it
+    once. The death of a worker: it may have held a lock that only who has the tables can break."""
     heard: list[Message] = []
     order: list[str] = []
 
     class Next:
         def __init__(self, *parts: object) -> None:
             self.messages = {"reload": heard.append}
+
+        def worker_died(self) -> None:
+            order.append("lock broken")
 
         async def begin(self, start: int) -> None:
             order.append("begun")
@@ -141,9 +145,10 @@ def test_a_reload_while_the_tables_are_opened_is_handed_on(
         await asyncio.sleep(0)
         reload = Message("reload", {"id": 7, "plan": {}})
         state.messages["reload"](reload)
+        state.worker_died()
         opened.set()
         await begun
-        assert (process.ended, heard, order) == ([], [reload], ["begun"])
+        assert (process.ended, heard, order) == ([], [reload], ["lock broken", "begun"])
         process.context.link.close()
 
     for name, fake in (("Running", Next), ("open_segments", opening)):

@@ -90,7 +90,9 @@ class Role:
                 except ChannelClosed:
                     self.search()
                     continue
-                if message is not None:
+                if message is not None and message.type == "ping":
+                    self.channel.send({"type": "pong", "id": message.body["id"]})
+                elif message is not None:
                     self.heard.append(message.type)
                     self.handle(message)
             for source in list(self.others):
@@ -169,6 +171,7 @@ def make_fib(names: Names) -> int:
 class Control(Role):
     def attached(self, message: Message) -> None:
         super().attached(message)
+        self.obey(message.body)
         size = make_fib(self.names)
         if CONTROL.startswith("undo"):
             self.names.undo_file.write_text("{}")
@@ -180,6 +183,13 @@ class Control(Role):
         self.clients: list[Channel] = []
         self.channel.send({"type": "fib-ready", "name": self.names.fib, "size": size})
         self.channel.send({"type": "ready", "generation": 1})
+        if message.body.get("plan_id") is not None:
+            self.channel.send({"type": "done", "id": message.body["plan_id"]})
+
+    def obey(self, body: dict[str, Any]) -> None:
+        """What the plan of a test says in its router_id."""
+        if body["plan"].get("router_id") == "deadly":
+            os._exit(5)
 
     def handle(self, message: Message) -> None:
         kind = message.type
@@ -190,9 +200,11 @@ class Control(Role):
             self.names.undo_file.unlink(missing_ok=True)
             os._exit(0)
         elif kind == "reload":
-            error = "no" if message.body["plan"].get("router_id") == "refused" else None
+            self.obey(message.body)
+            word = message.body["plan"].get("router_id")
             body = {"type": "done", "id": message.body["id"]}
-            self.channel.send(body | ({"error": error} if error else {}))
+            if word != "slow":  # which is answered by nobody, or by the next control
+                self.channel.send(body | ({"error": "no"} if word == "refused" else {}))
         for client in getattr(self, "clients", []):
             fds = sorted(message.fds)
             with contextlib.suppress(ChannelClosed):  # its end is read in this turn or the next
@@ -220,6 +232,8 @@ class Control(Role):
             self.channel.sock.send(message.body["text"].encode())
         elif message is not None and message.type == "exit":
             os._exit(message.body["status"])
+        elif message is not None and message.type == "hang":
+            select.select([], [], [], 60)
 
 
 def count() -> None:
@@ -297,6 +311,7 @@ def main() -> int:
         undo=lambda run_dir: ["/usr/bin/touch", str(run_dir.parent / "undone")],
         compile=lambda path: ["/bin/cat", path],
         fork=Fork(),
+        is_ring=sockets.is_ring if REAL else lambda fd, port: True,
     )
     limits = Deadlines(
         adoption=float(os.environ.get("FAKE_ADOPTION", "2")),

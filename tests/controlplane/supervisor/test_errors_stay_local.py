@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ribcage.controlplane.supervisor.loop import Loop
+from tests.netns.counters import stats_paths
 
 MakeRouter = Callable[..., Any]
 
@@ -48,19 +49,16 @@ def goes_on(router: Any) -> None:
     assert router.leftovers() == []
 
 
-def test_a_stats_object_removed_and_control_killed(router: Any) -> None:
-    """The successor is attached without that one's counters; nobody ends."""
-    (Path("/dev/shm") / router.names.stats(0)[1:]).unlink()
-    kill(router, "control")
-    goes_on(router)
-
-
-def test_a_stats_object_removed_and_the_standby_promoted(router: Any) -> None:
-    """The same on the way of a promotion."""
+def test_a_stats_object_has_no_name_to_be_removed_by(router: Any) -> None:
+    """Removing it and killing control once ended the supervisor: now nothing of it is in /dev/shm,
+    and control's successor, forked or promoted, is attached with all of them."""
+    assert not any(".stats." in path.name and router.names.instance in path.name
+                   for path in Path("/dev/shm").iterdir())  # fmt: skip
     router.until("standby", lambda: any(r["role"] == "standby" for r in router.state()["children"]))
-    (Path("/dev/shm") / router.names.stats(1)[1:]).unlink()
+    before = stats_paths(router.pid).keys()
     kill(router, "control")
     assert "control.promoted" in router.log_text()
+    assert stats_paths(router.pid).keys() == before != set()
     goes_on(router)
 
 

@@ -101,7 +101,7 @@ def test_frames_wait_and_none_is_taken(bench: Bench) -> None:
     assert bench.child.state == "hung"
     assert TIMEOUT <= took <= TIMEOUT + IDLE + BUSY
     assert (bench.told, bench.shared) == (1, 1)
-    assert bench.child.verdict == "as it hung"
+    assert bench.child.verdict == "hung while packets waited"
 
 
 def test_a_loop_that_turns_without_taking_frames_is_hung(bench: Bench) -> None:
@@ -180,7 +180,7 @@ def test_a_stopped_worker_gets_nothing_new_and_is_killed_when_something_waits(be
     took = bench.goes(10.0)
     assert bench.child.state == "hung"
     assert TIMEOUT <= took <= TIMEOUT + IDLE + BUSY
-    assert bench.child.verdict == "as it was stopped while packets waited"
+    assert bench.child.verdict == "stopped while packets waited"
 
 
 def test_a_stopped_worker_that_holds_packets_is_killed(bench: Bench) -> None:

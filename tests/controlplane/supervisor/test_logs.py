@@ -91,12 +91,37 @@ def test_a_file_that_the_user_named_is_left_to_logrotate(
 
 
 def test_a_log_file_that_cannot_be_is_named(tmp_path: Path) -> None:
-    """E_LOG_FILE with the path; a link in the run directory is not followed."""
+    """With the path: E_LOG_FILE for one that the user named, E_RUN_DIR for our own; a link in the
+    run directory is not followed."""
     (tmp_path / "link").symlink_to("/dev/null")
-    for path, own in ((tmp_path / "no" / "log", False), (tmp_path / "link", True)):
+    named = (tmp_path / "no" / "log", False, ("E_LOG_FILE", 2))
+    for path, own, wanted in (named, (tmp_path / "link", True, ("E_RUN_DIR", 5))):
         with pytest.raises(RibcageError, match=str(path)) as caught:
             LogFile(path, own).open()
-        assert (caught.value.code, caught.value.exit_code) == ("E_LOG_FILE", 2)
+        assert (caught.value.code, caught.value.exit_code) == wanted
+
+
+@pytest.mark.parametrize("named", ["elsewhere.log", "run/INSTANCE/ribcage.log"])
+def test_stop_removes_the_default_log_of_an_earlier_daemon(
+    named: str, make_router: Any, tmp_path: Path
+) -> None:
+    """A second daemon was given --log-file: the first one's own log goes with the run directory,
+    unless it is the very file that the user named now."""
+    router = make_router()
+    router.names.make_run_dir()
+    router.names.log_file.write_text("of the first\n")
+    path = router.tmp / named.replace("INSTANCE", router.names.instance)
+    router.env |= {"FAKE_LOG": str(path)}
+    with path.open("a") as log:
+        log.write("of the second\n")
+    process = router.launch("--in-foreground")
+    router.until("state", router.names.state_file.exists)
+    router.until("control", router.names.control_socket.exists)
+    router.note_pids()
+    process.terminate()
+    assert process.wait(20) == 0
+    assert path.exists()
+    assert router.names.run_dir.exists() == (path == router.names.log_file)
 
 
 def test_a_child_writes_where_it_is_told(tmp_path: Path) -> None:

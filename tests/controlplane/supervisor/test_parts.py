@@ -185,7 +185,8 @@ def test_root_raises_the_hard_limit_too() -> None:
 
 def test_the_state_file_round_trips(tmp_path: Path) -> None:
     """What is written is what a successor reads; mode 0600."""
-    state = State("r1", 77, 12, 5, 6, 7, "/ribcage.r1.writer", 9, ["/ribcage.r1.fib"], {3: 4711},
+    state = State("r1", 77, 12, 5, 6, 7, "/ribcage.r1.writer", 9, 10,
+                  ["/ribcage.r1.fib"], {3: 4711},
                   [ChildRecord("worker", 1, 20, 30, 0, 2)])  # fmt: skip
     path = tmp_path / "state.json"
     state.write(path)

@@ -8,6 +8,7 @@ import pytest
 
 from ribcage.controlplane.supervisor.resources.objects import Objects
 from ribcage.controlplane.supervisor.statefile import State
+from ribcage.shared.memory.fib_sync import Locks
 from ribcage.shared.memory.stats import create_stats
 from ribcage.shared.process.names import Names
 
@@ -72,3 +73,19 @@ def test_slots_given_up_are_remembered(first: Objects) -> None:
     inode = os.fstat(first.stats[1]).st_ino
     assert first.resting(1) == [1] and first.resting(2) == []
     assert os.fstat(first.stats_fd(1)).st_ino == inode
+
+
+def test_lock_words_are_sealed_and_handed_back(first: Objects) -> None:
+    """Of `rwlock` and `mutex`: nobody makes them shorter; a successor takes them alone."""
+    sync = first.sync_fd()
+    with pytest.raises(PermissionError):
+        os.ftruncate(sync, 0)
+    Locks.of_memory(sync).close()
+    second = objects(first.state)
+    forged = create_stats(NAMES, 0, 7)
+    second.take_sync(forged)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(forged)
+    second.take_sync(os.dup(sync))
+    assert os.fstat(second.sync_fd()).st_ino == os.fstat(sync).st_ino
+    os.close(sync), os.close(second.sync)

@@ -230,6 +230,32 @@ def channel_linger(hands: Hands, seconds: float) -> dict[str, str]:
         return {"descriptor": tried(lambda: send_lingering(channel, text))}
 
 
+# ---- lock words, under the strategies that have them ----
+
+
+def lock_words() -> int:
+    """The descriptor of NAME.sync that came with the FIB; -1: none."""
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if str(entry.readlink()).endswith(".sync (deleted)"):
+                return int(entry.name)
+    return -1
+
+
+def lock_scribble(hands: Hands, seconds: float) -> dict[str, str]:
+    """Every word of every lock, held or free or nonsense, without pause; and no memory at all."""
+    fd = lock_words()
+    result = {"to 0": tried(lambda: os.ftruncate(fd, 0))}
+    goes_on, rounds = until(seconds), 0
+    with mmap.mmap(fd, os.fstat(fd).st_size) as memory:
+        while goes_on():
+            for fill in (bytes(1), b"\xff", os.urandom(1)):
+                memory[64:] = fill * (len(memory) - 64)
+                rounds += 1
+                time.sleep(0.001)
+    return result | {"rounds": str(rounds)}
+
+
 # ---- the others ----
 
 
@@ -272,7 +298,8 @@ ATTACKS: dict[str, Callable[[Hands, float], dict[str, str]]] = {
     work.__name__.replace("_", "-"): work
     for work in (
         stats_shorten, stats_garbage, generation_from_the_future, queue_flood, queue_spoil,
-        bell_fill, bell_break, channel_flood, channel_linger, knock, log_flood, open_descriptors,
+        bell_fill, bell_break, channel_flood, channel_linger, lock_scribble, knock, log_flood,
+        open_descriptors,
     )
 }  # fmt: skip
 

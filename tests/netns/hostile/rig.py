@@ -173,8 +173,12 @@ class HostileRig:
 
 
 @contextlib.contextmanager
-def hostile_rig(folder: Path, more: str = "", user: bool | None = None) -> Iterator[HostileRig]:
-    with lab_and_router(folder, config(more, workers=WORKERS), user=user) as plain:
+def hostile_rig(
+    folder: Path, *, user: bool | None = None, sync: str = "epoch"
+) -> Iterator[HostileRig]:
+    fib = f'max_routes4 = 10_000\nmax_routes6 = 1_000\nsync = "{sync}"'
+    text = config(fib=fib, workers=WORKERS)
+    with lab_and_router(folder, text, user=user) as plain:
         router = plain.router
         own = HostileRouter(
             router.node, router.config, router.instance, router.folder, router.run_base

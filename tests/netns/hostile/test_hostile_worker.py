@@ -163,3 +163,28 @@ def test_in_the_end_the_others_counters_are_right(rig: HostileRig) -> None:
     assert rig.worker(0)["balanced"] and not rig.worker(0)["odd"]
     rig.built.balanced()
     rig.built.verified()
+
+
+def test_lock_words_in_its_hands_hold_up_and_reach_nobody(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Under `rwlock`, which shares words: while it scribbles, a change takes as long as locks are
+    broken; control answers, lives, and goes on as before once that worker is gone."""
+    with hostile_rig(tmp_path_factory.mktemp("locks"), sync="rwlock") as built:
+        seen = built.during("lock-scribble", 2.0, flow=False)
+        assert seen.attack["to 0"] == "EPERM" and int(seen.attack["rounds"]) > 10
+        built.healed()
+        assert built.add_route()["workers"] == {"seen": 2, "of": 2}
+        built.built.verified()
+
+
+def test_a_plain_users_router_holds_as_well(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Without root all processes have one uid, and the queue is the worker's to remove: what
+    reaches others by bells, channel, counters and queue is bounded all the same."""
+    with hostile_rig(tmp_path_factory.mktemp("user"), user=True) as built:
+        for what in ("stats-shorten", "bell-fill", "channel-flood", "queue-flood", "queue-spoil"):
+            seen = built.during(what, 1.0)
+            assert seen.stream is not None and seen.stream.lost == 0, what
+        built.finds_a_new_neighbour(40)
+        built.healed()
+        built.built.balanced()

@@ -156,3 +156,23 @@ def test_a_failed_journal_write_changes_nothing(lab: Lab, tmp_path: Path) -> Non
 
     r1.call(lambda: asyncio.run(main()))
     assert state(r1) == before
+
+
+def test_what_was_on_a_link_that_is_gone_counts_as_undone(lab: Lab, tmp_path: Path) -> None:
+    """Its address, its state and its settings went with it: no problem, and no journal stays."""
+    r1, undo_file = lab.nodes["r1"], tmp_path / "undo.json"
+    port = InterfacePlan("gone0", ("10.9.9.1/24",), 1400)
+    r1.ip("link add gone0 type veth peer name gone1", "link set gone1 up")
+
+    async def die(rig: Rig) -> None:
+        await rig.until(lambda: rig.last(LinkEvent, name="gone0", up=True), "gone0 up")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(Exception, match="died"):
+        in_r1(lab, undo_file, die, [*PLAN, port])
+    journal = Journal.load(undo_file)
+    assert ("gone0", ip_interface("10.9.9.1/24")) in journal.addresses
+    assert "gone0" in journal.ports
+    r1.ip("link del gone0")
+    assert r1.call(undo, undo_file) == []
+    assert not undo_file.exists()

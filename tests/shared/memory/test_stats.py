@@ -1,6 +1,7 @@
 """Stats objects from Python: made once, read whole, balanced, also while a worker writes."""
 
 import fcntl
+import itertools
 import mmap
 import os
 import signal
@@ -229,3 +230,36 @@ def test_a_new_object_knows_where_the_rings_stand(fd: int) -> None:
     port = new.now.port[2]
     assert (port.ring_next, port.ring_identity, port.rx, new.now.rx) == (77, 4711, 0, 0)
     os.close(fresh)
+
+
+def test_rows_of_waiting_addresses_are_read_whole(fd: int) -> None:
+    """A writer that notes and is killed at any moment: each row that is read is one that was
+    written, each noted one is read once, and rows of a dead writer are there for the next."""
+    reader = StatsReader(fd)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            memory = mmap.mmap(fd, SIZE)
+            table = ffi.new("struct wait_table *")
+            base = ffi.from_buffer(memory, require_writable=True)
+            lib.waits_open(table, ffi.cast("struct stats_object *", base))
+            for number in itertools.count():
+                port = number % 999 + 1
+                address = port.to_bytes(2, "big") * 8
+                lib.waits_note(table, port, 6, address, time.monotonic_ns())
+        finally:
+            os._exit(1)
+    seen: set[int] = set()
+    end = time.monotonic() + 20
+    while len(seen) < 999 and time.monotonic() < end:
+        for port, address in reader.new_waits():
+            assert address.packed == port.to_bytes(2, "big") * 8
+            seen.add(port)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert len(seen) == 999
+    reader.new_waits()
+    assert reader.new_waits() == []
+    again = StatsReader(fd).new_waits()
+    assert len(again) in (lib.STATS_WAITS - 1, lib.STATS_WAITS)  # one may have been half written
+    reader.close()

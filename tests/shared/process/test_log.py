@@ -1,14 +1,19 @@
 """Log lines: one write a line, never blocking, never forged, repeats held back."""
 
+import contextlib
+import fcntl
 import json
 import os
+import signal
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ribcage.shared.process.log import LINE_BYTES, REPEATS, LineLog
+from ribcage.shared.process.log import LINE_BYTES, REPEATS, LineLog, own_description
 
 
 @pytest.fixture
@@ -97,3 +102,56 @@ def test_the_level_decides(pipe: tuple[int, int]) -> None:
     log.set_level("debug")
     log("debug", "loud")
     assert [line.split()[3] for line in lines(pipe[0])] == ["loud"]
+
+
+class AlwaysRoom:
+    """What poll() says when somebody fills the pipe a moment later."""
+
+    def poll(self, timeout: int) -> list[int]:
+        return [1]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_a_line_does_not_wait_for_room_that_was_there_a_moment_ago(kind: str) -> None:
+    """Another process fills the pipe between our look and our write; blocking, as it was found."""
+    if kind == "pipe":
+        read, write = os.pipe()
+    else:
+        read, write = (end.detach() for end in socket.socketpair())
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write, b"x" * 4096)
+    os.set_blocking(write, True)
+    log = LineLog("worker 0", fd=write)
+    log._room = AlwaysRoom()  # type: ignore[assignment]
+    signal.alarm(10)  # a write that waits would wait for ever
+    try:
+        for number in range(20):
+            log("info", "line", number=number)
+    finally:
+        signal.alarm(0)
+    assert log.lost == 20
+    os.close(read), os.close(write)
+
+
+def test_a_child_has_the_log_file_for_itself(tmp_path: Path) -> None:
+    """Its flags and its place are its own: what it sets there changes nobody else's lines. A file
+    that was not opened to append stays shared, or lines would be written over each other."""
+    for append in (True, False):
+        path = tmp_path / f"log{append}"
+        flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else 0)
+        fd = os.open(path, flags, 0o600)
+        os.write(fd, b"first\n")
+        pid = os.fork()
+        if pid == 0:
+            os.dup2(fd, 2)
+            own_description()
+            fcntl.fcntl(2, fcntl.F_SETFL, 0 if append else os.O_APPEND)
+            os.lseek(2, 0, os.SEEK_SET)
+            os._exit(0)
+        os.waitpid(pid, 0)
+        assert bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND) is True  # ours, or made so
+        os.write(fd, b"second\n")
+        assert path.read_text() == "first\nsecond\n"
+        os.close(fd)

@@ -52,11 +52,32 @@ def test_the_environment_decides_instance_and_base(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("RIBCAGE_INSTANCE")
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
     monkeypatch.setattr(os, "geteuid", lambda: 7)
-    assert Names.resolve() == Names("r1", Path("/run/user/7/ribcage"))
+    monkeypatch.setenv("XDG_STATE_HOME", "/home/seven/state")
+    states = Path("/home/seven/state/ribcage")
+    assert Names.resolve() == Names("r1", Path("/run/user/7/ribcage"), states)
+    assert Names.resolve().checkpoint == states / "r1" / "rib.checkpoint"
+    assert Names.from_json(Names.resolve().to_json()) == Names.resolve()
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     assert Names.resolve().run_base == Path("/tmp/ribcage-7")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert Names.resolve().run_base == Path("/run/ribcage")
+    assert Names.resolve().state_dir == Path("/var/lib/ribcage/r1")
+    monkeypatch.setenv("RIBCAGE_STATE_DIR", "/srv/states")
+    assert Names.resolve().state_dir == Path("/srv/states/r1")
+    assert Names("r1", Path("/tmp/x")).state_dir == Path("/tmp/x-state/r1")
+
+
+def test_the_folder_that_outlives_a_reboot_is_closed(tmp_path: Path) -> None:
+    """0700 whatever was there before; what is no folder is refused."""
+    names = Names("r1", tmp_path / "base")
+    names.state_dir.mkdir(parents=True, mode=0o777)
+    names.make_state_dir()
+    assert names.state_dir.stat().st_mode & 0o777 == 0o700
+    names.state_dir.rmdir()
+    names.state_dir.symlink_to(tmp_path)
+    with pytest.raises(RibcageError) as refused:
+        names.make_state_dir()
+    assert refused.value.code == "E_RUN_DIR"
 
 
 def test_root_of_a_user_namespace_has_the_base_of_the_user_outside() -> None:

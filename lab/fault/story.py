@@ -1,0 +1,60 @@
+"""Sentences and figures out of what a Watcher saw. Pure.
+
+lines(document)     # the story, a line an event, then what became of the packets
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def ledger(before: dict[str, Any], after: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What the counters say of the packets meanwhile; None when nobody could be asked."""
+    if after is None:
+        return None
+    a, b = before["totals"], after["totals"]
+    drops = {
+        reason: count - a["drops"].get(reason, 0)
+        for reason, count in b["drops"].items()
+        if count != a["drops"].get(reason, 0)
+    }
+    was = {row["worker"]: row["rx"] for row in before["workers"]}
+    return {
+        "rx": b["rx"] - a["rx"],
+        "forwarded": b["forwarded"] - a["forwarded"],
+        "delivered": b["delivered"] - a["delivered"],
+        "drops": drops,
+        "balanced": after["balanced"],
+        "workers": {
+            str(row["worker"]): row["rx"] - was.get(row["worker"], 0) for row in after["workers"]
+        },
+    }
+
+
+def lines(document: dict[str, Any]) -> Iterator[str]:
+    """The story for people."""
+    width = max((len(event["who"]) for event in document["events"]), default=0)
+    for event in document["events"]:
+        yield f"{event['t_ms']:>9.1f} ms  {event['who']:<{width}}  {event['what']}"
+    yield ""
+    yield from _packets(document["packets"])
+    if document["healed"]:
+        last = document["events"][-1]["t_ms"] if document["events"] else 0
+        yield f"The router is whole again; the last thing that happened was after {last:g} ms."
+    else:
+        yield "The router was not whole again when the story ended: ribcage ps says who is missing."
+    yield f"What should happen: {document['expect']}."
+
+
+def _packets(packets: dict[str, Any] | None) -> Iterator[str]:
+    if packets is None:
+        yield "Nobody could be asked for the counters."
+        return
+    if packets["rx"] == 0:
+        yield "No packet came meanwhile, so none was lost; send some, and try again."
+        return
+    shares = ", ".join(f"worker {n} {count}" for n, count in packets["workers"].items())
+    yield f"{packets['rx']} packets came meanwhile ({shares}): {packets['forwarded']} forwarded."
+    lost = ", ".join(f"{count} {reason}" for reason, count in packets["drops"].items())
+    yield f"Dropped: {lost}." if lost else "None was dropped."
+    if not packets["balanced"]:
+        yield "The counters do not balance: ribcage stats --check."
