@@ -33,7 +33,7 @@ CFLAGS = [
     "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wconversion", "-Wvla",
     "-fstack-protector-strong", "-D_FORTIFY_SOURCE=2", "-DPy_LIMITED_API=0x030b0000",
 ]  # fmt: skip
-LDFLAGS = ["-Wl,-z,relro", "-Wl,-z,now"]
+LDFLAGS = ["-Wl,-z,relro", "-Wl,-z,now", "-pthread"]
 
 
 def declarations() -> str:

@@ -28,6 +28,7 @@
 #include "packet/checksum.h"
 #include "port/filter.h"
 #include "port/socket.h"
+#include "port/steer.h"
 #include "port/ring.h"
 #include "report/stats.h"
 #include "report/event.h"

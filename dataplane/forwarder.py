@@ -65,7 +65,7 @@ class Forwarder:
             self._worker = ffi.NULL
 
     def reconfigure(self, plan: Plan) -> None:
-        """Batch, ICMP rates and hold time of another plan; the rest is as it was made."""
+        """Batch, ICMP rates, hold time and --teach of another plan; the rest is as it was made."""
         lib.worker_configure(self._worker, _configuration(plan))
 
     def set_fib(self, fd: int, sync: int = -1, semaphore: int = -1) -> None:
@@ -146,6 +146,7 @@ def _configuration(plan: Plan) -> Any:
     config.icmp_rate = plan.icmp.rate
     config.icmp_burst = plan.icmp.burst
     config.icmp_per_source = plan.icmp.per_source
+    config.teach = plan.teach
     return config
 
 

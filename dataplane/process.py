@@ -23,7 +23,7 @@ from ribcage.shared.process.channel import Channel
 from ribcage.shared.process.log import log
 from ribcage.shared.process.message import Message
 from ribcage.shared.process.names import Names
-from ribcage.shared.process.port_rings import PortRings
+from ribcage.shared.process.port_rings import UNMAPPABLE, PortRings
 from ribcage.shared.process.rights import drop_rights
 
 VERSION = "0.1.0"
@@ -85,7 +85,7 @@ class WorkerProcess:
         self._link.send(self._hello(again=False))
         self._semaphore = _semaphore_id(body.get("sync_key"))
         for port in body.get("ports", []):
-            self._add_port(PortRings.from_json(port), attach)
+            self._take_over(PortRings.from_json(port), attach)
         self._take_fib(attach)
         attach.close()
         log("info", "worker.start", index=self.index, ports=len(self.ports), fib=self.ready)
@@ -172,6 +172,14 @@ class WorkerProcess:
         self.ready = True
         self.forwarder.report_ready()
         self._link.send({"type": "ready", "generation": self.forwarder.generation})
+
+    def _take_over(self, port: PortRings, attach: Message) -> None:
+        """What the slot had. It would end likewise each time: who made the socket makes another."""
+        try:
+            self._add_port(port, attach)
+        except RibcageError as error:
+            log("error", "port.unmappable", index=port.index, name=port.name, error=str(error))
+            raise SystemExit(UNMAPPABLE) from error
 
     def _take_bell(self, message: Message) -> None:
         """Another pair: the supervisor has it from the one that adopted us, or control's end died

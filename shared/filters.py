@@ -1,10 +1,11 @@
 """Prints the classic BPF programs of a port for people (`doctor`, `show ports`).
 
-Use: `print(listing(port_filter("port")))`, `listing(fanout_program())`. The programs come from
+Use: `print(listing(port_filter("port")))`, `listing(fanout_program(table))`. The programs come from
 csrc/port/filter.c, the very ones that are attached. Pure; any process. What a listing means is
 in the kernel's Documentation/networking/filter.rst; `#` marks constants, `[..]` packet loads.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ribcage.shared._core import ffi, lib
@@ -13,8 +14,8 @@ from ribcage.shared._core import ffi, lib
 ANCILLARY_AT = 0xFFFFF000
 ANCILLARY = {0: "proto", 4: "type", 44: "vlan_tci"}
 SIZES = {0x00: "ld", 0x08: "ldh", 0x10: "ldb"}
-ARITHMETIC = {0x00: "add", 0x20: "mul", 0x40: "or", 0x50: "and", 0x60: "lsh", 0x70: "rsh",
-              0x90: "mod", 0xA0: "xor"}  # fmt: skip
+ARITHMETIC = {0x00: "add", 0x10: "sub", 0x20: "mul", 0x40: "or", 0x50: "and", 0x60: "lsh",
+              0x70: "rsh", 0x90: "mod", 0xA0: "xor"}  # fmt: skip
 JUMPS = {0x10: "jeq", 0x20: "jgt", 0x30: "jge", 0x40: "jset"}
 
 
@@ -35,11 +36,13 @@ def port_filter(kind: str) -> list[Instruction]:
     return _instructions(out, lib.port_filter_program(number, out))
 
 
-def fanout_program(members: int = 0) -> list[Instruction]:
-    """Which worker a packet goes to: its result modulo the number of workers, or one of the first
-    `members` alone. Starts at the network header."""
+def fanout_program(members: Sequence[int], seed: int = 0) -> list[Instruction]:
+    """Which member of a port's group a packet goes to: `members[bucket]`, one for each of the
+    PORT_BUCKETS. Starts at the network header."""
+    table = ffi.new("uint16_t[]", list(members))
+    assert len(table) == lib.PORT_BUCKETS
     out = ffi.new("struct port_instruction[]", lib.PORT_PROGRAM_MAX)
-    return _instructions(out, lib.port_fanout_program(members, out))
+    return _instructions(out, lib.port_fanout_program(table, seed, out))
 
 
 def _instructions(array: object, n: int) -> list[Instruction]:
@@ -68,7 +71,10 @@ def _text(line: int, i: Instruction) -> str:
             return f"{ARITHMETIC[i.code & 0xF0]:4} {operand}"
         case 0x05:
             yes, no = line + 1 + i.jump_true, line + 1 + i.jump_false
-            return f"{JUMPS[i.code & 0xF0]:4} #{i.k:#x}, {yes}, {no}"
+            if i.code & 0xF0 == 0x00:
+                return f"ja   {line + 1 + i.k}"
+            operand = "x" if i.code & 0x08 else f"#{i.k:#x}"
+            return f"{JUMPS[i.code & 0xF0]:4} {operand}, {yes}, {no}"
         case 0x06:
             return "ret  a" if i.code & 0x18 == 0x10 else f"ret  #{i.k}"
         case _:
@@ -77,6 +83,8 @@ def _text(line: int, i: Instruction) -> str:
 
 def _load(i: Instruction) -> str:
     name = SIZES[i.code & 0x18]
+    if i.code & 0xE0 in (0x00, 0x80):
+        return f"{name:4} {'len' if i.code & 0xE0 else f'#{i.k}'}"
     if i.code & 0xE0 == 0x60:
         return f"{name:4} M[{i.k}]"
     if i.code & 0xE0 == 0x40:

@@ -35,13 +35,16 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class WorkersPlan:
-    """count processes; cpus[i % len] is worker i's CPU; users is an inclusive uid range (root)."""
+    """count processes; cpus[i % len] is worker i's CPU; users is an inclusive uid range (root).
+    At most restart_max quick restarts in restart_window seconds, slow ones for ever. A worker that
+    takes no frame for hang_timeout seconds while one waits is replaced."""
 
     count: int = 2
     cpus: tuple[int, ...] | None = None
     batch: int = 64
     restart_max: int = 5
     restart_window: float = 60.0
+    hang_timeout: float = 0.5
     users: tuple[int, int] | None = None
 
 

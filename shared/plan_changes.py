@@ -20,7 +20,8 @@ LIVE = frozenset(
     {
         "config_path", "file_name", "router_id", "interfaces", "routes", "orphan_timeout",
         "workers.count", "workers.batch", "workers.cpus",
-        "workers.restart_max", "workers.restart_window", "control.hang_timeout",
+        "workers.restart_max", "workers.restart_window", "workers.hang_timeout",
+        "control.hang_timeout",
         "rib.checkpoint_interval", "rib.stale_time",
         "fib.max_delay", "fib.max_batch", "fib.aggregate",
         "icmp.rate", "icmp.burst", "icmp.per_source", "hold.timeout",

@@ -82,6 +82,7 @@ def _workers(workers: WorkersSection, machine: Machine) -> WorkersPlan:
         batch=workers.batch,
         restart_max=workers.restart.max,
         restart_window=workers.restart.window,
+        hang_timeout=workers.hang_timeout,
         users=workers.users,
     )
 

@@ -94,6 +94,7 @@ class WorkersSection(Section):
     seccomp: Annotated[str, one_of("off", later=("log", "enforce"))] = "off"
     batch: Annotated[int, between(1, 256)] = _workers.batch
     restart: RestartSection = RestartSection()
+    hang_timeout: Annotated[float, duration(0.1, 3600, "500ms")] = _workers.hang_timeout
 
 
 class ControlSection(Section):

@@ -45,7 +45,7 @@ def walk_page(
 
 
 def page_rows(
-    core: Core, routes: Any, count: int, workers: Mapping[str, int]
+    core: Core, routes: Any, count: int, workers: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """One object a candidate; `workers` says how many use what is published."""
     held = ffi.new("uint32_t[]", max(1, count))

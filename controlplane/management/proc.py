@@ -21,7 +21,7 @@ IF_IT_DIES = {
     "supervisor": "all go on; the guardian's (or your) next one adopts them",
     "control": "forwarding goes on; updates stop until the standby took over",
     "standby": "nobody notices; a new one is made",
-    "worker": "the others go on; its flows resume with its successor",
+    "worker": "the others go on and take its flows until its successor is there",
 }
 MAX_MAPS = 4 << 20
 

@@ -121,7 +121,7 @@ class RouteRequests:
             "published_us": None,
             "visible_us": None,
             "stamps": {},
-            "workers": {"seen": seen.seen, "of": seen.of},
+            "workers": seen.to_json(),
         }
 
     async def _submit(self, wanted: Wanted, number: int, t0: int) -> Published:
@@ -148,7 +148,7 @@ class RouteRequests:
             result["visible_us"] = _us(stamps["t4"] - published.t0)
         else:
             seen = count_seen([watch.look() for watch in watches], published.generation)
-        result["workers"] = {"seen": seen.seen, "of": seen.of}
+        result["workers"] = seen.to_json()
         return result
 
     # -- finding what is meant

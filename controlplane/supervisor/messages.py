@@ -232,16 +232,17 @@ class Messages:
             log("info", "port.open", index=port.index, name=port.name, ifindex=port.ifindex)
             context.save()  # what a stored ring is of
         self.handover.post(child, {"type": "port-opened", "index": port.index, "ok": True})
+        self.lifecycle.share_frames()
         self.on_progress()
 
     def complete_port(self, port: PortRings) -> None:
-        """Opens what is missing of a known port, for the present number of workers."""
-        try:
-            self.context.ports.open(port, len(self.context.workers))
-        except (RibcageError, OSError) as error:
-            log("error", "port.open", index=port.index, error=str(error))
-        for worker in self.context.workers:
-            self.handover.send_port(worker, port)
+        """Opens what is missing of a known port, for the present number of workers. One whose
+        sockets are not in order cannot be steered: all are made anew (a worker and the supervisor
+        were killed at once)."""
+        if self.context.ports.in_order(port.index, len(self.context.workers)):
+            self.lifecycle.complete_port(port)
+        else:
+            self.lifecycle.renew_port(port.index)
 
     def _port_close(self, child: Child, message: Message) -> None:
         index = message.body.get("index")

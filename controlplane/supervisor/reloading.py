@@ -215,14 +215,12 @@ class Reloading:
             if child.running:
                 child.state = "stopping"
                 table.leaving.append(child)
-                context.ports.steer(count)
+                self.lifecycle.share_frames()
                 self._drain(child)
             else:
                 child.cancel_timer()
                 context.ports.close_worker(child.index)
                 context.bells.drop(child.index)
-        if count > len(table.workers):
-            context.ports.steer(len(table.workers))
         grown = [table.grow() for _ in range(count - len(table.workers))]
         for port in list(context.ports.known.values()):
             self.messages.complete_port(port)

@@ -148,7 +148,7 @@ class Supervisor:
             loop,
             objects,
             ProcessTable(plan.workers.count, plan.workers.restart_max, plan.workers.restart_window),
-            PortSockets(roles.open_port, plan.rings.max_memory, store),
+            PortSockets(roles.open_port, plan.rings.max_memory, store, objects.state.instance_id),
             store,
             Bells(),
             restarts=manager.restarts,
@@ -173,7 +173,7 @@ class Supervisor:
             self.context, self.handover, self.lifecycle, self.messages, self.helpers
         )
         self.adoption = Adoption(self.context, self.handover, self.lifecycle, self.begin)
-        self.health = Health(self.context)
+        self.health = Health(self.context, self.handover, self.lifecycle)
         self.ward = Ward(
             names,
             manager,

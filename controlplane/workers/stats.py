@@ -20,9 +20,17 @@ def snapshots(workers: Workers) -> list[tuple[WorkerSlot, Snapshot]]:
     return found
 
 
+def uncounted(workers: Workers) -> list[dict[str, Any]]:
+    """Workers that do no work just now. What lies in their rings, or found no room there, is
+    counted by nobody yet: the sums are true of what was counted, and not of all that came."""
+    found = [(worker.index, worker.trouble()) for worker in workers.watches()]
+    return [{"worker": index, "state": state} for index, state in found if state is not None]
+
+
 def stats_report(workers: Workers, topology: Topology) -> dict[str, Any]:
-    """{workers, totals, balanced, ports}; the sums are of the same snapshots that are shown."""
-    taken = snapshots(workers)
+    """{workers, totals, balanced, uncounted, ports}; the sums are of the same snapshots that are
+    shown."""
+    taken, trouble = snapshots(workers), uncounted(workers)
     rows = []
     for worker, snapshot in taken:
         if worker.stats is None or worker.index in workers.resting:
@@ -55,7 +63,9 @@ def stats_report(workers: Workers, topology: Topology) -> dict[str, Any]:
         "workers": rows,
         "totals": totals,
         "balanced": all(snapshot.balanced for _, snapshot in taken)
+        and not trouble
         and not any(row["odd"] for row in rows),
+        "uncounted": trouble,
         "ports": _ports(taken, topology),
     }
 
@@ -80,7 +90,8 @@ def _ports(taken: list[tuple[WorkerSlot, Snapshot]], topology: Topology) -> list
 
 
 def drops_report(workers: Workers, topology: Topology) -> dict[str, Any]:
-    """{reasons: [{reason, total, per_worker, example}], balance}; reasons that happened."""
+    """{reasons: [{reason, total, per_worker, example}], balance, set_aside}; reasons that
+    happened, and the frames that ended a worker twice."""
     taken = snapshots(workers)
     gone = sum(worker.index in workers.resting for worker, _ in taken)
     reasons: list[dict[str, Any]] = []
@@ -102,9 +113,23 @@ def drops_report(workers: Workers, topology: Topology) -> dict[str, Any]:
     }
     dropped = sum(int(one["total"]) for one in reasons)
     accounted = sums["forwarded"] + sums["delivered"] + sums["held"] + dropped
+    trouble = uncounted(workers)
+    good = sums["rx"] == accounted and not trouble
     return {
         "reasons": reasons,
-        "balance": {**sums, "dropped": dropped, "balanced": sums["rx"] == accounted},
+        "balance": {**sums, "dropped": dropped, "balanced": good, "uncounted": trouble},
+        "set_aside": [
+            {
+                "worker": worker.index,
+                "port": topology.name_of(frame.port),
+                "mono_ns": frame.mono_ns,
+                "length": frame.length,
+                "bytes": frame.data.hex(),
+            }
+            for worker, snapshot in taken
+            if worker.stats is not None
+            for frame in worker.stats.set_aside(snapshot.drops.get("set-aside", 0))
+        ],
     }
 
 

@@ -9,14 +9,15 @@ What an object says is its worker's word. What cannot be true (a generation that
 published, a time to come) is not believed: such a worker is counted as one that does not use the
 change, is not waited for, and is named. Within what could be true a worker can lie, about itself.
 
-Control only. A worker that died is not waited for; its successor begins with the newest.
+Control only. A worker that died, hangs or is stopped is not waited for: it is told by name, and its
+successor begins with the newest.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ribcage.shared._core import lib
 
@@ -37,6 +38,7 @@ class Look:
     t4: int  # when the batch that first had `generation` began; 0 = never
     asleep: bool  # in poll(), no batch open
     odd: str = ""  # what it says that cannot be true
+    state: str = "absent"  # what to call it while it is not alive
 
     def uses(self, generation: int) -> bool:
         """Whether it forwards by `generation` or a later one, or will with its next batch."""
@@ -51,23 +53,31 @@ class Watch(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
-    """Who uses a generation: `t4` of the slowest that had to begin a batch, 0 when all slept."""
+    """Who uses a generation: `t4` of the slowest that had to begin a batch, 0 when all slept.
+    `of` is the number of workers that there should be; those in `absent` are not alive."""
 
     seen: int
     of: int
     t4: int
     lagging: tuple[int, ...] = ()
     odd: tuple[int, ...] = ()  # not believed, and not waited for
+    absent: tuple[tuple[int, str], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        absent = [{"worker": worker, "state": state} for worker, state in self.absent]
+        return {"seen": self.seen, "of": self.of} | ({"absent": absent} if absent else {})
 
 
 def count_seen(looks: Iterable[Look], generation: int) -> Visibility:
-    """Who of the living workers uses `generation` or a later one."""
-    living = [look for look in looks if look.alive]
+    """Who of the workers uses `generation` or a later one."""
+    every = list(looks)
+    living = [look for look in every if look.alive]
     odd = tuple(look.worker for look in living if look.odd)
     used = [look for look in living if look.uses(generation)]
     lagging = tuple(look.worker for look in living if not look.odd and not look.uses(generation))
     t4 = max((look.t4 for look in used if look.generation >= generation), default=0)
-    return Visibility(len(used), len(living), t4, lagging, odd)
+    absent = tuple((look.worker, look.state) for look in every if not look.alive)
+    return Visibility(len(used), len(every), t4, lagging, odd, absent)
 
 
 async def wait_visible(

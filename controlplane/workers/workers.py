@@ -28,6 +28,7 @@ SILENT_NS = 4_000_000_000  # a worker that sleeps writes its heartbeat every sec
 UNREADABLE = "has a stats object that cannot be read"
 ASLEEP = ("polling", "quiesced")
 ALIVE = ("ready", "running", "quiesced")
+BUSY_NS = 500_000_000  # and one at work many times in this
 
 
 def never() -> int:
@@ -60,9 +61,10 @@ class WorkerSlot:
         one that was not told yet of a FIB that replaced its own."""
         alive = self.state in ALIVE
         if self.stats is None:
-            return Look(self.index, alive and self.stats_fd >= 0, 0, 0, False, UNREADABLE)
+            state = self.state if self.state not in ALIVE else "without counters"
+            usable = alive and self.stats_fd >= 0
+            return Look(self.index, usable, 0, 0, False, UNREADABLE, state)
         life, seen = self.stats.life(), self.stats.seen()
-        alive = alive and self.table in (0, seen.table)
         now, newest = time.monotonic_ns(), self.newest()
         odd = self.odd
         if seen.generation > newest:
@@ -71,10 +73,26 @@ class WorkerSlot:
             odd = "says that there is no process"
         elif life.heartbeat > now + FUTURE_NS:
             odd = "has a heartbeat of the time to come"
+        trouble = self.trouble()
+        if trouble is None and self.table not in (0, seen.table):
+            trouble = "without this FIB"
         # One that sleeps says so every second: who was stopped in his sleep does not use anything.
         asleep = life.state in ASLEEP and now - life.heartbeat < SILENT_NS
         t4 = seen.t4_ns if seen.t4_ns <= now else 0
-        return Look(self.index, alive, seen.generation, t4, asleep, odd)
+        return Look(self.index, trouble is None, seen.generation, t4, asleep, odd, trouble or "")
+
+    def trouble(self) -> str | None:
+        """Why it does no work, in a word; None: it does. The supervisor's word, and before it has
+        one, what the worker itself does not say any more."""
+        if self.state not in ALIVE:
+            return self.state
+        if self.stats is None:
+            return None  # told as odd
+        life = self.stats.life()
+        if life.state == "stopped":
+            return "stopping"
+        silent = time.monotonic_ns() - life.heartbeat > BUSY_NS
+        return "silent" if life.state == "busy" and silent else None
 
     def snapshot(self) -> Snapshot | None:
         """Its counters, None when there are none to read. They never go backwards: what was read

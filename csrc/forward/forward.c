@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "base/monotonic.h"
+#include "forward/doubt.h"
+#include "forward/poison.h"
 
 static const uint64_t HELD_EVERY_NS = 100 * NS_PER_MS; /* what a lost bell costs at most */
 
@@ -77,6 +79,8 @@ static uint32_t take_frames(struct forwarder *f, uint32_t index, uint32_t budget
         struct work *work = &f->work[n++];
         work->origin = ORIGIN_RING;
         work->ingress = (uint16_t)index;
+        if (f->teach)
+            poison_act(&frame);
         packet_parse(&work->packet, frame.frame, frame.captured, frame.wire_length, frame.vnet,
                      frame.station, f->seed, is_host);
         bytes += frame.wire_length;
@@ -94,11 +98,17 @@ uint32_t forward_frames(struct forwarder *f, uint32_t index, uint32_t budget)
 {
     struct forward_port *port = &f->port[index];
     struct stats_block *now = &f->stats.now;
-    if (port->ring.base == NULL || !ring_ready(&port->ring))
+    if (port->ring.base == NULL)
         return 0;
+    if (!ring_ready(&port->ring)) {
+        doubt_empty(f, index);
+        return 0;
+    }
+    budget = doubt_budget(f, index, budget < BATCH_MAX ? budget : BATCH_MAX);
     batch_begin(f);
     ring_begin(&port->ring);
-    uint32_t n = take_frames(f, index, budget < BATCH_MAX ? budget : BATCH_MAX);
+    doubt_open(f, index, budget);
+    uint32_t n = take_frames(f, index, budget);
     forward_work(f, n);
     now->batches++;
     now->batch_size[stats_bucket(n, 8)]++;
@@ -108,6 +118,7 @@ uint32_t forward_frames(struct forwarder *f, uint32_t index, uint32_t budget)
     RC_FAULT("forward-before-commit");
     batch_end(f);
     RC_FAULT("forward-after-commit");
+    doubt_close(f, index, n);
     ring_release(&port->ring);
     return n;
 }

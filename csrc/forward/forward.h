@@ -64,7 +64,7 @@ struct forwarder {
     struct transmit transmit;
     struct own_error error[ERRORS_MAX];
     uint32_t errors;
-    uint32_t unused;
+    uint32_t teach; /* 1: frames may be poisoned (poison.h) */
 };
 
 /* Up to `budget` frames of one port (at most BATCH_MAX). Returns how many. */

@@ -128,3 +128,8 @@ REASON(DROP_QUIESCED, 29, "quiesced",
        "Given up at an orderly stop.",
        "Packets held for a neighbour when the worker was asked to stop.",
        "Nothing.")
+REASON(DROP_SET_ASIDE, 30, "set-aside",
+       "Two workers died with this frame, the second with it alone.",
+       "A third would die likewise, and the flows of its slot with it.",
+       "`ribcage drops` shows its first bytes: report them. If somebody killed both workers by hand "
+       "just then, the frame is innocent.")

@@ -8,6 +8,8 @@
  *   | block[0] | block[1]                                 <- worker writes the one NOT picked
  *   | visible[] histograms, drop examples                 <- worker, relaxed, may lag a batch
  *   | wait[]         addresses that packets wait for      <- worker, see struct stats_wait
+ *   | doubt (64)     the batch that is open               <- worker, read by its successor
+ *   | aside[]        frames that killed a worker twice    <- worker, before the commit that counts
  *   +-----------------------------------------------------------------------------------
  *
  * The commit rule. Counters live twice. After a batch the worker writes the whole new state into
@@ -115,6 +117,31 @@ struct drop_example { /* the last packet dropped for a reason; relaxed, may be t
 };
 RC_STATIC_ASSERT(sizeof(struct drop_example) == 64, "one line");
 
+/* A worker that dies leaves a note of what it was at. The slot's next worker serves the frames of
+ * that batch one at a time; who dies with one of them alone has named the frame, and the next
+ * worker sets it aside (forward/doubt.c). Relaxed, but `port`, which is stored last (release): what
+ * a process stored before it was killed is there for its successor. */
+struct stats_doubt {
+    uint32_t port;     /* 1 + the port whose batch is open, 0: none */
+    uint32_t identity; /* ring_identity of its ring */
+    uint32_t slot;     /* where the batch began; ring_next is another one once it is committed */
+    uint32_t frames;   /* how many it may have */
+    uint32_t careful_port; /* 1 + the port with frames in doubt, 0: none */
+    uint32_t careful;      /* so many are still to be served alone */
+    uint32_t unused[10];
+};
+RC_STATIC_ASSERT(sizeof(struct stats_doubt) == 64, "one line");
+
+enum { ASIDE_FRAMES = 4, ASIDE_BYTES = 364 };
+
+struct frame_aside { /* number n (counted from 0 by drops[DROP_SET_ASIDE]) is aside[n % ASIDE_FRAMES] */
+    uint64_t mono_ns;
+    uint32_t length;   /* on the wire */
+    uint32_t captured; /* of them in bytes[] */
+    uint32_t port;
+    uint8_t bytes[ASIDE_BYTES]; /* from the Ethernet header on */
+};
+RC_STATIC_ASSERT(sizeof(struct frame_aside) % 64 == 0, "whole lines");
 enum { STATS_WAITS = 64 };
 
 /* An address that packets of this worker wait for. Control reads the rows of all workers in turn,
@@ -143,6 +170,8 @@ struct stats_object {
     uint64_t visible[STATS_BUCKETS]; /* t4 - t0 of the generations this worker was first to see */
     struct drop_example example[DROP_REASONS];
     struct stats_wait wait[STATS_WAITS];
+    struct stats_doubt doubt;
+    struct frame_aside aside[ASIDE_FRAMES];
 };
 RC_STATIC_ASSERT(offsetof(struct stats_object, block) % 64 == 0, "blocks on lines");
 
@@ -157,10 +186,12 @@ RC_STATIC_ASSERT(offsetof(struct stats_object, block) % 64 == 0, "blocks on line
                   icmp_limited, batches, gso, icmp_lost, unused, drops, batch_size, port)        \
     LAYOUT_STRUCT(drop_example, source, target, mono_ns, family, protocol, port, unused,         \
                   reserved)                                                                      \
+    LAYOUT_STRUCT(stats_doubt, port, identity, slot, frames, careful_port, careful, unused)      \
+    LAYOUT_STRUCT(frame_aside, mono_ns, length, captured, port, bytes)                           \
     LAYOUT_STRUCT(stats_wait, asked_ns, address, where, unused)                                  \
     LAYOUT_STRUCT(stats_object, identity, life, seen, sequence, unused, block, visible,          \
-                  example, wait)                                                                 \
+                  example, wait, doubt, aside)                                                   \
     LAYOUT_NUMBER(DROP_REASONS) LAYOUT_NUMBER(STATS_BUCKETS) LAYOUT_NUMBER(FIB_MAX_PORTS)        \
-    LAYOUT_NUMBER(STATS_WAITS)
+    LAYOUT_NUMBER(STATS_WAITS) LAYOUT_NUMBER(ASIDE_FRAMES) LAYOUT_NUMBER(ASIDE_BYTES)
 
 #endif

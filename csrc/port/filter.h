@@ -24,7 +24,10 @@ struct port_instruction { /* struct sock_filter */
     uint32_t k;
 };
 
-enum { PORT_PROGRAM_MAX = 160 };
+enum {
+    PORT_BUCKETS = 256,     /* a flow's hash is one of them, and each belongs to a member */
+    PORT_PROGRAM_MAX = 720, /* at most: 256 runs of buckets; 166 with 2 workers */
+};
 
 /* Accepts IPv4 and IPv6 frames to this station, broadcast or multicast. It asks the kernel for
  * whom a frame was (SKF_AD_PKTTYPE), so a change of the port's MAC needs no new filter. A frame
@@ -37,11 +40,12 @@ uint32_t port_filter_program(uint32_t kind, struct port_instruction *out);
 int port_filter_takes(uint32_t kind, uint32_t ethertype, uint32_t vlan, uint32_t station);
 /* Accepts nothing: what a member wears until it has joined its fanout group. */
 uint32_t port_closed_program(struct port_instruction *out);
-/* Hash of addresses, and ports of TCP and UDP unless a fragment; the same for both directions of
- * a flow, so that its answers meet the same worker and wake no other. Runs at the network header.
- * skb->hash would be cheaper, but is 0 for most of what crosses a veth.
- * `members`: only the first so many of the group get anything, the others run dry; 0: all of
- * them, the kernel takes the result modulo their number. */
-uint32_t port_fanout_program(uint32_t members, struct port_instruction *out);
+/* Which member of the group gets a packet: member[bucket], the bucket being a hash of addresses,
+ * and of ports for TCP and UDP unless a fragment; the same for both directions of a flow, so that
+ * its answers meet the same worker and wake no other. A packet too short to have a flow has bucket
+ * 0. `member` has PORT_BUCKETS entries, each the index of a member in its group. Runs at the
+ * network header: about 70 instructions for IPv4, 90 for IPv6, and one for each halving of the runs.
+ * skb->hash would be cheaper, but is 0 for most of what crosses a veth. */
+uint32_t port_fanout_program(const uint16_t *member, uint32_t seed, struct port_instruction *out);
 
 #endif

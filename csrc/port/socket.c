@@ -91,8 +91,10 @@ static int make_group(int fd, uint32_t *fanout_id)
     if (getsockopt(fd, SOL_PACKET, PACKET_FANOUT, &value, &length) != 0)
         return -errno;
     *fanout_id = (uint32_t)value;
+    /* Until somebody steers, all goes to the first member, and who joins gets nothing. */
+    const uint16_t first[PORT_BUCKETS] = {0};
     struct port_instruction code[PORT_PROGRAM_MAX];
-    return attach(fd, SOL_PACKET, PACKET_FANOUT_DATA, code, port_fanout_program(0, code));
+    return attach(fd, SOL_PACKET, PACKET_FANOUT_DATA, code, port_fanout_program(first, 0, code));
 }
 
 static int join_fanout(int fd, uint32_t *fanout_id)
@@ -107,6 +109,14 @@ static void raise_send_buffer(int fd)
     /* Without CAP_NET_ADMIN the second form gives what net.core.wmem_max allows. */
     if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) != 0)
         (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+}
+
+/* Whoever holds a copy of the descriptor can neither open the filter nor steer the group: from now
+ * on the kernel refuses SO_ATTACH_FILTER, SO_DETACH_FILTER and PACKET_FANOUT_DATA on it. */
+static int lock_filter(int fd)
+{
+    int on = 1;
+    return setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &on, sizeof on) == 0 ? 0 : -errno;
 }
 
 static int bring_up(int fd, uint32_t ifindex, uint32_t kind, const struct ring_geometry *geometry,
@@ -133,6 +143,8 @@ static int bring_up(int fd, uint32_t ifindex, uint32_t kind, const struct ring_g
         error = -ENETDOWN;
     if (error == 0)
         error = attach(fd, SOL_SOCKET, SO_ATTACH_FILTER, code, port_filter_program(kind, code));
+    if (error == 0)
+        error = lock_filter(fd);
     return error;
 }
 
@@ -156,11 +168,4 @@ int port_socket_open(uint32_t ifindex, uint32_t kind, uint32_t slots, uint32_t s
     }
     *fanout_id = id;
     return fd;
-}
-
-int port_socket_steer(int fd, uint32_t members)
-{
-    struct port_instruction code[PORT_PROGRAM_MAX];
-    /* The kernel waits for everybody who still runs the old program before it returns. */
-    return attach(fd, SOL_PACKET, PACKET_FANOUT_DATA, code, port_fanout_program(members, code));
 }

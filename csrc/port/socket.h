@@ -5,14 +5,18 @@
  * that needs CAP_NET_RAW happens here, so a worker can drop all capabilities.
  *
  *     socket(protocol 0) -> V2, VNET_HDR, ring -> closed filter -> bind -> join fanout -> filter
+ *         -> locked
  *
  * The order is the point. Protocol 0 and a filter before bind: no frame of another interface is
  * ever queued. VNET_HDR before the ring: EBUSY after. The closed filter until the socket is in
- * its group: a bound socket outside it would get a second copy of every frame.
+ * its group: a bound socket outside it would get a second copy of every frame. It gets no frame
+ * then either, until the program of the group names it (steer.h): by that time its filter is open
+ * and its worker is there.
  *
- * One fanout group per port; member i is worker i because they join in that order. Closing a
- * member moves the last one into its place and loses what its ring held: close all of them, or
- * the last ones after port_socket_steer() and a while to run dry.
+ * One fanout group per port; member i is worker i because they join in that order, and the member
+ * that steers (steer.h) is the last. Closing a member moves the last one into its place and loses
+ * what its ring held; an interface that goes down and up again takes all of them out and lets
+ * them in in the order they were made. So that both agree, members are closed from the end only.
  */
 #ifndef RC_PORT_SOCKET_H
 #define RC_PORT_SOCKET_H
@@ -48,10 +52,5 @@ int ring_geometry(uint32_t slots, uint32_t slot_bytes, struct ring_geometry *out
  * no memory for the ring, -EINVAL bad geometry. */
 int port_socket_open(uint32_t ifindex, uint32_t kind, uint32_t slots, uint32_t slot_bytes,
                      uint32_t worker, uint32_t workers, uint32_t *fanout_id);
-
-/* Frames of the whole group of `fd` go to its first `members` only; 0: to all again. When it
- * returns, no frame is on its way to the others any more: they can be drained, then closed. 0, or
- * -errno when `fd` is no packet socket in a group. */
-int port_socket_steer(int fd, uint32_t members);
 
 #endif

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/monotonic.h"
+#include "forward/doubt.h"
 #include "segment/map.h"
 #include "worker/state.h"
 
@@ -47,6 +48,7 @@ void worker_configure(struct worker *w, const struct worker_config *config)
     if (config->batch != 0 && config->batch <= BATCH_MAX)
         own->batch = config->batch;
     own->hold_timeout_ns = w->f.hold_timeout_ns = config->hold_timeout_ns;
+    own->teach = w->f.teach = config->teach;
     if (own->icmp_rate == config->icmp_rate && own->icmp_burst == config->icmp_burst &&
         own->icmp_per_source == config->icmp_per_source)
         return;
@@ -92,6 +94,7 @@ struct worker *worker_new(const struct worker_config *config, int stats_fd, int3
         return NULL;
     w->config = *config;
     w->f.seed = config->seed;
+    w->f.teach = config->teach;
     w->f.hold_timeout_ns = config->hold_timeout_ns;
     w->gap_ns = UINT64_MAX;
     for (uint32_t i = 0; i < FIB_MAX_PORTS; i++)
@@ -187,7 +190,8 @@ static uint32_t ring_identity(int fd)
     return folded == 0 ? 1 : folded;
 }
 
-static int open_ring(struct worker *w, uint32_t index, int fd, uint32_t slots, uint32_t slot_bytes)
+static int open_ring(struct worker *w, uint32_t index, int fd, uint32_t kind, uint32_t slots,
+                     uint32_t slot_bytes)
 {
     struct ring_geometry geometry;
     struct ring *ring = &w->f.port[index].ring;
@@ -202,6 +206,8 @@ static int open_ring(struct worker *w, uint32_t index, int fd, uint32_t slots, u
     uint32_t identity = ring_identity(fd);
     if (counters->ring_identity == identity) {
         (void)ring_resume(ring, counters);
+        w->f.port[index].kind = kind;
+        doubt_resume(&w->f, index);
     } else {
         counters->ring_identity = identity;
         counters->ring_next = counters->ring_first = counters->ring_mark = 0;
@@ -214,7 +220,7 @@ int worker_add_port(struct worker *w, uint32_t index, int fd, uint32_t kind, uin
 {
     int error = index >= FIB_MAX_PORTS ? -EINVAL : w->f.fd[index] >= 0 ? -EEXIST : 0;
     if (error == 0)
-        error = open_ring(w, index, fd, slots, slot_bytes);
+        error = open_ring(w, index, fd, kind, slots, slot_bytes);
     if (error != 0) {
         close(fd);
         return error;

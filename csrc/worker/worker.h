@@ -37,6 +37,8 @@ struct worker_config {
     int32_t bell;               /* our end: control rings it and is rung by it; -1: none */
     int32_t channel;            /* polled for reading, -1: none */
     int32_t signals;            /* polled for reading, -1: none */
+    uint32_t teach;             /* 1: poisoned frames act (forward/poison.h) */
+    uint32_t unused;
 };
 
 /* Why worker_run() came back; a set. */
@@ -71,7 +73,7 @@ void worker_set_queue(struct worker *worker, int queue);
 
 /* Runs; returns a set of enum worker_wake. deadline_ns: CLOCK_MONOTONIC, 0 = none. */
 uint32_t worker_run(struct worker *worker, uint64_t deadline_ns);
-/* Takes batch (1..WORKER_BATCH_MAX), hold_timeout_ns and the icmp_ words of another
+/* Takes batch (1..WORKER_BATCH_MAX), hold_timeout_ns, teach and the icmp_ words of another
  * configuration; its other words are ignored. A changed ICMP rate starts with full buckets. */
 void worker_configure(struct worker *worker, const struct worker_config *config);
 /* 1: take no more frames (they wait in the rings) until 0. Held packets stay held. */

@@ -8,6 +8,7 @@ import typer
 from ribcage.cli.answer.tables import hanging, table
 from ribcage.cli.sampling import Sample, over
 from ribcage.cli.session import Session, session_of
+from ribcage.cli.stats import not_counted
 
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6"}
 HELP = """\b
@@ -66,6 +67,10 @@ def _lines(session: Session, answer: Mapping[str, Any], rated: bool) -> Iterator
         yield from _table(reasons, rated, session.output.width)
     else:
         yield "no packet was dropped" + (" in that time" if rated else "")
+    for one in answer.get("set_aside") or ():
+        if isinstance(one, dict):
+            yield f"set aside: {one.get('length')} bytes from {one.get('port')} that ended " \
+                  f"worker{one.get('worker')} twice: {one.get('bytes')}"  # fmt: skip
     yield from _balance(session, answer.get("balance"), rated)
 
 
@@ -107,5 +112,5 @@ def _balance(session: Session, balance: object, rated: bool) -> Iterator[str]:
     parts = " + ".join(f"{word} {balance[name]}" for name, word in names.items() if name in balance)
     word = session.output.paint("ok" if good else "NOT BALANCED", "green" if good else "red")
     since = ", since the start" if rated else ""
-    text = f"rx {balance.get('rx')} = {parts}   {word}{since}"
+    text = f"rx {balance.get('rx')} = {parts}   {word}{not_counted(balance)}{since}"
     yield from hanging("balance: ", text, session.output.width)

@@ -223,7 +223,8 @@ def flags(row: Mapping[str, Any]) -> str:
     if not row.get("selected"):
         return f"{origin}  "
     queued = not (row.get("in_fib") or row.get("aggregated"))
-    queued = queued or workers.get("seen") != workers.get("of")
+    alive = workers.get("of", 0) - len(workers.get("absent") or ())  # the dead are not waited for
+    queued = queued or workers.get("seen", 0) != alive
     if row.get("aggregated") and not queued:
         return f"{origin}>a"
     return f"{origin}>{'q' if queued else '*'}"

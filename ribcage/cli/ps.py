@@ -23,7 +23,8 @@ Examples:
 /proc (R runs, S sleeps, T is stopped) and how the last one ended.
 Without a supervisor the table comes from the state file and /proc: "orphaned"
 goes on by itself, and nobody restarts it.
-Exit 1 when one of the processes is not running, 4 when none is."""
+Exit 1 when one of the processes does not do its work: it waits for its next
+try, hangs, or is stopped; 4 when none runs."""
 HEADER = ("ROLE", "PID", "UID", "CAPS", "STATE", "RESTARTS", "IF IT DIES")
 WATCHERS = ("guardian", "supervisor")
 NOT_RUNNING = (
@@ -121,7 +122,7 @@ def _lines(
     if long:  # what happens when it dies, a sentence, stays last
         header = (*HEADER[:-1], *LONG, HEADER[-1])
         rows = [(*row[:-1], *_more(one), row[-1]) for row, one in zip(rows, processes, strict=True)]
-    wrap = ("CAPS", "LAST EXIT", "IF IT DIES")
+    wrap = ("CAPS", "STATE", "LAST EXIT", "IF IT DIES")
     yield from table(header, rows, "PID UID RSS FDS RESTARTS CPU", width, wrap)
     for one in processes if maps else ():
         mapped = [m for m in one.get("maps") or () if isinstance(m, dict)]
@@ -140,7 +141,7 @@ def _row(one: Mapping[str, Any]) -> tuple[object, ...]:
         _or_dash(one.get("pid")),
         _or_dash(one.get("uid")),
         caps or "-",
-        _or_dash(one.get("state")),
+        ", ".join(str(word) for word in (one.get("state"), one.get("note")) if word) or "-",
         _or_dash(one.get("restarts")),
         _or_dash(one.get("if_it_dies")),
     )

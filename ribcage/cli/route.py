@@ -197,7 +197,9 @@ def _changed(done: str, would: str, answer: Mapping[str, Any], dry_run: bool) ->
     workers = answer.get("workers")
     if answer.get("visible_us") is not None and isinstance(workers, dict):
         seen = f"{workers.get('seen')}/{workers.get('of')}"
-        text += f", used by {seen} workers after {micros(answer['visible_us'])}"
+        absent = [one for one in workers.get("absent") or () if isinstance(one, dict)]
+        told = "".join(f", worker{one.get('worker')} is {one.get('state')}" for one in absent)
+        text += f", used by {seen} workers after {micros(answer['visible_us'])}{told}"
     return text
 
 

@@ -20,7 +20,8 @@ Examples:
 Counters since the start; with --for, rates over that time (Ctrl-C: so far).
 For each worker every packet is accounted for:
 rx = forwarded + delivered + dropped + waiting (for a neighbour's address;
-`held` with -j). --check exits 1 when that is not so."""
+`held` with -j). --check exits 1 when that is not so, and while a worker does
+no work: what comes for it is not counted before its successor is there."""
 COUNTERS = ("rx", "forwarded", "delivered", "dropped", "held")
 HEADER = ("RX", "FORWARDED", "DELIVERED", "DROPPED", "WAITING")
 PORT_COUNTERS = ("rx", "rx_bytes", "tx", "tx_bytes", "ring_drops")
@@ -109,8 +110,16 @@ def _lines(session: Session, answer: Mapping[str, Any]) -> Iterator[str]:
 
 def _balance(session: Session, answer: Mapping[str, Any]) -> str:
     good = answer.get("balanced") is True
+    trouble = not_counted(answer)
     word = session.output.paint("ok" if good else "NOT BALANCED", "green" if good else "red")
-    return f"balance: rx = forwarded + delivered + dropped + waiting   {word}"
+    return f"balance: rx = forwarded + delivered + dropped + waiting   {word}{trouble}"
+
+
+def not_counted(answer: Mapping[str, Any]) -> str:
+    """Whose packets nobody counts just now: ": worker1 is hung"."""
+    found = [one for one in answer.get("uncounted") or () if isinstance(one, dict)]
+    told = ", ".join(f"worker{one.get('worker')} is {one.get('state')}" for one in found)
+    return f": {told}; what waits in its rings is not counted yet" if told else ""
 
 
 def _link(port: Mapping[str, Any]) -> str:

@@ -133,6 +133,16 @@ class Example:
     port: int
 
 
+@dataclass(frozen=True, slots=True)
+class FrameAside:
+    """A frame that ended a worker twice: its first bytes, from the Ethernet header on."""
+
+    mono_ns: int
+    port: int
+    length: int
+    data: bytes
+
+
 class StatsReader:
     """Maps one object read-only; closes nothing but its own mapping."""
 
@@ -171,6 +181,22 @@ class StatsReader:
             life.pid, life.worker, state, life.heartbeat, bool(life.waiting), life.restarts,
             life.started_ns, life.events_sent, life.events_lost,
         )  # fmt: skip
+
+    def set_aside(self, count: int) -> list[FrameAside]:
+        """The last of the `count` frames that were set aside, oldest first. A hint, as examples."""
+        found = []
+        for number in range(max(0, count - lib.ASIDE_FRAMES), count):
+            row = self._object.aside[number % lib.ASIDE_FRAMES]
+            captured = min(row.captured, lib.ASIDE_BYTES)
+            data = bytes(ffi.buffer(row.bytes, captured))
+            found.append(FrameAside(row.mono_ns, row.port, row.length, data))
+        return found
+
+    def taken(self, port: int) -> int:
+        """Frames read from a port's ring so far: what goes up while its worker does work. Of the
+        committed block, perhaps torn: good for nothing but a comparison."""
+        counters = self._object.block[self._object.sequence & 1].port[port]
+        return int(counters.rx - counters.ring_drops)
 
     def waiting(self) -> bool:
         """The worker holds packets for a neighbour: ring its bell after publishing."""

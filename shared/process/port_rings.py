@@ -15,6 +15,8 @@ from ribcage.shared.errors import RibcageError
 MAX_PORTS = 32  # FIB_MAX_PORTS
 INTERFACE = re.compile(r"[!-.0-~]{1,15}")  # what the kernel allows, without "/"
 KINDS = ("port", "host")
+UNMAPPABLE = 75
+"""Exit status of a worker that cannot map a ring it was handed: the socket has none any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def route_list(router: RouterView, call: Call, params: dict[str, Any]) -> dict[s
         (watch.look() for watch in router.workers.watches()),
         router.core.publisher.generation,
     )
-    workers = {"seen": seen.seen, "of": seen.of}
+    workers = seen.to_json()
     rows = page_rows(router.core, routes, count, workers)
     if cursor is None and within is None and source in (None, "static"):
         rows += [_rejected(row) for row in router.core.rejected]

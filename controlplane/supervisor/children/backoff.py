@@ -1,8 +1,8 @@
-"""Decides when a dead child is started again: at once, or later; never is no answer. Pure.
+"""Decides when a dead child is started again: at once, soon, or every few seconds. Pure.
 
 A child that had become ready and lived a while is restarted at once; one that keeps dying waits
-0, 10, 20, 40 ms ... up to MAX_DELAY. After `limit` restarts within `window` seconds each further
-one waits MAX_DELAY: nobody is given up, and a death that repeats costs little.
+0, 10, 20, 40 ms ... up to MAX_DELAY. Of these quick restarts there are at most `limit` within
+`window` seconds: beyond it each try waits MAX_DELAY. No slot is ever given up.
 """
 
 from collections import deque
@@ -19,7 +19,7 @@ class Backoff:
 
     limit: int
     window: float
-    _restarts: deque[float] = field(default_factory=deque)
+    _quick: deque[float] = field(default_factory=deque)  # when the quick restarts were granted
     _row: int = 0  # deaths in a row without a stable life
 
     def died(self, now: float, ready_for: float) -> float:
@@ -27,19 +27,20 @@ class Backoff:
 
         `ready_for`: how long the child had been ready, 0 when it never was.
         """
-        while self._restarts and now - self._restarts[0] >= self.window:
-            self._restarts.popleft()
-        if len(self._restarts) >= self.limit:
-            return MAX_DELAY
-        self._restarts.append(now)
+        while self._quick and now - self._quick[0] >= self.window:
+            self._quick.popleft()
         if ready_for >= STABLE:
             self._row = 0
         delay = 0.0 if self._row == 0 else min(MAX_DELAY, FIRST_DELAY * 2 ** (self._row - 1))
         self._row = min(self._row + 1, 32)
+        if len(self._quick) >= self.limit:
+            return MAX_DELAY
+        if delay < MAX_DELAY:
+            self._quick.append(now)
         return delay
 
     def reset(self) -> None:
-        self._restarts.clear()
+        self._quick.clear()
         self._row = 0
 
 

@@ -1,7 +1,8 @@
 """Starts and exits: forking into a slot, what follows an exit, promotion of the standby.
 
 A worker's successor is forked in the same loop turn as the death is read; control's place is
-taken by the standby at once, and a new standby follows after a pause. Who dies too often waits.
+taken by the standby at once, and a new standby follows after a pause. Who dies too often is tried
+every few seconds (backoff.py). What a worker without work would get goes to the others meanwhile.
 """
 
 import os
@@ -17,12 +18,15 @@ from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.children.watchdog import STOPPED
 from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.handover import Handover
+from ribcage.controlplane.supervisor.resources.buckets import spread
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.stats import UNUSABLE
 from ribcage.shared.process.channel import pair
 from ribcage.shared.process.log import log
+from ribcage.shared.process.port_rings import UNMAPPABLE, PortRings
 
 CANNOT_COUNT = f"exited {UNUSABLE}"  # as exits.py says it
+CANNOT_MAP = f"exited {UNMAPPABLE}"
 
 
 class Lifecycle:
@@ -41,6 +45,7 @@ class Lifecycle:
         self.on_readable = on_readable
         self.on_gone = on_gone
         self._forks = ForkRetry()
+        self._buckets: tuple[int, ...] | None = None  # a worker for each, once somebody lives
 
     # ---- starts ----
 
@@ -60,8 +65,7 @@ class Lifecycle:
             # Short of processes, memory, descriptors: the others go on, this one is tried again.
             delay = self._forks.failed()
             log("error", "fork.failed", child=child.name, error=str(error), retry_s=delay)
-            child.state = "waiting"
-            child.timer = context.loop.after(delay, lambda: self.start(child))
+            child.wait(delay, context.loop.after(delay, lambda: self.start(child)))
             return
         self._forks.succeeded()
         self.serve(child)
@@ -190,7 +194,11 @@ class Lifecycle:
             self._retire(child)
         elif context.phase == "running":  # while adopting, begin() fills the slot
             renewed = child.role == "worker" and cause == CANNOT_COUNT and self._renew(child)
+            for index in context.ports.lost(child.index) if cause == CANNOT_MAP else ():
+                self.renew_port(index)
             self._succeed(child, ready_for)
+        if child.role == "worker":
+            self.share_frames()
         context.save()
         self.handover.tell_workers((child.index,) if renewed else ())
         self.on_gone()
@@ -205,6 +213,25 @@ class Lifecycle:
         log("warning", "stats.renewed", child=child.name)
         return True
 
+    def renew_port(self, index: int) -> None:
+        """All sockets of a port anew; what lies in the rings of the others is lost, too."""
+        context = self.context
+        port = context.ports.known[index]
+        log("warning", "port.renewed", index=index, name=port.name)
+        for worker in context.workers:
+            self.handover.take_port(worker, index)
+        context.ports.close(index)
+        self.complete_port(port)
+
+    def complete_port(self, port: PortRings) -> None:
+        """Opens what is missing of a known port, for the present number of workers."""
+        try:
+            self.context.ports.open(port, len(self.context.workers))
+        except (RibcageError, OSError) as error:
+            log("error", "port.open", index=port.index, error=str(error))
+        for worker in self.context.workers:
+            self.handover.send_port(worker, port)
+
     def _succeed(self, child: Child, ready_for: float) -> None:
         delay = child.backoff.died(time.monotonic(), ready_for)
         if child.role == "control" and self.take_standby(delay):
@@ -215,8 +242,10 @@ class Lifecycle:
         if delay == 0:
             self.start(child)
         else:
-            child.state = "waiting"
-            child.timer = self.context.loop.after(delay, lambda: self.start(child))
+            child.wait(delay, self.context.loop.after(delay, lambda: self.start(child)))
+            if child.role != "standby":
+                log("warning", "child.waiting", child=child.name, retry_s=delay,
+                    died=child.restarts, last_exit=child.last_exit)  # fmt: skip
 
     def take_standby(self, delay: float = 0.0) -> bool:
         """Moves the standby's process into control's slot. False when there is none of use.
@@ -283,15 +312,28 @@ class Lifecycle:
         self.share_frames()
 
     def share_frames(self) -> None:
-        """Frames go to every worker's rings again, once all are ready and nobody is leaving."""
+        """New frames go to the workers that serve them. With none of them they wait where they
+        went last: in the rings, for whoever comes first. Stops this process for a grace period of
+        the kernel (8 to 25 ms), so a successor is forked before it is called."""
         context = self.context
-        if not context.table.leaving and all(w.state == "ready" for w in context.workers):
-            context.ports.steer(0)
+        if context.phase != "running":
+            return
+        ports = context.ports.known.keys()
+        living = {
+            worker.index
+            for worker in context.workers
+            if worker.state == "ready" and worker.has_fib and worker.has_ports >= ports
+        }
+        if living:
+            self._buckets = spread(len(context.workers), living, self._buckets)
+            context.ports.steer(self._buckets)
 
     def reset_backoffs(self) -> None:
-        """A reload may have mended what made them die."""
+        """A reload may have mended what made them die: who waits is tried at once."""
         for child in self.context.table.all():
             child.backoff.reset()
+            if child.state == "waiting":
+                self.start(child)
 
 
 def log_level(name: str) -> str:

@@ -3,7 +3,11 @@
 A slot outlives the processes that fill it: it keeps restart count, last exit and back-off. States:
 
     absent -> starting -> ready -> (death) -> waiting -> starting ...      stopping: told to stop
-                          ready -> hung, stopped -> ready or (death)       it does not answer
+                            |  ^
+                            |  +-- stopped: by SIGSTOP or a debugger; ready again when it goes on
+                            +----- hung: it does not answer, or takes no packets; killed
+
+A slot is never given up: `waiting` ends at a known time. Only who is `ready` gets new frames.
 """
 
 import contextlib
@@ -43,6 +47,7 @@ class Child:
     has_fib: bool = False
     has_ports: set[int] = field(default_factory=set)
     timer: Timer | None = None  # restart, or deadline of a start
+    retry_at: float = 0.0  # while waiting: when it is tried again
 
     @property
     def name(self) -> str:
@@ -86,6 +91,22 @@ class Child:
             with contextlib.suppress(ProcessLookupError):  # already dead; its exit is on the way
                 signal.pidfd_send_signal(self.pidfd, number)
 
+    def wait(self, delay: float, timer: Timer) -> None:
+        """Nothing runs here until then."""
+        self.state = "waiting"
+        self.retry_at = time.monotonic() + delay
+        self.timer = timer
+
+    @property
+    def note(self) -> str | None:
+        """What more there is to say of the state; None: nothing."""
+        if self.state != "waiting":
+            return None
+        left = max(0.0, self.retry_at - time.monotonic())
+        last = f", last: {self.last_exit}" if self.last_exit else ""
+        times = f"died {self.restarts} time{'' if self.restarts == 1 else 's'}"
+        return f"next try in {left:.1f} s, {times}{last}"
+
     def cancel_timer(self) -> None:
         if self.timer is not None:
             self.timer.cancel()
@@ -111,6 +132,7 @@ class Child:
         return {
             **self.brief(),
             "role": self.role,
+            "note": self.note,
             "uid": self.uid,
             "started_ns": self.started_ns,
             "own": self.own,

@@ -1,41 +1,53 @@
-"""Opens and keeps the packet sockets: one with its ring for each (port, worker).
+"""Opens and keeps the packet sockets: one with its ring for each (port, worker), one that steers.
 
 Use: `ports.open(port, workers)` opens what is missing, `ports.ring(index, worker)` is the
 descriptor a (re)started worker is handed, so that it gets exactly what the dead one had, frames
-in the ring included. A socket is closed only with its port or its worker slot.
+in the ring included; `ports.steer(table)` says which worker gets which bucket of flows.
+
+The members of a port's group are worker 0, 1, ... and last the socket that steers, which no one
+else has. A group is closed from its end only (csrc/port/socket.h says why), so the socket of a
+worker that left waits until those behind it are closed, and the one that steers is made anew
+after workers were added.
 
 How a socket is opened is lent by the composition root (`OpenPort`): it gets the fanout id the
 port's first socket was given, 0 for the first one, and returns (descriptor, fanout id).
 """
 
+import mmap
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from ribcage.shared._core import lib
+from ribcage.shared._core import ffi, lib
 
+from ribcage.controlplane.supervisor.resources.buckets import BUCKETS, spread
 from ribcage.controlplane.supervisor.resources.store import Store
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.process.log import log
 from ribcage.shared.process.port_rings import PortRings
 
-SOL_PACKET, PACKET_FANOUT = 263, 18
+SOL_PACKET, PACKET_FANOUT, PACKET_FANOUT_CBPF = 263, 18, 6
 
 
 OpenPort = Callable[[PortRings, int, int, int], tuple[int, int]]  # port, worker, workers, fanout id
+Table = Sequence[int]  # a worker for each bucket
 
 
 class PortSockets:
     """The ports control asked for and the descriptors of their sockets."""
 
-    def __init__(self, opener: OpenPort, max_memory: int, store: Store) -> None:
+    def __init__(self, opener: OpenPort, max_memory: int, store: Store, seed: int = 0) -> None:
         self.known: dict[int, PortRings] = {}
         self.max_memory = max_memory
+        self.seed = seed & 0xFFFFFFFF
+        self.changes = 0  # goes up whenever a ring comes or goes
         self._opener = opener
         self._store = store
         self._rings: dict[tuple[int, int], int] = {}
         self._fanout: dict[int, int] = {}
-        self._steered = False
+        self._steering: dict[int, int] = {}
+        self._given_up: set[int] = set()  # workers whose sockets wait to be closed
+        self._tables: dict[int, Table] = {}  # in force, by port
 
     def open(self, port: PortRings, workers: int) -> bool:
         """Opens what is missing of `port` for workers 0..workers-1; False: nothing was.
@@ -43,6 +55,7 @@ class PortSockets:
         All or nothing: on an error (RibcageError, OSError) what this call opened is closed.
         The caller closes a port of the same index and another interface first.
         """
+        self._given_up -= set(range(workers))
         missing = [w for w in range(workers) if (port.index, w) not in self._rings]
         want = self.memory() + len(missing) * port.slots * port.slot_bytes
         if missing and want > self.max_memory:
@@ -52,23 +65,38 @@ class PortSockets:
                 f"{self.max_memory}",
                 hint="raise rings.max_memory, or lower rings.slots",
             )
+        if missing:
+            self._leave_out(port, workers, missing)
+            self._stop_steering(port.index)  # it joins again, behind those that come now
         opened: list[int] = []
         try:
             for worker in missing:
                 fanout = self._fanout.get(port.index, 0)
                 fd, self._fanout[port.index] = self._opener(port, worker, workers, fanout)
+                if fanout == 0:
+                    self._tables[port.index] = (0,) * BUCKETS  # a new group: all to its first
                 self._rings[port.index, worker] = fd
                 opened.append(worker)
         except BaseException:
-            for worker in opened:
+            for worker in reversed(opened):
                 os.close(self._rings.pop((port.index, worker)))
             if port.index not in self.known:
                 self._fanout.pop(port.index, None)
+            else:
+                self._start_steering(port)
             raise
+        self.changes += 1
         self.known[port.index] = port
+        self._start_steering(port)
         for worker in opened:
             self._store.keep(_ring(port.index, worker), self._rings[port.index, worker])
         return bool(missing)
+
+    def in_order(self, index: int, workers: int) -> bool:
+        """Whether member i of the group is worker i. Not so when sockets are missing in front of
+        others: those of a worker that died while no supervisor had a copy."""
+        have = [worker for worker in range(workers) if (index, worker) in self._rings]
+        return have == list(range(len(have)))
 
     def adopt(self, port: PortRings, worker: int, fd: int) -> None:
         """Takes back a descriptor that a worker had kept through a supervisor's death."""
@@ -76,14 +104,33 @@ class PortSockets:
         if key in self._rings:
             os.close(fd)
             return
-        self._steered = True  # perhaps: the last supervisor may have died in the middle of it
         self._rings[key] = fd
+        self.changes += 1
         self._store.keep(_ring(*key), fd)
         self.known.setdefault(port.index, port)
         self._fanout.setdefault(port.index, _fanout_id(fd))
 
     def ring(self, index: int, worker: int) -> int | None:
         return self._rings.get((index, worker))
+
+    def rings(self, worker: int) -> dict[int, int]:
+        """Descriptors by port."""
+        return {index: fd for (index, owner), fd in self._rings.items() if owner == worker}
+
+    def lost(self, worker: int) -> list[int]:
+        """Ports whose ring this worker's socket has no more: its last owner took it down."""
+        return [index for index, fd in self.rings(worker).items() if not self._mappable(index, fd)]
+
+    def _mappable(self, index: int, fd: int) -> bool:
+        geometry = ffi.new("struct ring_geometry *")
+        port = self.known[index]
+        if lib.ring_geometry(port.slots, port.slot_bytes, geometry) != 0:
+            return False
+        try:
+            mmap.mmap(fd, geometry.bytes, prot=mmap.PROT_READ).close()
+        except (OSError, ValueError):
+            return False
+        return True
 
     def memory(self) -> int:
         """Bytes of all rings."""
@@ -97,28 +144,79 @@ class PortSockets:
         """Gives the port up, for all workers. False when it was not open."""
         for key in [key for key in self._rings if key[0] == index]:
             self._close(key)
+        self._stop_steering(index)
         self._fanout.pop(index, None)
+        self._tables.pop(index, None)
+        self.changes += 1
         return self.known.pop(index, None) is not None
 
-    def steer(self, workers: int) -> None:
-        """Frames go to the first `workers` rings of each port only; 0: to all again.
+    # ---- who gets what ----
 
-        The rings of a worker that is to leave run dry then (closed full, they would lose what
-        they hold), and those of one that is to come stay empty until it is there.
-        """
-        if workers == 0 and not self._steered:
-            return
-        self._steered = workers != 0
-        for index in self.known:
-            fd = self._rings.get((index, 0))
-            error = 0 if fd is None else lib.port_socket_steer(fd, workers)
-            if error != 0:
+    def steer(self, table: Table) -> None:
+        """Bucket b of every port goes to worker table[b], from now on. A port that has this table
+        is left alone; one that refuses is told and tried again the next time."""
+        late = [
+            index
+            for index in self._steering
+            if self._tables.get(index) != table
+            and all((index, worker) in self._rings for worker in set(table))
+        ]
+        if late:
+            self._give(table, late)
+
+    def _give(self, table: Table, late: list[int]) -> None:
+        fds = ffi.new("int32_t[]", [self._steering[index] for index in late])
+        errors = ffi.new("int32_t[]", len(late))
+        members = ffi.new("uint16_t[]", list(table))
+        lib.port_steer(fds, len(late), members, self.seed, errors)
+        for index, error in zip(late, errors, strict=True):
+            if error == 0:
+                self._tables[index] = table
+            else:
                 log("warning", "port.steer", index=index, error=os.strerror(-error))
 
+    def _leave_out(self, port: PortRings, workers: int, missing: list[int]) -> None:
+        """Before sockets join a group: its program must not name them yet, or frames would come
+        while their filters are closed. Only after an adoption is it not known what it names."""
+        index = port.index
+        present = {worker for worker in range(workers) if (index, worker) in self._rings}
+        table = self._tables.get(index)
+        if not present or (table is not None and not set(missing) & set(table)):
+            return
+        self._start_steering(port)
+        if index in self._steering:
+            self._give(spread(workers, present), [index])
+
+    def _start_steering(self, port: PortRings) -> None:
+        """The last member. Without it the port goes on with the table it has."""
+        fanout = self._fanout.get(port.index, 0)
+        if port.index in self._steering or fanout >> 16 & 0xFF != PACKET_FANOUT_CBPF:
+            return
+        fd = lib.port_steer_open(port.ifindex, fanout)
+        if fd >= 0:
+            self._steering[port.index] = fd
+        else:
+            log("warning", "port.unsteered", index=port.index, name=port.name,
+                error=os.strerror(-fd))  # fmt: skip
+
+    def _stop_steering(self, index: int) -> None:
+        fd = self._steering.pop(index, None)
+        if fd is not None:
+            os.close(fd)
+
+    # ---- workers that leave ----
+
     def close_worker(self, worker: int) -> None:
-        """Gives a worker slot's sockets up."""
-        for key in [key for key in self._rings if key[1] == worker]:
-            self._close(key)
+        """Gives a worker slot's sockets up: closed once no other is behind them."""
+        self._given_up.add(worker)
+        while self._rings:
+            last = max(owner for _, owner in self._rings)
+            if last not in self._given_up:
+                break
+            for key in [key for key in self._rings if key[1] == last]:
+                self._close(key)
+            self._given_up.discard(last)
+        self.changes += 1
 
     def _close(self, key: tuple[int, int]) -> None:
         os.close(self._rings.pop(key))

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import signal
 import tempfile
 import time
@@ -122,18 +123,25 @@ def test_eight_workers_killed_together_are_all_reaped_and_restarted(
     assert [pid for pid in old if Path(f"/proc/{pid}").exists()] == []
 
 
-def test_a_worker_that_crashes_at_start_is_tried_again_for_ever(
+def test_a_worker_that_crashes_at_start_is_tried_for_ever(
     make_router: MakeRouter, tmp_path: Path
 ) -> None:
-    """After 1 + restart_max forks in a row the next ones wait, and control goes on."""
+    """restart_max quick restarts, then it waits: state and note say for how long, how often it
+    died and how. A reload tries at once; so does time. Control goes on."""
     count = tmp_path / "count"
     router = make_router(1, FAKE_WORKER="crash", FAKE_COUNT=str(count))
     router.write_plan(1, restart_max=4)
     router.process = router.launch()
-    router.until("five forks", lambda: count.exists() and len(count.read_text()) >= 5)
-    router.until("it waits", lambda: router.child("worker")["state"] == "waiting")
+    router.logged("retry_s=5 ")
+    assert count.read_text() == "x" * 5
+    row = router.child("worker")
+    assert row["state"] == "waiting"
+    assert re.fullmatch(r"next try in \d\.\d s, died 5 times, last: exited 3", row["note"])
     assert router.child("control")["state"] == "ready"
-    router.until("the next try", lambda: len(count.read_text()) >= 6)
+    router.process.send_signal(signal.SIGHUP)  # a reload forgives
+    router.logged("retry_s=5 ", 2)
+    assert count.read_text() == "x" * 10
+    router.until("the slow try", lambda: count.read_text() == "x" * 11)
     assert router.stop() == 0
 
 
@@ -223,9 +231,9 @@ def test_a_stopped_worker_shows_as_stopped(router: Any) -> None:
     os.kill(pid, signal.SIGSTOP)
     router.until("T", lambda: router.child("worker")["letter"] == "T")
     assert router.child("worker", 1)["state"] == "ready"
-    router.logged('child.stalled child="worker 0"')
+    router.logged('worker.stopped child="worker 0"')
     os.kill(pid, signal.SIGCONT)
-    router.logged('child.well child="worker 0"')
+    router.logged('worker.well child="worker 0"')
     router.until("S", lambda: router.child("worker")["letter"] in "SR")
     assert router.worker_pids()[0] == pid
 

@@ -48,13 +48,14 @@ def test_a_stable_life_resets_the_delay() -> None:
 
 
 @given(
-    st.integers(1, 10),
+    st.integers(0, 10),
     st.lists(st.tuples(st.floats(0, 5), st.floats(0, 5)), max_size=60),
 )
-def test_nobody_is_given_up_and_above_the_limit_restarts_are_slow(
+def test_quick_restarts_are_bounded_and_no_slot_is_given_up(
     limit: int, deaths: list[tuple[float, float]]
 ) -> None:
-    """Property: every death has a delay, and in every window of 10 s at most `limit` are quick."""
+    """Property: every death has a next try, and in every window of 10 s at most `limit` of them
+    wait less than MAX_DELAY."""
     backoff, now, quick = Backoff(limit, 10.0), 0.0, []
     for gap, ready_for in deaths:
         now += gap
@@ -64,6 +65,16 @@ def test_nobody_is_given_up_and_above_the_limit_restarts_are_slow(
             quick.append(now)
     for end in quick:
         assert len([t for t in quick if end - 10.0 < t <= end]) <= limit
+
+
+def test_a_child_that_always_dies_is_tried_every_few_seconds_for_ever() -> None:
+    """Quick ones first, as many as are allowed; a thousand deaths later still one try each 5 s."""
+    backoff, now, delays = Backoff(5, 60.0), 0.0, []
+    for _ in range(1000):
+        delays.append(backoff.died(now, 0.0))
+        now += delays[-1]
+    assert delays[:6] == [0.0, 0.01, 0.02, 0.04, 0.08, MAX_DELAY]
+    assert set(delays[20:]) == {MAX_DELAY}
 
 
 def test_fork_retries_slow_down_and_recover() -> None:

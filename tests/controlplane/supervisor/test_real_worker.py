@@ -93,14 +93,17 @@ def test_a_worker_whose_object_is_damaged_gets_another(real: Any) -> None:
 
 
 def test_real_workers_survive_their_supervisor(real: Any) -> None:
-    """kill -9 on the supervisor: the next one adopts them and their sockets."""
+    """kill -9 on the supervisor: the next one adopts them and their sockets, and steers: one more
+    for each port, which the workers do not have."""
     workers = real.worker_pids()
     sockets = [packet_sockets(pid) for pid in workers]
     real.disconnect()
     real.crash()
     real.start()
     assert real.worker_pids() == workers
-    assert packet_sockets(real.pid) == sockets[0] | sockets[1]
+    assert packet_sockets(real.pid) > sockets[0] | sockets[1]
+    assert len(packet_sockets(real.pid)) == 2 * 2 + 2
+    assert "port.unsteered" not in real.log_text() and "port.renewed" not in real.log_text()
     os.kill(workers[1], signal.SIGKILL)
     real.until("replaced", lambda: real.child("worker", 1)["state"] == "ready"
                and real.child("worker", 1)["own"])  # fmt: skip

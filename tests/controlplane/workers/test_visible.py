@@ -28,7 +28,8 @@ def test_a_worker_that_began_a_batch_with_it_has_seen_it() -> None:
 
 def test_a_sleeping_worker_counts_and_a_dead_one_is_not_asked() -> None:
     seen = count_seen([look(0, 3, asleep=True), look(1, 1, alive=False)], 7)
-    assert seen == Visibility(1, 1, 0)
+    assert seen == Visibility(1, 2, 0, absent=((1, "absent"),))
+    assert seen.to_json() == {"seen": 1, "of": 2, "absent": [{"worker": 1, "state": "absent"}]}
 
 
 def test_a_late_worker_is_waited_for() -> None:

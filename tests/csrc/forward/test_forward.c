@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "forward/doubt.h"
 #include "forward/forward.h"
 #include "frames.h"
 
@@ -143,6 +144,7 @@ static void born(void)
     f->hold_timeout_ns = 20000;
     ring_open(&f->port[0].ring, memory, &geometry);
     ring_resume(&f->port[0].ring, &f->stats.now.port[0]);
+    doubt_resume(f, 0);
     f->port[2].kind = PORT_KIND_HOST;
     for (uint32_t port = 0; port < FIB_MAX_PORTS; port++)
         f->fd[port] = port < PORTS ? sockets[port][0] : -1;

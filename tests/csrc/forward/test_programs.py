@@ -10,6 +10,7 @@ TESTS = {
     "test_own_addresses.c": ("decide/own_addresses.c", "base/address_class.c"),
     "test_hold.c": ("forward/hold.c",),
     "test_forward.c": (*rooms("base", "segment", "report", "packet", "port", "forward"), *DECIDE),
+    "test_doubt.c": (*rooms("base", "segment", "report", "packet", "port", "forward"), *DECIDE),
     "test_error.c": (
         *("forward/error.c", "forward/limiter.c", "decide/error.c"),
         *rooms("base", "packet"),

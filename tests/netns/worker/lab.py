@@ -23,6 +23,8 @@ from pathlib import Path
 
 from ribcage.shared._core import ffi, lib
 
+from ribcage.controlplane.supervisor.resources.buckets import spread
+from ribcage.controlplane.supervisor.resources.ports import PortSockets
 from ribcage.dataplane.sockets import open_port
 from ribcage.dataplane.worker import run_worker
 from ribcage.shared.memory.stats import SIZE, Snapshot, StatsReader, format_stats
@@ -198,12 +200,11 @@ class Lab:
         self.stats = [StatsReader(fd) for fd in self.stats_fds]
         self.bell = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(workers)]
         self.rings: list[list[int]] = []  # [port][worker]
+        sockets = PortSockets(open_port, 1 << 32)
         for port in self.ports:
-            fanout, row = 0, []
-            for worker in range(workers):
-                fd, fanout = open_port(port, worker, workers, fanout)
-                row.append(fd)
-            self.rings.append(row)
+            sockets.open(port, workers)
+            self.rings.append([sockets.rings(worker)[port.index] for worker in range(workers)])
+        sockets.steer(spread(workers, set(range(workers))))
         self.pids: dict[int, int] = {}
         self.channels: dict[int, Channel] = {}
 
