@@ -24,6 +24,7 @@
 #include "rib/rib.h"
 #include "rib/aggregate/aggregate.h"
 #include "verify/verify.h"
+#include "verify/audit.h"
 #include "packet/packet.h"
 #include "packet/checksum.h"
 #include "port/filter.h"

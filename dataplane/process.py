@@ -86,7 +86,7 @@ class WorkerProcess:
         self._semaphore = _semaphore_id(body.get("sync_key"))
         for port in body.get("ports", []):
             self._take_over(PortRings.from_json(port), attach)
-        self._take_fib(attach)
+        self._first_fib(attach)
         attach.close()
         log("info", "worker.start", index=self.index, ports=len(self.ports), fib=self.ready)
 
@@ -154,6 +154,14 @@ class WorkerProcess:
 
     # ---- what it may be told ----
 
+    def _first_fib(self, attach: Message) -> None:
+        """One that cannot be used is no reason to die: the successor would get the same one."""
+        try:
+            self._take_fib(attach)
+        except RibcageError as error:
+            log("error", "fib.refused", code=error.code, error=error.message)
+            self.forwarder.report_fault(lib.WORKER_FAULT_MESSAGE)
+
     def _take_fib(self, message: Message) -> None:
         fd = message.take("fib")
         if fd is None:
@@ -161,10 +169,12 @@ class WorkerProcess:
         sync = message.take("sync")
         try:
             self.forwarder.set_fib(fd, -1 if sync is None else sync, self._semaphore)
-        except BaseException:
+        except BaseException as error:
             for taken in (fd, sync):
                 if taken is not None:
                     os.close(taken)
+            # Control is told by way of the supervisor, and makes another.
+            self._link.send({"type": "fib-refused", "why": str(error)[:200]})
             raise
         self._keep("fib", fd)
         if sync is not None:

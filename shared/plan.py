@@ -69,7 +69,8 @@ class RibPlan:
 class FibPlan:
     """What the FIB segment is made for, and how the publisher batches (max_delay seconds).
     lookup4, lookup6, sync: words of the C lists; empty: the build's default.
-    aggregate: routes whose covering route has the same next hops stay out of the FIB."""
+    aggregate: routes whose covering route has the same next hops stay out of the FIB.
+    audit: seconds in which all of RIB and FIB is compared, in the background; 0: never."""
 
     lookup4: str = ""
     lookup6: str = ""
@@ -80,6 +81,7 @@ class FibPlan:
     max_batch: int = 256
     aggregate: bool = False
     huge_pages: str = "try"
+    audit: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ LIVE = frozenset(
         "workers.restart_max", "workers.restart_window", "workers.hang_timeout",
         "control.hang_timeout",
         "rib.checkpoint_interval", "rib.stale_time",
-        "fib.max_delay", "fib.max_batch", "fib.aggregate",
+        "fib.max_delay", "fib.max_batch", "fib.aggregate", "fib.audit",
         "icmp.rate", "icmp.burst", "icmp.per_source", "hold.timeout",
         "rings.max_memory", "neighbours.max",
         "management.max_clients", "management.max_line",

@@ -64,7 +64,7 @@ RIB = {
     ("rib_open", errno.EBADMSG): Refusal(
         "E_DAMAGED",
         "the routing table in shared memory does not hold together",
-        "stop the router and start it again; routes added at run time are lost",
+        "control makes it anew from the FIB and its sources, and keeps this one aside",
     ),
     ("rib_pending", errno.EOVERFLOW): Refusal(
         "E_JOURNAL",
@@ -108,6 +108,18 @@ FIB = {
         "try again: a publish without pause, or a large one, keeps readers out that long",
         Exit.TIMEOUT,
     ),
+    ("fib_open", errno.EBADMSG): Refusal(
+        "E_FIB_CORRUPT",
+        "segment {name} carries this build's layout but its content is not a FIB",
+        "control builds another from the RIB and keeps this one aside",
+    ),
+    ("fib_open", errno.ENOLCK): Refusal(
+        "E_SYNC", "the locks beside segment {name} are not those that its fib.sync needs"
+    ),
+    ("fib_open", ANY): Refusal("E_MAP", "no writer for segment {name}: {why}"),
+    ("fib_locks", ANY): Refusal(
+        "E_SYNC", "the locks beside this FIB are not those that its fib.sync needs"
+    ),
     ("fib_lookup", errno.ENOLCK): Refusal(
         "E_SYNC",
         "this FIB is read under a lock, and this reader was given none",
@@ -146,11 +158,28 @@ MEMORY = {
         "lower max-routes, or enlarge /dev/shm (docker: --shm-size)",
         Exit.PRIVILEGE,
     ),
-    ("segment_map", ANY): Refusal(
-        "E_SHM_FULL",
+    ("segment_map", errno.ENOMEM): Refusal(
+        "E_MAP",
         "segment {name} of {size} MiB cannot be mapped: {why}",
         "more memory, or a higher `ulimit -v`",
         Exit.PRIVILEGE,
+    ),
+    ("segment_map", ANY): Refusal("E_MAP", "segment {name} of {size} MiB cannot be mapped: {why}"),
+    ("segment_open", errno.EACCES): Refusal(
+        "E_PERMISSION",
+        "segment {name} may not be opened by uid {uid}",
+        None,
+        Exit.PRIVILEGE,
+    ),
+    ("segment_open", ANY): Refusal(
+        "E_OPEN",
+        "{name} cannot be opened as a segment: {why}",
+        "something else has that name in /dev/shm: move it away",
+    ),
+    ("segment_rename", ANY): Refusal(
+        "E_OWNER",
+        "{name} cannot take the place of what is there: {why}",
+        "what stands there belongs to another user: remove it",
     ),
     ("stats_create", ANY): Refusal("E_STATS", "stats object of worker {index}: {why}"),
     ("worker_new", errno.EBADMSG): Refusal("E_STATS", "stats object of worker {index}: {why}"),

@@ -183,7 +183,7 @@ def test_what_the_system_has_not_is_told_as_the_page_says(names: Names) -> None:
             ("E_ABSENT", lambda: open_segment(names.rib, SegmentKind.RIB)),
             ("E_INITIALISING", lambda: open_segment(names.fib, SegmentKind.FIB)),
             ("E_EXISTS", lambda: create_segment(names.fib, 4096)),
-            ("E_SHM_FULL", lambda: create_segment(names.rib, 1 << 50)),
+            ("E_MAP", lambda: create_segment(names.rib, 1 << 50)),
             ("E_LOCKED", lambda: WriterGuard(names)),
             ("E_NO_DAEMON", lambda: ManagementClient(names.run_dir / "none").call("version")),
             ("E_RUN_DIR", Names("x", file).make_run_dir),

@@ -45,6 +45,7 @@ def compile_plan(file: File, machine: Machine, config_path: str | None = None) -
             max_batch=fib.publish.max_batch,
             aggregate=fib.aggregate,
             huge_pages=fib.huge_pages,
+            audit=fib.audit,
         ),
         events=EventsPlan(file.events.queue_bytes),
         icmp=IcmpPlan(file.icmp.rate, file.icmp.burst, file.icmp.per_source),

@@ -126,6 +126,7 @@ class FibSection(Section):
     max_routes6: Annotated[int, between(16, 4_000_000)] = _fib.max_routes6
     aggregate: bool = _fib.aggregate
     huge_pages: Annotated[str, one_of("try", "never", "require")] = _fib.huge_pages
+    audit: Annotated[float, duration(0, 86_400, "60s")] = _fib.audit
     publish: PublishSection = PublishSection()
 
 

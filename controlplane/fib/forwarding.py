@@ -179,18 +179,32 @@ class Forwarding:
         while self._retired and self._retired[0][0] + REUSE_AFTER <= self._publishes:
             self._free.append(self._retired.pop(0)[1])
 
-    def rewrite(self) -> None:
-        """Compares the tables with what is remembered and writes what differs."""
-        held = dict(self.tables.read_adjacencies())
+    def write_all(self) -> None:
+        """Everything remembered, into tables that are empty. Adjacencies before the groups that
+        name them."""
+        for port in self._ports.values():
+            self.tables.write_port(port)
         for adjacency, record in self._adjacencies.items():
-            if held.get(adjacency) != record:
-                self.tables.write_adjacency(adjacency, record)
-                self.changed = True
-        groups = dict(self.tables.read_groups())
+            self.tables.write_adjacency(adjacency, record)
         for group, plan in self._groups.items():
-            if groups.get(group) != plan:
-                self.tables.write_group(group, plan)
-                self.changed = True
+            self.tables.write_group(group, plan)
+        self.changed = True
+
+    # -- what the tables should hold, for those who compare
+
+    def adjacency(self, number: int) -> Adjacency | None:
+        return self._adjacencies.get(number)
+
+    def port(self, index: int) -> Port | None:
+        return self._ports.get(index)
+
+    def fits(self, group: int) -> bool:
+        """Whether the group is what its set and the links want now."""
+        return group not in self.sets or self._plan(group, None) == self._groups.get(group)
+
+    def refresh(self, group: int) -> None:
+        """Makes it so. Inside a batch."""
+        self._refresh(group)
 
     # -- inside
 
@@ -202,14 +216,17 @@ class Forwarding:
             self._refresh(group)
 
     def _refresh(self, group: int, like: int | None = None) -> None:
-        before = self._groups.get(group)
-        example = before if before is not None or like is None else self._groups.get(like)
-        previous = example.buckets if example is not None else ()
-        plan = group_plan(self.sets[group], self.topology.alive, self._adjacency, previous)
-        if plan != before:
+        plan = self._plan(group, like)
+        if plan != self._groups.get(group):
             self._groups[group] = plan
             self.tables.write_group(group, plan)
             self.changed = True
+
+    def _plan(self, group: int, like: int | None) -> Group:
+        before = self._groups.get(group)
+        example = before if before is not None or like is None else self._groups.get(like)
+        previous = example.buckets if example is not None else ()
+        return group_plan(self.sets[group], self.topology.alive, self._adjacency, previous)
 
     def _adjacency(self, hop: Hop) -> int:
         adjacency = self._ids.get(hop)

@@ -103,6 +103,11 @@ class Publisher:
         """Decided changes did not reach the FIB: the next flush replays the journal."""
         return self._steps.behind
 
+    def touch_all(self, t0: int) -> None:
+        """A whole table was written: the next flush publishes it, whoever waits or not."""
+        self._open(t0)
+        self._steps.words = True
+
     def limit(self, max_delay: float, max_batch: int) -> None:
         """How long an update may wait for others, and how many rows may wait."""
         self._max_delay_ns = int(max_delay * 1e9)

@@ -44,7 +44,7 @@ class Reconcile:
         if found == _state(aggregate):
             return False
         self.rib.set_fib_state(lib.RIB_FIB_BETWEEN)
-        return self.rib.recovery.rows > 0
+        return self.rib.counts().rows > 0
 
     def begun(self, aggregate: bool) -> None:
         """The FIB holds what is wanted."""
@@ -66,11 +66,6 @@ class Reconcile:
             self.publisher.forward(rows, count, t0)
             total += count
         return total
-
-    def reload(self) -> None:
-        """Aggregation from the RIB anew, for a repair that trusts nothing."""
-        if self.entries.aggregation is not None:
-            self.entries.aggregate(self.rib.fib_state() == lib.RIB_FIB_AGGREGATED)
 
     # -- a new plan
 

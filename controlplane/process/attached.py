@@ -4,7 +4,9 @@ The lock may be held for a moment longer by a predecessor that was killed, hence
 own: messages come meanwhile, and mean what they mean to a process without tables.
 """
 
+import os
 import time
+from contextlib import suppress
 from typing import Any
 
 from ribcage.controlplane.process.running import Running
@@ -16,15 +18,18 @@ from ribcage.shared.process import log as lines
 from ribcage.shared.process.events import QueueName
 from ribcage.shared.process.message import Message
 from ribcage.shared.process.names import Names
+from ribcage.shared.process.port_rings import PortRings
 from ribcage.shared.process.title import show_as
 
 
 class Attached(ControlState):
-    """See the module's text. `body` is the attach message."""
+    """See the module's text. `body` is the attach message, `fib` the workers' descriptor of theirs
+    (-1: they have none), closed once the tables are open."""
 
-    def __init__(self, context: ControlContext, body: dict[str, Any]) -> None:
+    def __init__(self, context: ControlContext, body: dict[str, Any], fib: int = -1) -> None:
         super().__init__(context)
         self._body = body
+        self._fib = fib
         self._reloads: list[Message] = []
         self._died = False
         self.messages = {**self.messages, "reload": self._reloads.append}
@@ -51,12 +56,21 @@ class Attached(ControlState):
         # A standby becomes control: its log lines and its name in `ps` say so.
         lines.setup("control", plan.log.level, plan.log.format)
         show_as("control", names.instance)
-        segments = await open_segments(
-            names, plan, instance_id, context.log, body.get("sync_key"), context.workers.sync
-        )
+        lent = self._fib if self._fib >= 0 else None
+        try:
+            segments = await open_segments(
+                names, plan, instance_id, context.log, body.get("sync_key"), context.workers.sync,
+                lent,
+            )  # fmt: skip
+        finally:
+            if lent is not None:
+                os.close(lent)
         context.workers.use(segments.fib.writer.born, lambda: segments.fib.writer.generation)
         queue, number = QueueName.from_json(body), body.get("plan_id")
-        running = Running(context, plan, names, instance_id, segments, queue, number)
+        running = Running(
+            context, plan, names, instance_id, segments, queue, number,
+            _indices(body.get("ports")),
+        )  # fmt: skip
         context.become(running)
         if self._died:
             running.worker_died()
@@ -64,3 +78,13 @@ class Attached(ControlState):
         for message in self._reloads:
             running.messages["reload"](message)
         await running.begin(start)
+
+
+def _indices(ports: object) -> dict[str, int]:
+    """Ports that the supervisor has open: index by name. What is none is left out."""
+    found = {}
+    for port in ports if isinstance(ports, list) else []:
+        with suppress(RibcageError):
+            rings = PortRings.from_json(port)
+            found[rings.name] = rings.index
+    return found

@@ -11,6 +11,7 @@ publish, and the kernel's events go to the links, which ask the kernel.
 """
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from ribcage.controlplane.kernel.events import KernelEvent
@@ -21,6 +22,7 @@ from ribcage.controlplane.management.server import ManagementServer
 from ribcage.controlplane.process.checkpoints import Checkpoints
 from ribcage.controlplane.process.configuring import Configuring
 from ribcage.controlplane.process.dump import Dumps
+from ribcage.controlplane.process.healing import Healing
 from ribcage.controlplane.process.housekeeping import Housekeeping
 from ribcage.controlplane.process.segments import Segments
 from ribcage.controlplane.process.state import ControlContext, ControlState
@@ -28,6 +30,7 @@ from ribcage.controlplane.process.supervisor_link import hello
 from ribcage.controlplane.routes.core import Core
 from ribcage.controlplane.routes.links import Links
 from ribcage.controlplane.routes.loads import Loads
+from ribcage.controlplane.routes.recovered import any_recovered, give_back
 from ribcage.controlplane.routes.requests import RouteRequests
 from ribcage.controlplane.workers.events import WorkerEvents
 from ribcage.shared.plan import Plan
@@ -37,7 +40,7 @@ from ribcage.shared.process.names import Names
 
 class Running(ControlState):
     """See the module's text. `queue` is the workers' event queue, `number` the supervisor's for
-    this plan."""
+    this plan, `ports` the indices by which it has ports open."""
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Running(ControlState):
         segments: Segments,
         queue: QueueName | None,
         number: object,
+        ports: Mapping[str, int],
     ) -> None:
         super().__init__(context)
         self.messages = {
@@ -56,11 +60,13 @@ class Running(ControlState):
             "run-dir": lambda message: self._run_dir_again(),
             "dump": lambda message: context.tasks.spawn(self._dumps.write(), "dump"),
             "queue": lambda message: self._events.renew(QueueName.from_json(message.body)),
+            "fib-look": lambda message: self._healing.look(),
         }
         log, say = context.log, context.link.say
         self._names = names
         self._instance_id = instance_id
         self._segments = segments
+        self._ports = ports
         self._takeover: dict[str, Any] = {}
         self._core = Core(
             plan,
@@ -81,7 +87,10 @@ class Running(ControlState):
         self._links = Links(self._core, self._kernel, say, log)
         neighbours = self._links.neighbours
         self._housekeeping = Housekeeping(
-            self._core, self._links.manage_gateways, neighbours.probe_hosts, log
+            self._core, self._links.manage_gateways, neighbours.probe_hosts
+        )
+        self._healing = Healing(
+            names, segments, self._core, context.workers, say, context.fail, log
         )
         self._events = WorkerEvents(
             context.workers, queue, neighbours.miss, context.counters, log, say
@@ -123,37 +132,55 @@ class Running(ControlState):
 
     async def begin(self, start: int) -> None:
         """`start`: when the attach message came, in monotonic ns. Raises what cannot be mended."""
-        fresh = self._segments.fresh
+        segments = self._segments
+        fresh = segments.fresh
         self._checkpoints.begin(fresh)
-        taken = self._core.takeover(self._segments.fib_is_new)
-        self.context.link.say({"type": "fib-ready", "name": self._names.fib,
-                               "size": self._segments.fib.writer.mapped.size,
-                               "instance_id": self._instance_id})  # fmt: skip
+        taken = self._core.takeover(segments.fib_is_new, self._ports)
+        # Workers go on with the FIB they have until a new one knows links and neighbours.
+        late = segments.fib_is_new and segments.lent
+        if not late:
+            self._fib_ready()
         await self._server.start()
         self._takeover = {
             "fresh": fresh,
-            "routes": self._segments.rib.recovery.rows,
+            "routes": segments.rib.counts().rows,
             "replayed": taken.replayed,
             "everything": taken.everything,
             "ms": round((time.monotonic_ns() - start) / 1e6, 3),
         }
         self.context.log("info", "takeover.done", **self._takeover)
-        if not fresh:
+        if not fresh and not late:
             self._ready()
         self._events.listen()
         self._housekeeping.published()  # a takeover may find everything published
         self._progress()
         await self._configuring.begin()
+        await self._links_heard()
         self._progress()
         await self._checkpoints.restore()
-        if fresh:
+        if late:
+            self._fib_ready()
+        if fresh or late:
             self._ready()
         else:
-            self.context.tasks.spawn(self._housekeeping.check(), "verify")
+            self.context.tasks.spawn(self._healing.check(), "verify")
         self._checkpoints.watch()
+        self._healing.begin()
+
+    async def _links_heard(self) -> None:
+        """Every source has announced its own: what came from the FIB and nobody wants is sorted."""
+        self._core.links_known()
+        if any_recovered(self._core.rib):
+            kept, gone = await give_back(self._core.rib, self._core.publisher)
+            self.context.log("warning", "rib.recovered", added=kept, gone=gone)
 
     def _progress(self) -> None:
         self.context.link.say({"type": "progress"})
+
+    def _fib_ready(self) -> None:
+        self.context.link.say({"type": "fib-ready", "name": self._names.fib,
+                               "size": self._segments.fib.writer.mapped.size,
+                               "instance_id": self._instance_id})  # fmt: skip
 
     def _ready(self) -> None:
         self.context.link.say({"type": "ready", "generation": self._core.publisher.generation})
@@ -192,6 +219,7 @@ class Running(ControlState):
             "supervisor": {"connected": link.connected, **link.counters},
             "kernel": self._kernel.counters(),
             "checkpoint": dict(self._checkpoints.facts),
+            "healing": self._healing.report(),
         }
 
     # -- the end
@@ -199,6 +227,7 @@ class Running(ControlState):
     async def stop(self, undo: bool) -> None:
         """Clients first, then the kernel, then the segments; they stay for whoever comes next."""
         self._housekeeping.close()
+        self._healing.close()
         self._events.close()
         await self._server.stop()
         await self.context.tasks.cancel()

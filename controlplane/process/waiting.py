@@ -18,6 +18,7 @@ class Waiting(ControlState):
     def _attach(self, message: Message) -> None:
         context = self.context
         context.workers.attach(message)
-        attached = Attached(context, message.body)
+        fib = message.take("fib")
+        attached = Attached(context, message.body, -1 if fib is None else fib)
         context.become(attached)
         context.tasks.spawn(attached.begin(), "begin")

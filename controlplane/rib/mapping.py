@@ -1,10 +1,10 @@
 """The shared memory under the routing table: made once, taken over by every control process.
 
-    memory, created = map_rib("/ribcage.r1.rib", params)
+    memory = attach_rib("/ribcage.r1.rib", params)
+    memory = create_rib("/ribcage.r1.rib.new", params)
 
-The caller holds the control lock, so nobody else is making or mapping the object. A half-made
-one (its maker died before the magic) is made anew; anything else that is not exactly ours is
-refused with both sides shown, never touched.
+The caller holds the control lock, so nobody else is making or mapping the object. What is not
+exactly ours is refused with both sides shown, and not touched here.
 """
 
 import mmap
@@ -79,18 +79,10 @@ def anonymous_rib(params: RibParams) -> PrivateMemory:
     return memory
 
 
-def map_rib(name: str, params: RibParams) -> tuple[Memory, bool]:
-    """The segment `name`, and whether it was made just now.
-
-    E_LAYOUT (another build), E_INSTANCE (another start of the router), E_OWNER (made by
-    somebody else, or open to others), E_LIMIT, E_SHM_FULL.
-    """
-    try:
-        mapped = open_segment(name, SegmentKind.RIB, write=True)
-    except RibcageError as error:
-        if error.code not in ("E_ABSENT", "E_INITIALISING"):
-            raise
-        return _create(name, params), True
+def attach_rib(name: str, params: RibParams) -> Memory:
+    """The segment that is there. E_ABSENT; E_INITIALISING, E_LAYOUT (another build), E_INSTANCE
+    (another start of the router), E_OWNER (made by somebody else, or open to others)."""
+    mapped = open_segment(name, SegmentKind.RIB, write=True)
     try:
         _check_owner(name, os.fstat(mapped.fd))
         found = ffi.cast("struct segment_identity *", mapped.address).instance_id
@@ -103,12 +95,13 @@ def map_rib(name: str, params: RibParams) -> tuple[Memory, bool]:
     except BaseException:
         mapped.close()
         raise
-    return mapped, False
+    return mapped
 
 
-def _create(name: str, params: RibParams) -> Memory:
+def create_rib(name: str, params: RibParams) -> Memory:
+    """An empty one in place of a half-made one. E_LIMIT, E_SHM_FULL."""
     packed = pack_params(params)
-    remove_segment(name)  # a half-made one
+    remove_segment(name)
     mapped = create_segment(name, lib.rib_segment_size(packed))
     try:
         _format(mapped, packed)

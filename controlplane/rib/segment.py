@@ -16,7 +16,13 @@ from typing import Any
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.controlplane.rib.mapping import Memory, RibParams, anonymous_rib, map_rib
+from ribcage.controlplane.rib.mapping import (
+    Memory,
+    RibParams,
+    anonymous_rib,
+    attach_rib,
+    create_rib,
+)
 from ribcage.controlplane.rib.records import (
     Filter,
     Route,
@@ -28,8 +34,9 @@ from ribcage.controlplane.rib.records import (
 from ribcage.controlplane.rib.results import Counts, RibRecovery, Slice
 from ribcage.controlplane.values.nexthop import NexthopSet
 from ribcage.shared.addresses import Address, Network
+from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.rows import Applied, Row, key_of, new_rows, row_at, rows_of
-from ribcage.shared.memory.segment import remove_segment
+from ribcage.shared.memory.segment import Head, Mapped, remove_segment
 from ribcage.shared.process.names import Names
 from ribcage.shared.refusals import refused
 
@@ -58,16 +65,34 @@ class Rib:
             reclaimed=found.reclaimed,
             nanoseconds=found.nanoseconds,
         )
+        self.head = None
+        """None in private memory, which nobody else can touch."""
+        if isinstance(memory, Mapped):
+            self.head = Head(memory, ("struct segment_identity", "struct rib_geometry"))
         self._applied = ffi.new("struct rib_applied *")
         self._number = ffi.new("uint32_t[2]")
         self._one = ffi.new("struct rib_route *")
 
     @classmethod
-    def create_or_attach(cls, names: Names, params: RibParams) -> "Rib":
-        """The instance's table, made when absent; errors as mapping.map_rib, and E_DAMAGED.
+    def attach(cls, names: Names, params: RibParams) -> "Rib":
+        """The instance's table; errors as mapping.attach_rib, and E_DAMAGED. It keeps the limits it
+        was made with (see counts())."""
+        return cls(attach_rib(names.rib, params), created=False)
 
-        An existing table keeps the limits it was made with (see counts())."""
-        return cls(*map_rib(names.rib, params))
+    @classmethod
+    def create(cls, name: str, params: RibParams) -> "Rib":
+        """An empty table of this name; errors as mapping.create_rib."""
+        return cls(create_rib(name, params), created=True)
+
+    @classmethod
+    def create_or_attach(cls, names: Names, params: RibParams) -> "Rib":
+        """The instance's table, made when absent or half made; errors as `attach`."""
+        try:
+            return cls.attach(names, params)
+        except RibcageError as error:
+            if error.code not in ("E_ABSENT", "E_INITIALISING"):
+                raise
+        return cls.create(names.rib, params)
 
     @classmethod
     def private(cls, params: RibParams) -> "Rib":
@@ -85,6 +110,10 @@ class Rib:
             lib.rib_close(self._rib)
             self._rib = ffi.NULL
             self._memory.close()
+
+    @property
+    def memory(self) -> Memory:
+        return self._memory
 
     @property
     def handle(self) -> Any:
@@ -197,6 +226,15 @@ class Rib:
         _checked("rib_walk", n)
         following = None if at.state == 2 else bytes(ffi.buffer(at)).hex()
         return found, n, following
+
+    def scan(self, slot: int, budget: int, found: Any) -> tuple[int, int]:
+        """Routes in force among the next `budget` row slots from `slot` (1 to start), into
+        `struct rib_route[budget]`: how many, and where to go on; 0 at the end. E_DAMAGED when a row
+        there is none of this table's."""
+        number = self._number
+        number[0] = slot
+        n = _checked("rib_open", lib.rib_scan(self._rib, number, budget, found))
+        return n, int(number[0])
 
     def walk_release(self) -> None:
         """Frees the index that listings use; the next walk makes it again."""

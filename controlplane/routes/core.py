@@ -11,7 +11,7 @@ Everything that changes a route or a next hop goes through here or through `publ
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +94,7 @@ class Core:
         self._changes = new_rows(CHANGES)
         self._sources = SourceSync(self.inputs, rib, self.nexthops, self.publisher, log)
         self._reselecting: asyncio.Task[None] | None = None
+        self._links_known = True
         rib.limit(NEIGHBOUR.number, plan.neighbours.max)
 
     @property
@@ -108,33 +109,52 @@ class Core:
 
     # -- takeover
 
-    def takeover(self, fib_is_new: bool) -> Taken:
+    def takeover(self, fib_is_new: bool, ports: Mapping[str, int] | None = None) -> Taken:
         """Puts in force what the RIB holds: sets, links as the FIB knew them, open changes.
 
         After it every acknowledged update is in the FIB and published; nothing that was right
         is written. About a millisecond, plus the journal; a new FIB takes a walk of the RIB.
+        `ports`: the indices that the supervisor has ports by, for a FIB that knows none; what the
+        RIB says of dead next hops then counts until `links_known`.
+
+        A FIB with groups that the RIB does not know is none that its RIB made: all is compared
+        before a number is given out again.
         """
         start = time.monotonic_ns()
+        rows = self.rib.counts().rows
         self.forwarding.recover()
         self.forwarding.restore()
+        if fib_is_new:
+            self.topology.indices |= ports or {}
+            self._links_known = rows == 0
         self.nexthops.load()
         taken = Taken(sets=len(self.forwarding.sets))
         recovery = self.rib.recovery
-        if fib_is_new and recovery.rows:
+        if fib_is_new and rows:
             self.rib.republish_all()
         switched = self.reconcile.begin(self.plan.fib.aggregate)
-        if (fib_is_new and recovery.rows) or recovery.everything or switched:
+        strange = bool(self.forwarding.strays(set(self.forwarding.sets)))
+        if (fib_is_new and rows) or recovery.everything or switched or strange:
             taken.everything = True
             taken.replayed = self.reconcile.compare(start)
         else:
             taken.replayed = self.publisher.replay(start)
         self.reconcile.begun(self.plan.fib.aggregate)
-        if recovery.reselect or self.nexthops.update_liveness():
+        news = self._links_known and self.nexthops.update_liveness()
+        if recovery.reselect or news:
             self._reselect_now(start)
         self.publisher.flush()
         self.rib.published(self.rib.changed())
+        if strange:
+            self.log("warning", "group.strays", cleared=self.clear_strays())
         taken.nanoseconds = time.monotonic_ns() - start
         return taken
+
+    def links_known(self) -> None:
+        """The kernel has told every link: from now on they say which next hops are dead."""
+        if not self._links_known:
+            self._links_known = True
+            self.links_changed()
 
     def clear_strays(self) -> int:
         """Groups that a death left in the FIB and no set of the RIB names: cleared."""
@@ -146,15 +166,6 @@ class Core:
                 except RibcageError as error:  # a route names it: verify will say so
                     self.log("error", "group.stray", group=group, why=error.message)
         return len(strays)
-
-    def repair(self) -> int:
-        """Makes the FIB agree with the RIB where it does not; how many routes were wrong."""
-        self.reconcile.reload()
-        wrong = self.reconcile.compare(time.monotonic_ns())
-        with self.fib.guard():
-            self.forwarding.rewrite()
-        self.publisher.flush()
-        return wrong
 
     async def verify(self, samples: int = 100_000, seed: int = 7) -> dict[str, Any]:
         """RIB, FIB and real lookups compared: fib/verify.py."""
@@ -177,7 +188,7 @@ class Core:
         """Publishes changed words; lets runners-up take over where next hops died."""
         if self.forwarding.changed:
             self.publisher.touch(t0 or time.monotonic_ns())
-        if self.nexthops.update_liveness():
+        if self._links_known and self.nexthops.update_liveness():
             self.reselect(t0)
 
     def neighbour(self, hop: Hop, known: Neighbour | None, t0: int | None = None) -> bool:

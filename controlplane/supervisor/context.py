@@ -115,6 +115,17 @@ class Fib:
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "size": self.size}
 
+    def same(self, other: "Fib") -> bool:
+        """Both are the same objects, of the same size."""
+        if self.size != other.size or (self.sync < 0) != (other.sync < 0):
+            return False
+        pairs = [(self.fd, other.fd)] + ([(self.sync, other.sync)] if self.sync >= 0 else [])
+        return all(os.path.samestat(os.fstat(a), os.fstat(b)) for a, b in pairs)
+
+    def close(self) -> None:
+        for fd in self.fds().values():
+            os.close(fd)
+
     def fds(self) -> dict[str, int]:
         return {"fib": self.fd} | ({"sync": self.sync} if self.sync >= 0 else {})
 

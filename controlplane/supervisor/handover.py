@@ -75,7 +75,7 @@ class Handover:
             "stats": context.objects.stats_fd(child.index),
             "bell": context.bells.for_worker(child.index),
         }
-        if context.fib is not None:
+        if context.fib is not None and self._whole():
             fds |= context.fib.fds()
             child.has_fib = True
         ports = []
@@ -103,9 +103,23 @@ class Handover:
         for child in [self.context.table.control, *self.context.workers]:
             self.post(child, body)
 
+    def _whole(self) -> bool:
+        """Whether the FIB is as long as it was: a worker that maps one cut short dies of SIGBUS,
+        and so would each successor. Control is told, and makes another."""
+        fib = self.context.fib
+        if fib is None or os.fstat(fib.fd).st_size >= fib.size:
+            return True
+        log("error", "fib.cut-short", name=fib.name, size=fib.size)
+        self.look_at_fib()
+        return False
+
+    def look_at_fib(self) -> None:
+        """Control looks at once what became of its FIB."""
+        self.post(self.context.table.control, {"type": "fib-look"})
+
     def send_fib(self, child: Child) -> None:
         fib = self.context.fib
-        if fib is not None and child.channel is not None:
+        if fib is not None and child.channel is not None and self._whole():
             child.has_fib = True
             self.post(child, {"type": "fib", **fib.to_json()}, fib.fds())
 
@@ -143,6 +157,8 @@ class Handover:
             fds["sync"] = context.objects.sync_fd()
         for worker in context.workers:
             self._add_bell(fds, worker.index)
+        if context.fib is not None:
+            fds["fib"] = context.fib.fd  # should its name be gone, this is what is left of it
         for name, index in wanted.items():
             try:
                 fds[name] = context.objects.stats_readonly(index)

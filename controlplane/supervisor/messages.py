@@ -68,6 +68,7 @@ class Messages:
             "pong": ("any", self.watchdog.answered),
             "progress": ("control", self._progress),
             "fib-ready": ("control", self._fib_ready),
+            "fib-refused": ("worker", self._fib_refused),
             "port-open": ("control", self._port_open),
             "port-close": ("control", self._port_close),
             "ps-request": ("control", self._ps),
@@ -180,6 +181,13 @@ class Messages:
             raise RibcageError("E_FIB", f"fib {name!r:.60}, this instance has {ours}")
         self.open_fib()
 
+    def _fib_refused(self, child: Child, message: Message) -> None:
+        """A worker cannot use the FIB it was handed: it waits for another, and control makes it."""
+        log("error", "fib.refused", child=child.name, why=str(message.body.get("why"))[:200])
+        child.has_fib = False
+        child.cancel_timer()
+        self.handover.look_at_fib()
+
     def _sync(self) -> int:
         """A copy of the lock words, -1 where there are none."""
         if self.context.settings.plan.fib.sync not in WITH_SEGMENT:
@@ -194,19 +202,19 @@ class Messages:
         except OSError as error:
             log("warning", "fib.absent", name=context.names.fib, error=error.strerror)
             return
-        now = os.fstat(fd)
+        new = Fib(context.names.fib, os.fstat(fd).st_size, fd, self._sync())
         old = context.fib
-        if old is not None and os.path.samestat(os.fstat(old.fd), now) and old.size == now.st_size:
-            os.close(fd)  # the next control took the same segment over: nobody need know
+        if old is not None and old.same(new):
+            new.close()  # the next control took the same segment over: nobody need know
             return
-        for used in () if old is None else old.fds().values():
-            os.close(used)
-        context.fib = Fib(context.names.fib, now.st_size, fd, self._sync())
+        if old is not None:
+            old.close()
+        context.fib = new
         for worker in context.workers:
             if old is not None or not worker.has_fib:
                 self.handover.send_fib(worker)
             self.lifecycle.expect_ready(worker)
-        log("info", "fib.ready", size=now.st_size)
+        log("info", "fib.ready", size=new.size)
 
     def _port_open(self, child: Child, message: Message) -> None:
         context = self.context

@@ -68,6 +68,14 @@ static inline void *fib_block(const struct fib_writer *writer, uint32_t block)
     return writer->base + (uint64_t)block * FIB_BLOCK;
 }
 
+/* 1: `bytes` from this block on lie in the arena, as far as the writer's own memory knows it. For
+ * numbers that are only read out of the segment: whoever wrote into it may have changed them. */
+static inline int fib_inside(const struct fib_writer *writer, uint64_t block, uint64_t bytes)
+{
+    return block >= writer->arena.first && bytes <= writer->size &&
+           block * FIB_BLOCK <= writer->size - bytes;
+}
+
 static inline uint32_t blocks_of(uint64_t bytes)
 {
     return (uint32_t)((bytes + FIB_BLOCK - 1) / FIB_BLOCK);

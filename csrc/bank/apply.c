@@ -166,10 +166,10 @@ static int walk_route(void *context, const struct route_row *row)
 }
 
 uint32_t bank_walk(struct fib_writer *writer, struct route_row *cursor, struct route_row *rows,
-                  uint32_t max)
+                  uint32_t max, int places)
 {
     struct walk_out out = {rows, 0, max};
-    const struct lpm_visitor visitor = {NULL, walk_route, &out};
+    const struct lpm_visitor visitor = {NULL, walk_route, &out, places};
     for (uint8_t family = 4; family <= 6 && out.n < max; family += 2)
         if (cursor->family <= family)
             writer->engine[family_index(family)]->walk(
@@ -203,7 +203,7 @@ int bank_check(struct fib_writer *writer)
 {
     const struct fib_published *published = &writer->header->published;
     struct check_count count = {0};
-    const struct lpm_visitor visitor = {NULL, check_route, &count};
+    const struct lpm_visitor visitor = {NULL, check_route, &count, 0};
     for (uint8_t family = 4; family <= 6; family += 2)
         if (writer->engine[family_index(family)]->walk(writer, family, NULL, &visitor) != 0)
             return -EBADMSG;

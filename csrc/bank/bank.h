@@ -27,7 +27,8 @@ struct fib_params {
 };
 struct fib_recovery { /* what fib_writer_open found and did */
     uint32_t redone;      /* 1: an open intent was done again */
-    uint32_t unused;
+    int32_t error;        /* of an opening that failed: -EBADMSG damaged, -ENOLCK the locks are not
+                             what the strategy needs, -ENOMEM; else 0 */
     uint64_t reclaimed;   /* blocks found unreachable */
     uint64_t routes;      /* routes found */
     uint64_t nanoseconds;
@@ -79,8 +80,9 @@ int bank_clear_port(struct fib_writer *writer, uint32_t index);
 uint64_t bank_publish(struct fib_writer *writer, uint64_t update_id, uint64_t t0, uint64_t t1);
 /* The publish of another bank once more: its stamp, its generation. */
 void bank_republish(struct fib_writer *writer, const struct fib_stamp *stamp);
+/* places: as in struct lpm_visitor. */
 uint32_t bank_walk(struct fib_writer *writer, struct route_row *cursor, struct route_row *rows,
-                   uint32_t max);
+                   uint32_t max, int places);
 uint32_t bank_exact(struct fib_writer *writer, const struct route_row *row);
 int bank_check(struct fib_writer *writer);
 

@@ -84,7 +84,7 @@ static int sweep_buckets(struct fib_writer *writer)
 
 static int sweep(struct fib_writer *writer)
 {
-    const struct lpm_visitor visitor = {sweep_blocks, sweep_route, writer};
+    const struct lpm_visitor visitor = {sweep_blocks, sweep_route, writer, 0};
     const struct fib_geometry *geometry = &writer->header->geometry;
     uint32_t ports = 0;
 

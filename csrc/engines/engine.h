@@ -42,6 +42,10 @@ struct lpm_visitor {
     int (*blocks)(void *context, uint32_t block, uint32_t size);         /* may be NULL */
     int (*route)(void *context, const struct route_row *row); /* family, prefix, length, nexthop */
     void *context;
+    /* 1: `route` also gets the addresses at which a word of the engine's own answers although no
+     * route begins there, as rows of group 0, in the same order (an audit looks them up). An engine
+     * whose words an audit finds without it need not tell. */
+    int places;
 };
 
 struct lpm_engine {

@@ -149,7 +149,13 @@ int fib_break_lock(struct fib_writer *writer)
 uint32_t fib_walk(struct fib_writer *writer, struct route_row *cursor, struct route_row *rows,
                   uint32_t max)
 {
-    return bank_walk(fib_working(writer), cursor, rows, max);
+    return bank_walk(fib_working(writer), cursor, rows, max, 0);
+}
+
+uint32_t fib_walk_places(struct fib_writer *writer, struct route_row *cursor,
+                         struct route_row *rows, uint32_t max)
+{
+    return bank_walk(fib_working(writer), cursor, rows, max, 1);
 }
 
 uint32_t fib_exact(struct fib_writer *writer, const struct route_row *row)

@@ -132,7 +132,11 @@ int fib_break_lock(struct fib_writer *writer);
  * to start). Returns rows written, 0 at the end. For control only: not safe beside a writer. */
 uint32_t fib_walk(struct fib_writer *writer, struct route_row *cursor, struct route_row *rows,
                   uint32_t max);
-/* The group of exactly this prefix, 0 when absent. */
+/* The same with rows of group 0 between them: addresses at which a word of its own answers, though
+ * no route begins there. For an audit. */
+uint32_t fib_walk_places(struct fib_writer *writer, struct route_row *cursor,
+                         struct route_row *rows, uint32_t max);
+/* The group of exactly this prefix, 0 when absent. Inside the segment, whatever stands in it. */
 uint32_t fib_exact(struct fib_writer *writer, const struct route_row *row);
 /* Recomputes digest and counts from the routes and compares them with the writer's and, when
  * nothing is waiting for fib_publish, with the header's; 0 or -EBADMSG. */

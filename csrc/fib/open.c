@@ -28,23 +28,31 @@ static int take_over(struct fib_writer *writer, struct fib_recovery *found)
     return error;
 }
 
+static struct fib_writer *failed(struct fib_recovery *recovery, int error)
+{
+    if (recovery != NULL)
+        recovery->error = error;
+    return NULL;
+}
+
 struct fib_writer *fib_writer_open_locked(void *base, uint64_t size, const struct fib_locks *locks,
                                           struct fib_recovery *recovery)
 {
     struct fib_recovery found = {0};
     uint64_t began = monotonic_ns();
     if (segment_check(base, size, &fib_format) != SEGMENT_READY || !fib_tables_valid(base))
-        return NULL;
+        return failed(recovery, -EBADMSG);
     struct fib_writer *writer = bank_begin(base, base);
     if (writer == NULL)
-        return NULL;
+        return failed(recovery, -ENOMEM);
     writer->sync = fib_sync_of(writer->header->geometry.strategy);
     writer->reuse_at_once = (writer->sync->flags & SYNC_REUSE_AT_ONCE) != 0;
     if (locks != NULL)
         writer->locks = *locks;
-    if (!fib_locks_fit(writer->sync, locks) || take_over(writer, &found) != 0) {
+    int error = fib_locks_fit(writer->sync, locks) ? take_over(writer, &found) : -ENOLCK;
+    if (error != 0) {
         fib_writer_close(writer);
-        return NULL;
+        return failed(recovery, error);
     }
     found.nanoseconds = monotonic_ns() - began;
     if (recovery != NULL)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum rib_nexthop_flag { NEXTHOP_KNOWN = 1, NEXTHOP_DEAD = 2, NEXTHOP_AFFECTED = 4 };
+enum { RIB_CHAIN_MOST = 1 << 16 }; /* rows of one chain; an honest one has some dozens at most */
 enum { RIB_MERGE = 4096 }; /* changes of one rib_apply among which flips are merged */
 
 struct rib_order; /* walk.c */
@@ -50,6 +51,13 @@ struct rib {
 static inline uint32_t family_index(uint8_t family)
 {
     return family == 6;
+}
+
+/* The slot that a chain word names. One that leads out of the table is the end: somebody wrote into
+ * the segment, which rib_scan tells soon, and nobody follows it until then. */
+static inline uint32_t row_of_word(const struct rib *rib, uint32_t word)
+{
+    return likely(word <= rib->max_rows + 1) ? word : 0;
 }
 
 static inline int same_key(const struct route_row *a, const struct route_row *b)
@@ -115,11 +123,12 @@ void route_account(struct rib *rib, const struct route_row *key, int32_t by);
 
 static inline int row_stale(const struct rib *rib, const struct rib_row *row)
 {
-    return (row->mark & RIB_GENERATION_MASK) != rib->header->sources.generation[row->source];
+    return (row->mark & RIB_GENERATION_MASK) !=
+           rib->header->sources.generation[row->source % SOURCE_COUNT];
 }
 static inline int row_eligible(const struct rib *rib, const struct rib_row *row)
 {
-    return !(rib->nexthop_flags[row->nexthop] & NEXTHOP_DEAD);
+    return row->nexthop < rib->max_nexthops && !(rib->nexthop_flags[row->nexthop] & NEXTHOP_DEAD);
 }
 static inline void row_set_mark(struct rib_row *row, uint32_t mark)
 {

@@ -10,8 +10,9 @@ int rib_get(const struct rib *rib, const struct route_row *key, struct rib_route
     uint32_t n = 0;
     if (row_valid(key) != 0)
         return -EINVAL;
-    uint32_t index = rib->bucket[rib_hash(rib, key) & rib->bucket_mask];
-    for (; index != 0 && n < RIB_MAX_CANDIDATES; index = rib->row[index].next) {
+    uint32_t index = row_of_word(rib, rib->bucket[rib_hash(rib, key) & rib->bucket_mask]);
+    for (uint32_t met = 0; index != 0 && n < RIB_MAX_CANDIDATES && met < RIB_CHAIN_MOST;
+         index = row_of_word(rib, rib->row[index].next), met++) {
         const struct rib_row *row = &rib->row[index];
         uint32_t at = n;
         if (!same_prefix(row, key))
@@ -28,8 +29,9 @@ int rib_get(const struct rib *rib, const struct route_row *key, struct rib_route
 
 int rib_best(const struct rib *rib, const struct route_row *key, struct rib_route *out)
 {
-    uint32_t index = rib->bucket[rib_hash(rib, key) & rib->bucket_mask];
-    for (; index != 0; index = rib->row[index].next) {
+    uint32_t index = row_of_word(rib, rib->bucket[rib_hash(rib, key) & rib->bucket_mask]);
+    for (uint32_t met = 0; index != 0 && met < RIB_CHAIN_MOST;
+         index = row_of_word(rib, rib->row[index].next), met++) {
         const struct rib_row *row = &rib->row[index];
         if (row->mark & RIB_SELECTED && same_prefix(row, key)) {
             row_export(rib, row, out);
@@ -37,6 +39,24 @@ int rib_best(const struct rib *rib, const struct route_row *key, struct rib_rout
         }
     }
     return -ENOENT;
+}
+
+void rib_expect(const struct rib *rib, const struct route_row *keys, uint32_t n)
+{
+    enum { AT_ONCE = 32 };
+    const uint32_t *bucket[AT_ONCE];
+    for (uint32_t at = 0; at < n; at += AT_ONCE) {
+        uint32_t some = n - at < AT_ONCE ? n - at : AT_ONCE;
+        for (uint32_t i = 0; i < some; i++) {
+            bucket[i] = &rib->bucket[rib_hash(rib, &keys[at + i]) & rib->bucket_mask];
+            __builtin_prefetch(bucket[i]);
+        }
+        for (uint32_t i = 0; i < some; i++) {
+            const struct rib_row *row = &rib->row[*bucket[i] <= rib->max_rows ? *bucket[i] : 0];
+            __builtin_prefetch(row);
+            __builtin_prefetch(&row->since);
+        }
+    }
 }
 
 static void keep_bits(uint8_t prefix[16], uint32_t length)

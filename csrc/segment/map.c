@@ -49,6 +49,22 @@ void *segment_map(int fd, uint64_t bytes, int writable, int32_t *error)
     return at;
 }
 
+static int map_over(void *base, int fd, uint64_t bytes, int flags)
+{
+    void *at = mmap(base, bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0);
+    return at == MAP_FAILED ? -errno : 0;
+}
+
+int segment_replace(void *base, int fd, uint64_t bytes)
+{
+    return map_over(base, fd, bytes, MAP_SHARED);
+}
+
+int segment_blank(void *base, uint64_t bytes)
+{
+    return map_over(base, -1, bytes, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+}
+
 void segment_unmap(void *base, uint64_t bytes)
 {
     if (base != NULL)

@@ -24,6 +24,12 @@ enum {
 void *segment_map(int fd, uint64_t bytes, int writable, int32_t *error);
 /* `base` as segment_map() returned it, or NULL. */
 void segment_unmap(void *base, uint64_t bytes);
+/* Another object of the same size takes the place of what is mapped at `base`, in one step: pointers
+ * into it stay good. 0 or -errno: then what was mapped still is. */
+int segment_replace(void *base, int fd, uint64_t bytes);
+/* Zeros of this process alone take its place: nobody here meets SIGBUS for an object that somebody
+ * has cut short. 0 or -errno. */
+int segment_blank(void *base, uint64_t bytes);
 /* Puts memory behind all `bytes` of a new object mapped at `base` (so that nobody meets SIGBUS
  * later): huge pages for the units that `huge` bytes of the front fill, as far as the kernel gives
  * them, small ones for the rest. *units receives how many it gave. 0, or -errno: too little. */

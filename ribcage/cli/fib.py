@@ -79,6 +79,40 @@ def _summary(answer: Mapping[str, Any]) -> Iterator[str]:
         f"segment {size(rib.get('segment_bytes', 0))}"
     )
     yield from _publishing(_section(answer, "publisher"))
+    yield from _healing(_section(answer, "healing"))
+
+
+def _healing(healing: Mapping[str, Any]) -> Iterator[str]:
+    """When all of it was compared last, what differed, and what was put right."""
+    if not healing:
+        return
+    if not healing.get("period"):
+        line = "audit      off"
+    elif healing.get("age") is None:
+        line = "audit      the first round is under way"
+    else:
+        line = (
+            f"audit      {plural(healing.get('routes', 0), 'route')} and "
+            f"{plural(healing.get('lookups', 0), 'lookup')} compared {healing['age']:.0f} s ago"
+        )
+    yield f"{line}   differences found {number(healing.get('found', 0))}"
+    put_right = [
+        f"{word} {number(healing[key])}"
+        for key, word in (
+            ("fib_rebuilt", "FIB rebuilt"),
+            ("rib_rebuilt", "RIB rebuilt"),
+            ("names_restored", "names restored"),
+            ("semaphore", "semaphore put right"),
+            ("liveness", "liveness put right"),
+            ("failed", "failed"),
+        )
+        if healing.get(key)
+    ]
+    if put_right:
+        yield "           " + "   ".join(put_right)
+    last = healing.get("last")
+    if isinstance(last, dict):
+        yield f"           last: {last.get('what')} ({last.get('why')})"
 
 
 def _aggregation(aggregation: Mapping[str, Any]) -> Iterator[str]:

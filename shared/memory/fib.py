@@ -71,7 +71,19 @@ class FibReader:
             )
         self._header = ffi.cast("struct fib_header *", mapped.address)
         if locks is not None:
-            _ready(lib.fib_reader_locks(self.handle, locks.handle))
+            self._lock(locks)
+
+    def _lock(self, locks: Locks) -> None:
+        if error := lib.fib_reader_locks(self.handle, locks.handle):
+            raise refused("fib_locks", error)
+
+    def move_to(self, source: int | Mapped, locks: Locks | None = None) -> None:
+        """Reads another segment from now on; whoever holds this reader holds the same. On an error
+        it goes on with the one it had."""
+        other = FibReader(source, locks)
+        lib.fib_reader_detach(self.handle)
+        self.mapped.close()
+        self.mapped, self.handle, self._header = other.mapped, other.handle, other._header
 
     def close(self) -> None:
         lib.fib_reader_detach(self.handle)

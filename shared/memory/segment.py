@@ -9,7 +9,10 @@ Any process. A mapping without write=True is read-only in the page tables: a sto
 faults this process and nobody else. Nothing here promises that the content is consistent.
 """
 
+import errno
 import os
+import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -100,11 +103,10 @@ def open_segment(name: str, kind: SegmentKind, *, write: bool = False) -> Mapped
     except posix_ipc.ExistentialError:
         raise unready(name, kind, SegmentState.ABSENT, "") from None
     except posix_ipc.PermissionsError:
-        raise RibcageError(
-            "E_PERMISSION",
-            f"segment {name} may not be opened by uid {os.geteuid()}",
-            exit_code=Exit.PRIVILEGE,
-        ) from None
+        raise refused("segment_open", errno.EACCES, name=name, uid=os.geteuid()) from None
+    except (posix_ipc.Error, OSError) as error:
+        number = error.errno if isinstance(error, OSError) else errno.EINVAL
+        raise refused("segment_open", number, name=name, uid=os.geteuid()) from error
     return map_segment(shm.fd, kind, write=write, name=name, owns_fd=True)
 
 
@@ -189,6 +191,95 @@ def huge_bytes(mapped: Mapped) -> int:
                 return int(line.split()[1]) << 10
             inside = inside or line.startswith(begin)
     return 0
+
+
+def rename_segment(old: str, new: str) -> None:
+    """In one step: whoever opens `new` finds what it was before or this one, whole. E_OWNER."""
+    try:
+        Path(f"{SHM}{old}").rename(f"{SHM}{new}")
+    except OSError as error:
+        raise refused("segment_rename", error.errno, name=new) from error
+
+
+def leads_to(name: str, mapped: Mapped) -> bool | None:
+    """Whether a name is that of a mapped object; None when nothing has it."""
+    try:
+        found = Path(f"{SHM}{name}").lstat()
+    except FileNotFoundError:
+        return None
+    return os.path.samestat(found, os.fstat(mapped.fd))
+
+
+def cut_short(mapped: Mapped) -> bool:
+    """Whether somebody made the object smaller than it was: a look behind its end is SIGBUS."""
+    return os.fstat(mapped.fd).st_size < mapped.size
+
+
+class Head:
+    """What the front of a mapped segment said when it was opened, and never changes: structs from
+    its first byte on, one behind the other."""
+
+    def __init__(self, mapped: Mapped, structs: Sequence[str]) -> None:
+        self._mapped = mapped
+        self._bytes = self._read(sum(ffi.sizeof(name) for name in structs))
+
+    def _read(self, size: int) -> bytes:
+        return bytes(ffi.buffer(self._mapped.address, size))
+
+    def trouble(self, name: str) -> str:
+        """What somebody did to the object or to its name: "cut short", "overwritten" (both: it is
+        of no use), "removed", "replaced" (it is whole, and others cannot find it); "" as a rule."""
+        if cut_short(self._mapped):
+            return "cut short"
+        if self._read(len(self._bytes)) != self._bytes:
+            return "overwritten"
+        found = leads_to(name, self._mapped)
+        return "" if found else "removed" if found is None else "replaced"
+
+
+def blank(mapped: Mapped) -> None:
+    """Zeros in place of the object, for this process alone. The descriptor stays the object's."""
+    lib.segment_blank(mapped.address, mapped.size)
+
+
+def copy_segment(
+    mapped: Mapped, name: str, fresh: str, huge: HugePages = HugePages.NEVER
+) -> Mapped:
+    """What is mapped, once more, as the segment `name`: called `fresh` until it is whole. The
+    caller changes nothing meanwhile. E_SHM_FULL, E_OWNER: nothing was changed."""
+    remove_segment(fresh)
+    mode = stat.S_IMODE(os.fstat(mapped.fd).st_mode)
+    copy = create_segment(fresh, mapped.size, mode, huge)
+    try:
+        ffi.memmove(copy.address, mapped.address, mapped.size)
+        rename_segment(fresh, name)
+    except BaseException:
+        copy.close()
+        remove_segment(fresh)
+        raise
+    copy.name, copy.state = name, mapped.state
+    return copy
+
+
+def write_again(mapped: Mapped, name: str, fresh: str, huge: HugePages = HugePages.NEVER) -> None:
+    """A segment whose name is gone gets it again: a copy with this name is mapped in its place, at
+    the same address. The copy has the name before the mapping moves, so that a death in between
+    leaves it whole. Errors as copy_segment, and nothing was changed."""
+    with copy_segment(mapped, name, fresh, huge) as copy:
+        error = lib.segment_replace(mapped.address, copy.fd, mapped.size)
+        if error != 0:
+            raise refused("segment_map", error, name=name, size=mapped.size >> 20)
+        if mapped.owns_fd:
+            os.close(mapped.fd)
+        mapped.fd, mapped.owns_fd = os.dup(copy.fd), True
+
+
+def set_aside(name: str, aside: str) -> None:
+    """What has the name keeps its content under another, for a look; what was there goes. E_OWNER
+    when it is not ours to move."""
+    with suppress(OSError):  # a folder that somebody put there: the rename says so
+        remove_segment(aside)
+    rename_segment(name, aside)
 
 
 def remove_segment(name: str) -> bool:

@@ -9,6 +9,7 @@ file system except `make_run_dir`, which the supervisor calls.
                              ribcage.log (of a daemon without --log-file)
     STATE_BASE/INSTANCE/     rib.checkpoint (control's; outlives a reboot)
     /dev/shm/                ribcage.INSTANCE.fib  .rib  .sync   sem.ribcage.INSTANCE.writer
+                             .fib.new .rib.new (until they are whole)  .fib.damaged .rib.damaged
     memfd:                   ribcage.INSTANCE.stats.N, handed over, never opened by name
 """
 
@@ -114,6 +115,22 @@ class Names:
     def sync(self) -> str:
         """Lock words of the strategies rwlock and mutex; exists under these alone."""
         return f"/ribcage.{self.instance}.sync"
+
+    @staticmethod
+    def fresh(segment: str) -> str:
+        """What a segment is called until it is whole and takes its name."""
+        return f"{segment}.new"
+
+    @staticmethod
+    def damaged(segment: str) -> str:
+        """Where one that was unusable is kept for a look: the newest, and no other."""
+        return f"{segment}.damaged"
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """What control makes in shared memory, under every name it may have."""
+        own = (self.fib, self.rib, self.sync)
+        return own + tuple(made(name) for name in own for made in (self.fresh, self.damaged))
 
     @property
     def writer_semaphore(self) -> str:

@@ -279,8 +279,8 @@ def names(tmp_path: Path) -> Iterator[Names]:
     made = Names(f"t{os.getpid()}-{uuid.uuid4().hex[:8]}", tmp_path)
     made.make_run_dir()
     yield made
-    Rib.remove(made)
-    remove_segment(made.fib)
+    for name in made.segments:
+        remove_segment(name)
     with contextlib.suppress(posix_ipc.ExistentialError):
         posix_ipc.unlink_semaphore(made.writer_semaphore)
 

@@ -26,6 +26,7 @@ import posix_ipc
 from ribcage.shared._core import lib
 
 from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.memory.identity import SHM
 from ribcage.shared.process.names import Names
 
 # struct flock on LP64 Linux: type, whence, (padding), start, len, pid, (padding).
@@ -39,10 +40,9 @@ class WriterGuard:
     def __init__(self, names: Names) -> None:
         """Takes ownership at once or raises E_LOCKED; the run directory has to exist."""
         self._fd = _own(names.control_lock)
+        self._name = names.writer_semaphore
         try:
-            self._semaphore = posix_ipc.Semaphore(
-                names.writer_semaphore, posix_ipc.O_CREAT, mode=0o600, initial_value=1
-            )
+            self._semaphore = _semaphore(self._name)
         except BaseException:
             os.close(self._fd)
             raise
@@ -62,6 +62,20 @@ class WriterGuard:
                 self._semaphore.acquire(0)
         if self._semaphore.value == 0:
             self._semaphore.release()
+
+    def look(self) -> str:
+        """Outside a batch: what was wrong with the semaphore and is right now; "" as a rule. The
+        owner alone takes it, so a count that is not one is somebody else's doing."""
+        if not (Path(SHM) / f"sem.{self._name[1:]}").exists():
+            made = _semaphore(self._name)
+            self._semaphore.close()
+            self._semaphore = made
+            return "removed"
+        value = self._semaphore.value
+        if value != 1:
+            self.recovered()
+            return f"its count was {value}"
+        return ""
 
     def batch(self, end: Callable[[], None] | None = None) -> AbstractContextManager[None]:
         """Holds the semaphore, signals blocked; `end` is called before it is posted. E_WRITER_BUSY
@@ -96,6 +110,10 @@ class WriterGuard:
         self._semaphore.close()
         os.close(self._fd)
         self._fd = -1
+
+
+def _semaphore(name: str) -> posix_ipc.Semaphore:
+    return posix_ipc.Semaphore(name, posix_ipc.O_CREAT, mode=0o600, initial_value=1)
 
 
 class _Batch:

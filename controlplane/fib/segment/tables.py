@@ -14,6 +14,8 @@ from ribcage.shared.memory.fib import FibReader
 from ribcage.shared.memory.fib_records import Adjacency, Group, Port
 from ribcage.shared.memory.rows import Applied
 
+_COUNTED = {"group": "groups", "adjacency": "adjacencies", "port": "ports"}
+
 
 class FibTables:
     """See the module's text. `reader` looks at the same segment."""
@@ -22,6 +24,12 @@ class FibTables:
         self.writer = writer
         self.reader = reader
         self._depth = 0
+        self.use(writer)
+
+    def use(self, writer: FibWriter) -> None:
+        """Writes another segment from now on; outside any guard. The reader is moved by whoever
+        asks, once that segment can be read."""
+        self.writer = writer
         geometry = writer.geometry()
         self._limits = (geometry["max_routes4"], geometry["max_routes6"])
 
@@ -90,6 +98,18 @@ class FibTables:
     def read_ports(self) -> Iterable[Port]:
         ports = (self.reader.port(index) for index in range(lib.FIB_MAX_PORTS))
         return (port for port in ports if port is not None)
+
+    def ids(self, what: str, step: int) -> Iterator[range]:
+        """All ids that a table has room for, `step` at a time."""
+        limit = self.writer.geometry()[f"max_{_COUNTED[what]}"]
+        for first in range(0, limit, step):
+            yield range(first, min(first + step, limit))
+
+    def is_set(self, what: str, number: int) -> bool:
+        """Whether a directory word says that there is such a group, adjacency or port."""
+        header = ffi.cast("struct fib_header *", self.writer.mapped.address)
+        at = getattr(header.geometry, f"{_COUNTED[what]}_at") * lib.FIB_BLOCK
+        return bool(ffi.cast("uint32_t *", self.writer.mapped.address + at)[number])
 
     def _ids(self, limit: int, counted: str) -> Iterator[int]:
         """Ids whose directory word is set: 65,536 looks at a word, not 65,536 calls."""

@@ -24,7 +24,6 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.fib.segment.guard import WriterGuard
 from ribcage.shared.addresses import Network
-from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib import fields
 from ribcage.shared.memory.fib_records import Adjacency, Group, Port
 from ribcage.shared.memory.fib_sync import (
@@ -32,7 +31,7 @@ from ribcage.shared.memory.fib_sync import (
 )
 from ribcage.shared.memory.fields import prefix_of
 from ribcage.shared.memory.rows import Applied, Row, key_of, rows_of
-from ribcage.shared.memory.segment import Mapped, huge_bytes
+from ribcage.shared.memory.segment import Head, Mapped, huge_bytes
 from ribcage.shared.process.names import Names
 from ribcage.shared.refusals import refused
 
@@ -59,11 +58,9 @@ class FibWriter:
         mapped: Mapped,
         outcome: str,
         locks: Locks | None = None,
-        *,
-        owns_guard: bool = False,
     ) -> None:
-        """Opens the writer on a mapped, ready segment; E_FIB_CORRUPT when it is no tree.
-        `owns_guard`: `close` gives the ownership up, too."""
+        """Opens the writer on a mapped, ready segment; on an error both are closed: E_FIB_CORRUPT
+        (it is no tree), E_SYNC (the locks do not fit), E_MAP (no memory)."""
         recovery = ffi.new("struct fib_recovery *")
         handle = ffi.NULL if locks is None else locks.handle
         self._done = ffi.new("uint64_t[2]")
@@ -73,19 +70,30 @@ class FibWriter:
         if self._writer == ffi.NULL:
             if locks is not None:
                 locks.close()
-            raise RibcageError(
-                "E_FIB_CORRUPT",
-                f"segment {mapped.name} carries this build's layout but its content is not a FIB",
-                hint=f"remove /dev/shm{mapped.name}; it is built again from the RIB",
-            )
+            mapped.close()
+            raise refused("fib_open", recovery.error, name=mapped.name)
         self.names, self.guard, self.mapped = names, guard, mapped
         self.outcome = outcome
-        """"created", "attached" or "replaced" (what was there was unusable)."""
+        """"created", "attached", "restored" (its name was gone), "replaced" (what was there was
+        unusable) or "rebuilt" (while control lived)."""
+        self.why = ""
+        """Of one that is not simply there: what was wrong."""
         self.recovery = FibRecovery(
             bool(recovery.redone), recovery.reclaimed, recovery.routes, recovery.nanoseconds
         )
-        self._owns_guard = owns_guard
+        self.owns_guard = False
+        """`close` gives the ownership up, too."""
         self._header = ffi.cast("struct fib_header *", mapped.address)
+        self.instance_id_at_open = int(self._header.identity.instance_id)
+        """What the line said; it may have been overwritten since."""
+        self.head = Head(mapped, ("struct segment_identity", "struct fib_geometry"))
+        self.has_named_locks = (
+            locks is not None and locks.mapped is not None and locks.mapped.name.startswith("/")
+        )
+        """Those of a descriptor are sealed: nobody can do anything to them."""
+        self.locks_head = None
+        if self.has_named_locks and locks is not None and locks.mapped is not None:
+            self.locks_head = Head(locks.mapped, ("struct segment_identity",))
 
     def batch(self) -> AbstractContextManager[None]:
         """The writer's semaphore; every change is made inside. The strategy's own lock is taken
@@ -111,7 +119,7 @@ class FibWriter:
         self.mapped.close()
         if self.locks is not None:
             self.locks.close()
-        if self._owns_guard:
+        if self.owns_guard:
             self.guard.close()
 
     def __enter__(self) -> "FibWriter":

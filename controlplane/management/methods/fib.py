@@ -31,6 +31,7 @@ def fib_show(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str
         },
         "segment": router.names.fib,
         "aggregation": router.core.entries.report(),
+        "healing": router.facts()["healing"],
         "rib": {
             "rows": counts.rows,
             "max_rows": counts.max_rows,

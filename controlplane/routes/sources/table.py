@@ -7,6 +7,7 @@ the sources' files. A neighbour's place is on a connected network, hence the ord
 from ribcage.controlplane.routes.sources.connected import CONNECTED
 from ribcage.controlplane.routes.sources.contract import Source
 from ribcage.controlplane.routes.sources.neighbour import NEIGHBOUR
+from ribcage.controlplane.routes.sources.recovered import RECOVERED
 from ribcage.controlplane.routes.sources.runtime import RUNTIME
 from ribcage.controlplane.routes.sources.static import STATIC
 
@@ -17,6 +18,7 @@ SOURCES: tuple[Source, ...] = (
     NEIGHBOUR,
     Source(5, "kernel"),  # two numbers and words that are taken: no other source may have them
     Source(6, "fpm"),
+    RECOVERED,
 )
 NUMBERS: dict[str, int] = {source.name: source.number for source in SOURCES}
 _NAMES: dict[int, str] = {source.number: source.name for source in SOURCES}

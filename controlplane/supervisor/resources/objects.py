@@ -86,7 +86,7 @@ class Objects:
         for name, kind in segments:
             if _shm_path(name).exists():
                 raise _occupied(name, kind)
-        state.shm = [name for name, _ in segments]
+        state.shm = list(names.segments)
         objects = cls(names, state, create_stats, group, keep)
         try:
             objects._create_semaphore()

@@ -111,13 +111,15 @@ uint32_t binary_exact(const struct fib_writer *writer, const struct route_row *r
 {
     struct binary_prefix wanted = binary_prefix_of(row->prefix, row->family);
     uint32_t block = load_relaxed32(fib_root_word(writer->header, row->family));
-    while (block != 0) {
+    uint32_t least = 0; /* each node is longer than its parent, or the segment is no tree */
+    while (block != 0 && fib_inside(writer, block, sizeof(struct binary_node))) {
         const struct binary_node *node = fib_block(writer, block);
-        if (node->length > row->length ||
+        if (node->length < least || node->length > row->length ||
             binary_common(wanted, (struct binary_prefix){node->high, node->low}) < node->length)
             return 0;
         if (node->length == row->length)
             return node->group;
+        least = node->length + 1;
         block = node->child[binary_bit(wanted, node->length)];
     }
     return 0;

@@ -118,7 +118,8 @@ static inline uint32_t compact_first(uint32_t prefix)
 }
 static inline uint32_t compact_bits(uint32_t prefix)
 {
-    return 16 - (uint32_t)__builtin_ctz(prefix);
+    /* Every prefix has a one in 0..16; a zero, which is none, counts as the shortest. */
+    return 16 - (uint32_t)__builtin_ctz(prefix | 1u << 16);
 }
 /* As numbers these sort by address, then length. */
 static inline uint32_t compact_order(uint32_t prefix)

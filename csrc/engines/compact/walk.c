@@ -25,6 +25,9 @@ struct walk {
 static int emit(struct walk *walk, uint32_t address, uint32_t length, uint32_t group)
 {
     uint32_t big = __builtin_bswap32(address);
+    if (length > 32 || group == 0) /* a list that somebody wrote into, seen by a walk that did not
+                                      check it as a sweep does */
+        return -EBADMSG;
     memcpy(walk->row.prefix, &big, sizeof big);
     walk->row.length = (uint8_t)length;
     walk->row.nexthop = group;

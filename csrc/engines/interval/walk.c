@@ -63,7 +63,7 @@ static int find_short(struct walk *walk, const struct route_row *after)
 {
     const struct interval_place top = {0};
     struct route_row found = {0};
-    const struct lpm_visitor visitor = {NULL, keep_row, &found};
+    const struct lpm_visitor visitor = {NULL, keep_row, &found, 0};
     struct walk one = {.writer = walk->writer, .visitor = &visitor, .after = after};
     one.row.family = walk->row.family;
     int result = walk_word(&one, walk->short_word, &top);
@@ -224,6 +224,8 @@ static int walk_directory(struct walk *walk, uint32_t word, const struct interva
         uint32_t below = load_relaxed32(&directory->slot[s]);
         if (stop == 0 && interval_kind(below) != INTERVAL_LEAF)
             stop = walk_word(walk, below, &child);
+        else if (stop == 0 && walk->visitor->places)
+            stop = visit_in_order(walk, place, child.first, 64, 0);
     }
     return stop;
 }
@@ -307,6 +309,8 @@ uint32_t interval_exact(const struct fib_writer *writer, const struct route_row 
     uint32_t depth = 0, half = 0;
     if (block == 0)
         return 0;
+    if (!fib_inside(writer, block, sizeof(struct interval_root)))
+        return 0;
     const struct interval_root *root = fib_block(writer, block);
     uint32_t word = load_relaxed32(&root->short_word);
     if (row->length > INTERVAL_SHORT) {
@@ -317,14 +321,20 @@ uint32_t interval_exact(const struct fib_writer *writer, const struct route_row 
         uint32_t length = row->length - half * 64;
         uint64_t key = interval_half(row->prefix, half);
         if (interval_kind(word) != INTERVAL_DIRECTORY) {
-            uint32_t group = exact_entry(interval_rows_at(writer, word), key, length, &word);
-            if (group != 0 || word == 0)
+            const struct interval_rows *rows = rows_inside(writer, word);
+            uint32_t group = rows == NULL ? 0 : exact_entry(rows, key, length, &word);
+            if (rows == NULL || group != 0 || word == 0)
                 return group;
             half = 1;
             depth = 0;
             continue;
         }
         const struct interval_directory *directory = interval_directory_at(writer, word);
+        if (depth > 56 || !fib_inside(writer, interval_block(word), sizeof *directory) ||
+            directory->count > INTERVAL_OWN_MAX ||
+            !fib_inside(writer, interval_block(word),
+                        sizeof *directory + directory->count * sizeof(uint32_t)))
+            return 0;
         uint32_t byte = interval_byte(key, depth);
         if (length <= depth + 8)
             return exact_own(directory, own_prefix(byte, length - depth, 0));

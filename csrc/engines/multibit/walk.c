@@ -106,12 +106,16 @@ uint32_t multibit_exact(const struct fib_writer *writer, const struct route_row 
     uint32_t block = load_relaxed32(fib_root_word(writer->header, row->family));
     uint32_t level = multibit_level(row->length);
     for (uint32_t l = 0; l < level && block != 0; l++) {
+        if (!fib_inside(writer, block, sizeof(struct multibit_node)))
+            return 0;
         const struct multibit_node *node = fib_block(writer, block);
         block = multibit_slot_child(load_relaxed64(&node->slot[row->prefix[l]]));
     }
-    if (block == 0)
+    if (block == 0 || !fib_inside(writer, block, sizeof(struct multibit_node)))
         return 0;
     const struct multibit_node *node = fib_block(writer, block);
+    if (!fib_inside(writer, block, sizeof *node + multibit_count(node->list) * sizeof(uint32_t)))
+        return 0;
     uint32_t key = own_prefix(row->prefix[level], row->length - level * 8u, 0);
     for (uint32_t i = 0; i < multibit_count(node->list); i++)
         if (node->own[i] >> 20 == key >> 20)

@@ -61,7 +61,7 @@ CASES = [
          "close the quote on this line", "[router]\n"),
     Case("E101", 'stratgy = "epoch"\n^^^^^^^', 'unknown key "stratgy" in [fib]',
          'did you mean "sync"? known keys: lookup4, lookup6, sync, max_routes4, max_routes6,'
-         " aggregate, huge_pages, publish", "[fib]\n"),
+         " aggregate, huge_pages, audit, publish", "[fib]\n"),
     Case("E101", "asn = 65000\n^^^", 'unknown key "asn" in [router]',
          "known keys: name, router_id, orphan_timeout, teach", "[router]\n"),
     Case("E101", "sync = 1\n^^^^", 'unknown key "sync" in [router]',

@@ -6,7 +6,7 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
@@ -60,7 +60,8 @@ def names(tmp_path: Path) -> Iterator[Names]:
     made = Names(f"t{secrets.token_hex(4)}", tmp_path)
     made.make_run_dir()
     yield made
-    remove_segment(made.fib)
+    for name in made.segments:
+        remove_segment(name)
     with suppress(posix_ipc.ExistentialError):
         posix_ipc.unlink_semaphore(made.writer_semaphore)
 
@@ -216,17 +217,89 @@ def test_a_half_made_segment_is_replaced(names: Names) -> None:
         assert fib.mapped.size == PARAMS.segment_size()
 
 
-def test_another_builds_segment_is_refused(names: Names) -> None:
-    """E_LAYOUT, the segment untouched, and ownership given back."""
+def other_layout(names: Names) -> None:
+    with open_segment(names.fib, SegmentKind.FIB, write=True) as mapped:
+        layout = ffi.offsetof("struct segment_identity", "layout_id")
+        mapped.address[layout] = bytes([mapped.address[layout][0] ^ 1])
+
+
+def overwritten(names: Names) -> None:
+    with open_segment(names.fib, SegmentKind.FIB, write=True) as mapped:
+        ffi.memmove(mapped.address, b"\xa5" * 4096, 4096)
+
+
+def cut_short(names: Names) -> None:
+    os.truncate(f"/dev/shm{names.fib}", 8192)
+
+
+def emptied(names: Names) -> None:
+    os.truncate(f"/dev/shm{names.fib}", 0)
+
+
+def no_tree(names: Names) -> None:
+    with open_segment(names.fib, SegmentKind.FIB, write=True) as mapped:
+        header = ffi.cast("struct fib_header *", mapped.address)
+        header.roots.root4 = header.geometry.blocks - 1
+
+
+@pytest.mark.parametrize("damage", [other_layout, overwritten, cut_short, emptied, no_tree])
+def test_a_segment_that_cannot_be_used_is_set_aside_and_another_made(
+    names: Names, damage: Callable[[Names], None]
+) -> None:
+    """Its content is kept under the other name, one at most; the new one is empty and says why."""
     filled(names).close()
-    mapped = open_segment(names.fib, SegmentKind.FIB, write=True)
-    layout = ffi.offsetof("struct segment_identity", "layout_id")
-    mapped.address[layout] = bytes([mapped.address[layout][0] ^ 1])
-    mapped.close()
-    for _ in range(2):
-        with pytest.raises(RibcageError, match="this build 0x") as caught:
-            attach_fib(names, PARAMS)
-        assert caught.value.code == "E_LAYOUT"
+    damage(names)
+    number = Path(f"/dev/shm{names.fib}").stat().st_ino
+    with attach_fib(names, PARAMS) as fib:
+        assert (fib.outcome, fib.published()["routes4"]) == ("replaced", 0)
+        assert fib.why and fib.mapped.name == names.fib
+        with fib.batch():
+            fib.set_group(1, Group(FibKind.BLACKHOLE))
+    aside = Path(f"/dev/shm{names.damaged(names.fib)}")
+    assert aside.stat().st_ino == number
+    second = Path(f"/dev/shm{names.fib}").stat().st_ino
+    damage(names)
+    attach_fib(names, PARAMS).close()
+    assert aside.stat().st_ino == second
+    assert not Path(f"/dev/shm{names.fresh(names.fib)}").exists()
+
+
+def test_a_segment_whose_name_is_gone_is_written_again_from_a_descriptor(names: Names) -> None:
+    """The workers' descriptor: every route is there, under the name, in an object of its own."""
+    fib = filled(names)
+    routes, fd = list(fib.walk()), os.open(f"/dev/shm{names.fib}", os.O_RDONLY)
+    fib.close()
+    remove_segment(names.fib)
+    with attach_fib(names, PARAMS, lent=fd) as again:
+        assert (again.outcome, list(again.walk())) == ("restored", routes)
+        assert again.check() and os.fstat(again.mapped.fd).st_ino != os.fstat(fd).st_ino
+    os.close(fd)
+
+
+def test_what_is_cut_short_and_has_no_name_is_not_restored(names: Names) -> None:
+    filled(names).close()
+    fd = os.open(f"/dev/shm{names.fib}", os.O_RDONLY)
+    cut_short(names)
+    remove_segment(names.fib)
+    with attach_fib(names, PARAMS, lent=fd) as fib:
+        assert (fib.outcome, fib.published()["routes4"]) == ("replaced", 0)
+    os.close(fd)
+
+
+def test_a_semaphore_that_is_gone_or_miscounted_is_put_right(names: Names) -> None:
+    """`look` says what it was, once; a batch goes on as before."""
+    with filled(names) as fib:
+        assert fib.guard.look() == ""
+        posix_ipc.unlink_semaphore(names.writer_semaphore)
+        assert (fib.guard.look(), fib.guard.look()) == ("removed", "")
+        other = posix_ipc.Semaphore(names.writer_semaphore)
+        other.acquire(0)
+        assert (fib.guard.look(), fib.guard.look()) == ("its count was 0", "")
+        other.release()
+        assert (fib.guard.look(), fib.guard.look()) == ("its count was 2", "")
+        other.close()
+        with fib.batch():
+            fib.set_group(5, Group(FibKind.BLACKHOLE))
 
 
 def test_errors_say_what_and_where(names: Names) -> None:

@@ -304,30 +304,3 @@ int compact_apply(struct fib_writer *writer, const struct route_row *rows, uint6
     retire_dropped(writer, &edit);
     return 0;
 }
-
-uint32_t compact_exact(const struct fib_writer *writer, const struct route_row *row)
-{
-    uint32_t block = load_relaxed32(&writer->header->roots.root4);
-    if (block == 0)
-        return 0;
-    const struct compact_root *root = fib_block(writer, block);
-    if (row->length < 16) {
-        uint32_t at = row->length < 8 ? root->top_at : root->short_at[row->prefix[0]];
-        const struct compact_short *list = fib_block(writer, at);
-        return at == 0 ? 0
-                       : compact_list_get(list->entry, list->count,
-                                          compact_prefix(chunk_of(row), row->length));
-    }
-    uint32_t word = root->dir[chunk_of(row)];
-    const struct compact_tail *tail = compact_tail_of(writer, word);
-    for (uint32_t k = 0; row->length > 24 && k <= tail->subs; k++) {
-        if (k == tail->subs)
-            return 0;
-        uint64_t sub = *compact_sub_of(writer, word, k);
-        if (compact_sub_slot(sub) == row->prefix[2]) {
-            tail = compact_tail_of(writer, compact_sub_word(sub));
-            break;
-        }
-    }
-    return compact_list_get(tail->entry, tail->routes, prefix_of(row));
-}
