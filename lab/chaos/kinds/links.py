@@ -153,6 +153,6 @@ KINDS = [
     Kind("address-del", "an address of a port is removed, and added", BACK, _address_removed, LINK_MS),
     Kind("address-add", "a port gets one more address, and loses it", "nobody notices", _address_added),
     Kind("neighbour-mac", "a next hop changes its MAC address and says so", "its announcement is believed", _their_mac, MAC_MS),
-    Kind("neighbour-flush", "the kernel's neighbour entries of a port are flushed", "the MAC address is kept, and asked again", _flush),
+    Kind("neighbour-flush", "the kernel's neighbour entries of a port are flushed", "asked again; packets wait as far as the hold queue has room", _flush, LINK_MS),
     Kind("neighbour-failed", "a neighbour entry is set to failed", "packets wait; it is asked again", _failed, LINK_MS),
 ]  # fmt: skip
