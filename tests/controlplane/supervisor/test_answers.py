@@ -27,7 +27,7 @@ def child(role: str, *messages: dict[str, Any]) -> Child:
 
 def test_a_worker_cannot_say_that_a_reload_is_done() -> None:
     """Control was asked: a worker's `done` of the same number is refused, control's is heard."""
-    messages = Messages(MagicMock(), MagicMock(), MagicMock(), on_stop=MagicMock(),
+    messages = Messages(MagicMock(), MagicMock(), MagicMock(), MagicMock(), on_stop=MagicMock(),
                         on_reload=MagicMock(), on_progress=MagicMock())  # fmt: skip
     heard: list[str | None] = []
     control = child("control", {"type": "done", "id": 1, "error": "no"})
@@ -36,3 +36,14 @@ def test_a_worker_cannot_say_that_a_reload_is_done() -> None:
     assert heard == [] and messages.refused == 1
     messages.serve(control)
     assert heard == ["no"]
+
+
+def test_a_worker_that_has_begun_cannot_end_the_start_of_the_router() -> None:
+    """`failed` is for who is starting; from anybody else it is refused, and nothing ends."""
+    context = MagicMock()
+    messages = Messages(context, MagicMock(), MagicMock(), MagicMock(), on_stop=MagicMock(),
+                        on_reload=MagicMock(), on_progress=MagicMock())  # fmt: skip
+    worker = child("worker", {"type": "failed", "code": "E_SHM_FULL", "message": "no", "exit": 5})
+    worker.became_ready()
+    messages.serve(worker)
+    assert messages.refused == 1 and not context.beginning.failed.called
