@@ -161,6 +161,8 @@ class Messages:
 
     def _failed(self, child: Child, message: Message) -> None:
         """Its last words: why it could not begin. No retry heals some of it."""
+        if child.state != "starting":
+            raise RibcageError("E_CHANNEL", f"{child.name} says it cannot begin, and has begun")
         body = message.body
         status = body.get("exit")
         error = RibcageError.from_json(body, status if isinstance(status, int) else Exit.INTERNAL)

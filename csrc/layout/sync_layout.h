@@ -9,7 +9,7 @@
  *
  * It exists under these two strategies alone and is the one memory that workers and control
  * both write: a faulty worker can hold the others up here. Under rwlock it can change no
- * route. Under mutex it could: the C library keeps the links of each thread's list of robust
+ * route, but nonsense in a semaphore makes the C library abort whoever waits on it. Under mutex it could: the C library keeps the links of each thread's list of robust
  * mutexes in the mutexes, as pointers, and control's unlocking stores through them.
  *
  * A lock that a dead or stopped process may hold is left behind for the next one, and comes

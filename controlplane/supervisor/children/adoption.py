@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ribcage.controlplane.supervisor.children import processes
+from ribcage.controlplane.supervisor.children.handback import take_back
 from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle
 from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context
@@ -28,7 +29,6 @@ from ribcage.shared.process.budget import Budget
 from ribcage.shared.process.channel import Channel
 from ribcage.shared.process.log import log
 from ribcage.shared.process.message import MESSAGE_BYTES, ChannelError, Message
-from ribcage.shared.process.port_rings import PortRings
 
 GUEST_TIME = 2.0  # seconds a child that has connected has to say hello
 HELLO_BYTES = 16384  # of a worker: its ports, 32 at most
@@ -250,7 +250,7 @@ class Adoption:
             return
         child.restarts = record.restarts
         child.became_ready()
-        self._take_back(child, message)
+        take_back(self.context, child, message, self._ports)
         self.lifecycle.serve(child)
         self.lifecycle.adopt_watch(child)
         if child.role == "worker":
@@ -266,45 +266,6 @@ class Adoption:
             self.handover.post(child, {"type": "stop"})
         if not self._awaited:
             self.finish()
-
-    def _take_back(self, child: Child, message: Message) -> None:
-        """The descriptors it hands over: ours from now on, copies of its own."""
-        ports = self.context.ports
-        self._take_back_stats(child, message)
-        sync = message.take("sync")
-        if sync is not None:
-            self.context.objects.take_sync(sync)
-        if child.role != "worker":
-            return
-        child.has_fib = "fib" in message.fds
-        described = message.body.get("ports")
-        for body in described if isinstance(described, list) else []:
-            try:
-                port = PortRings.from_json(body if isinstance(body, dict) else {})
-            except RibcageError as error:
-                log("warning", "guest.port", child=child.name, why=error.message)
-                continue
-            ring = message.take(f"ring:{port.index}")
-            if ring is not None and not (
-                port.to_json() in self._ports and self.context.roles.is_ring(ring, port)
-            ):
-                log("warning", "guest.ring", child=child.name, port=port.name)
-                os.close(ring)  # control says its ports again: a true one is opened
-            elif ring is not None:
-                ports.adopt(port, child.index, ring)
-                child.has_ports.add(port.index)
-
-    def _take_back_stats(self, child: Child, message: Message) -> None:
-        """A worker has its own object, control all of them, those of nobody now included."""
-        objects = self.context.objects
-        for name in list(message.fds):
-            if child.role == "worker":
-                slot = child.index if name == "stats" else None
-            else:
-                slot = _index(name, "stats:")
-                slot = _index(name, "resting:") if slot is None else slot
-            if slot is not None and not objects.take_stats(slot, message.fds.pop(name)):
-                log("warning", "guest.stats", child=child.name, worker=slot)
 
     def _late(self) -> None:
         """The deadline. Who stands in the queue was in time: on a busy machine it is we who are
@@ -348,10 +309,3 @@ def kill_record(record: ChildRecord) -> None:
         pass
     finally:
         os.close(fd)
-
-
-def _index(name: str, prefix: str) -> int | None:
-    number = name.removeprefix(prefix)
-    if name.startswith(prefix) and number.isascii() and number.isdigit() and len(number) < 4:
-        return int(number)
-    return None

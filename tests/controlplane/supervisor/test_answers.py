@@ -3,6 +3,8 @@
 from typing import Any
 from unittest.mock import MagicMock
 
+import pytest
+
 from ribcage.controlplane.supervisor.children.backoff import Backoff
 from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.messages import Messages
@@ -25,6 +27,12 @@ def child(role: str, *messages: dict[str, Any]) -> Child:
     return found
 
 
+@pytest.fixture(autouse=True)
+def no_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would ask for times that these contexts do not have."""
+    monkeypatch.setattr("ribcage.controlplane.supervisor.messages.Watchdog", MagicMock())
+
+
 def test_a_worker_cannot_say_that_a_reload_is_done() -> None:
     """Control was asked: a worker's `done` of the same number is refused, control's is heard."""
     messages = Messages(MagicMock(), MagicMock(), MagicMock(), on_stop=MagicMock(),
@@ -36,3 +44,14 @@ def test_a_worker_cannot_say_that_a_reload_is_done() -> None:
     assert heard == [] and messages.refused == 1
     messages.serve(control)
     assert heard == ["no"]
+
+
+def test_a_worker_that_has_begun_cannot_end_the_start_of_the_router() -> None:
+    """`failed` is for who is starting; from anybody else it is refused, and nothing ends."""
+    context = MagicMock()
+    messages = Messages(context, MagicMock(), MagicMock(), on_stop=MagicMock(),
+                        on_reload=MagicMock(), on_progress=MagicMock())  # fmt: skip
+    worker = child("worker", {"type": "failed", "code": "E_SHM_FULL", "message": "no", "exit": 5})
+    worker.became_ready()
+    messages.serve(worker)
+    assert messages.refused == 1 and not context.beginning.failed.called
