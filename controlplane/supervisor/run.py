@@ -46,7 +46,6 @@ from ribcage.shared.process.names import Names
 from ribcage.shared.process.title import show_as
 from ribcage.shared.refusals import refused
 
-LEVELS = ("info", "debug", "warning")  # SIGUSR2 cycles through them
 LISTEN_AGAIN = 0.5
 LOCK_PATIENCE = (
     2.0  # of a successor: a child that was being forked may hold the lock a moment longer
@@ -129,7 +128,7 @@ class Supervisor:
                 signal.SIGINT: self.stop,
                 signal.SIGHUP: self.hang_up,
                 signal.SIGUSR1: self.dump,
-                signal.SIGUSR2: self.cycle_level,
+                signal.SIGUSR2: lambda: self.logs.cycle_level(),
                 signal.SIGCHLD: self.reap,
             },
         )
@@ -174,14 +173,9 @@ class Supervisor:
         )
         self.adoption = Adoption(self.context, self.handover, self.lifecycle, self.begin)
         self.health = Health(self.context, self.handover, self.lifecycle)
+        json_log = plan.log.format == "json"
         self.ward = Ward(
-            names,
-            manager,
-            store,
-            loop,
-            list(sys.orig_argv),
-            plan.log.format == "json",
-            self.note_guardian,
+            names, manager, store, loop, list(sys.orig_argv), json_log, self.note_guardian
         )
         self.mending = Mending(
             self.context, self.lifecycle, self.adoption, lock, self.take_lock, self.reap
@@ -329,13 +323,6 @@ class Supervisor:
         self.handover.post(context.table.control, {"type": "dump"})
         rows = [*self.messages.watchers(), *context.table.rows()]
         write_dump(context, rows, self.messages.refused)
-
-    def cycle_level(self) -> None:
-        level = lines.current().level
-        following = LEVELS[(LEVELS.index(level) + 1) % len(LEVELS)] if level in LEVELS else "info"
-        lines.set_level(following)
-        for child in self.context.table.running():
-            self.handover.post(child, {"type": "log-level", "level": following})
 
     def _clean_up(self) -> None:
         """Nothing is left; what cannot be removed is told, and stops nobody."""

@@ -10,7 +10,6 @@ of its successor.
 
 import contextlib
 import os
-import signal
 import socket
 import time
 from collections.abc import Callable
@@ -287,7 +286,7 @@ class Adoption:
             if processes.is_alive(record.pid, record.start):
                 log("warning", "child.silent", child=f"{record.role} {record.index}",
                     child_pid=record.pid)  # fmt: skip
-                kill_record(record)
+                processes.kill(record.pid, record.start)
         self._awaited = {}
         for fd in list(self._guests):  # connected, and never said a word
             self._drop(fd)
@@ -296,16 +295,3 @@ class Adoption:
         self.on_finished()
 
 
-def kill_record(record: ChildRecord) -> None:
-    """SIGKILL by pidfd, to this very process or to nobody."""
-    try:
-        fd = os.pidfd_open(record.pid)
-    except OSError:
-        return
-    try:
-        if processes.is_alive(record.pid, record.start):
-            signal.pidfd_send_signal(fd, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    finally:
-        os.close(fd)

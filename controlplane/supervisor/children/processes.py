@@ -5,6 +5,7 @@ None for a process that is gone; none raises.
 """
 
 import os
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,21 @@ def started_ns(start: int) -> int:
 def is_alive(pid: int, start: int) -> bool:
     """True when this very process still runs."""
     return start != 0 and start_time(pid) == start
+
+
+def kill(pid: int, start: int) -> None:
+    """SIGKILL by pidfd, to this very process or to nobody."""
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        if is_alive(pid, start):
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(fd)
 
 
 def fd_count(pid: int) -> int | None:

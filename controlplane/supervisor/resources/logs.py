@@ -14,8 +14,10 @@ from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.resources.logfile import LogFile
 from ribcage.shared.errors import RibcageError
+from ribcage.shared.process import log as lines
 from ribcage.shared.process.log import description_of, log
 
+LEVELS = ("info", "debug", "warning")  # SIGUSR2 cycles through them
 INTERVAL = 10.0  # seconds between two looks at the size
 
 
@@ -55,6 +57,14 @@ class Logs:
                 continue
             self.handover.post(child, {"type": "log-file"}, {"log": fd})
             os.close(fd)
+
+    def cycle_level(self) -> None:
+        """SIGUSR2: the next one, for all processes."""
+        level = lines.current().level
+        following = LEVELS[(LEVELS.index(level) + 1) % len(LEVELS)] if level in LEVELS else "info"
+        lines.set_level(following)
+        for child in self.context.table.running():
+            self.handover.post(child, {"type": "log-level", "level": following})
 
     def remove(self) -> None:
         """At the end of an orderly stop: ours, and the one of a daemon before that was given no
