@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 
 from ribcage.shared._core import ffi, lib
 
-from ribcage.controlplane.supervisor.resources.buckets import BUCKETS, spread
+from ribcage.controlplane.supervisor.resources.buckets import BUCKETS
 from ribcage.controlplane.supervisor.resources.store import Store
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.process.log import log
@@ -66,7 +66,6 @@ class PortSockets:
                 hint="raise rings.max_memory, or lower rings.slots",
             )
         if missing:
-            self._leave_out(port, workers, missing)
             self._stop_steering(port.index)  # it joins again, behind those that come now
         opened: list[int] = []
         try:
@@ -174,18 +173,6 @@ class PortSockets:
                 self._tables[index] = table
             else:
                 log("warning", "port.steer", index=index, error=os.strerror(-error))
-
-    def _leave_out(self, port: PortRings, workers: int, missing: list[int]) -> None:
-        """Before sockets join a group: its program must not name them yet, or frames would come
-        while their filters are closed. Only after an adoption is it not known what it names."""
-        index = port.index
-        present = {worker for worker in range(workers) if (index, worker) in self._rings}
-        table = self._tables.get(index)
-        if not present or (table is not None and not set(missing) & set(table)):
-            return
-        self._start_steering(port)
-        if index in self._steering:
-            self._give(spread(workers, present), [index])
 
     def _start_steering(self, port: PortRings) -> None:
         """The last member. Without it the port goes on with the table it has."""
