@@ -49,7 +49,7 @@ class Rib:
 
     def __init__(self, memory: Memory, created: bool) -> None:
         found, error = ffi.new("struct rib_recovery *"), ffi.new("int *")
-        self._memory = memory
+        self.memory = memory
         self._rib = lib.rib_open(memory.address, memory.size, found, error)
         if self._rib == ffi.NULL:
             memory.close()
@@ -109,11 +109,7 @@ class Rib:
         if self._rib != ffi.NULL:
             lib.rib_close(self._rib)
             self._rib = ffi.NULL
-            self._memory.close()
-
-    @property
-    def memory(self) -> Memory:
-        return self._memory
+            self.memory.close()
 
     @property
     def handle(self) -> Any:

@@ -188,8 +188,8 @@ def test_a_successor_waits_for_room_while_workers_forward(tmp_path: Path) -> Non
             stream.carried(0.2)
             old = built.router.pid("control")
             built.r1.call(mounted, str(built.r1.call(room_left) + 65536))
-            os.kill(old, signal.SIGKILL)  # so that it does not write them again
-            damage(built, removed, "fib")
+            damage(built, removed, "fib")  # which a living control cannot write again now
+            os.kill(old, signal.SIGKILL)
             wait_for("that there is no room", lambda: built.log_lines("segment.no-room"), SOON)
             stream.carried(0.3)
             built.r1.call(mounted, "50%")
