@@ -2,10 +2,9 @@
 
 `control.py` is the loop's side: signals, messages, the exit status. `state.py` says what a state
 is; `waiting.py`, `attached.py` and `running.py` are the three. `running.py` makes all parts of
-the other rooms and ties them together: nothing below knows the process. `segments.py` opens the
-tables, `configuring.py` puts plans in force, `checkpoints.py` keeps routes over a reboot,
-`housekeeping.py` looks after the tables, `supervisor_link.py` is the channel, `dump.py` and
-`logs.py` are for people.
+the other rooms and ties them together: nothing below knows the process. `tables/` opens the tables,
+heals and keeps them, `configuring.py` puts plans in force, `supervisor_link.py` is the channel,
+`dump.py` and `logs.py` are for people.
 
 Imports: management, routes, fib, rib, workers, kernel, shared.
 

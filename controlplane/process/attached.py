@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import Any
 
 from ribcage.controlplane.process.running import Running
-from ribcage.controlplane.process.segments import open_segments
 from ribcage.controlplane.process.state import ControlContext, ControlState
+from ribcage.controlplane.process.tables.segments import open_segments
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.plan import Plan, PlanError
 from ribcage.shared.process import log as lines

@@ -19,14 +19,14 @@ from ribcage.controlplane.kernel.kernel import Kernel
 from ribcage.controlplane.management.methods.table import serve
 from ribcage.controlplane.management.router import RouterView
 from ribcage.controlplane.management.server import ManagementServer
-from ribcage.controlplane.process.checkpoints import Checkpoints
 from ribcage.controlplane.process.configuring import Configuring
 from ribcage.controlplane.process.dump import Dumps
-from ribcage.controlplane.process.healing import Healing
-from ribcage.controlplane.process.housekeeping import Housekeeping
-from ribcage.controlplane.process.segments import Segments
 from ribcage.controlplane.process.state import ControlContext, ControlState
 from ribcage.controlplane.process.supervisor_link import hello
+from ribcage.controlplane.process.tables.checkpoints import Checkpoints
+from ribcage.controlplane.process.tables.healing import Healing
+from ribcage.controlplane.process.tables.housekeeping import Housekeeping
+from ribcage.controlplane.process.tables.segments import Segments
 from ribcage.controlplane.routes.core import Core
 from ribcage.controlplane.routes.links import Links
 from ribcage.controlplane.routes.loads import Loads

@@ -12,7 +12,7 @@ from uuid import uuid4
 import posix_ipc
 import pytest
 
-from ribcage.controlplane.process.segments import Segments, open_segments
+from ribcage.controlplane.process.tables.segments import Segments, open_segments
 from ribcage.controlplane.routes.core import Core
 from ribcage.controlplane.values.nexthop import BLACKHOLE
 from ribcage.shared.memory.fib_records import FibKind
@@ -31,7 +31,7 @@ VICTIM = textwrap.dedent(
     from ribcage.controlplane.routes.core import Core
     from ribcage.controlplane.values.nexthop import BLACKHOLE
     from ribcage.shared.memory.rows import rows_of
-    from ribcage.controlplane.process.segments import open_segments
+    from ribcage.controlplane.process.tables.segments import open_segments
     from ribcage.controlplane.routes.sources.runtime import RUNTIME
     from ribcage.controlplane.values.wanted import Wanted
     from ribcage.shared.process.names import Names

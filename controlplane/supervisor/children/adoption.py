@@ -293,5 +293,3 @@ class Adoption:
         for pid in list(self._pidfds):
             self._forget(pid)
         self.on_finished()
-
-

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ribcage.controlplane.fib.rebuild import Rebuild
-from ribcage.controlplane.process.segments import Segments, open_segments
+from ribcage.controlplane.process.tables.segments import Segments, open_segments
 from ribcage.controlplane.routes.core import Core
 from ribcage.controlplane.routes.recovered import any_recovered, give_back
 from ribcage.controlplane.routes.sources.connected import CONNECTED

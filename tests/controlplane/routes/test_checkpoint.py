@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ribcage.shared._core import lib
 
-from ribcage.controlplane.process.checkpoints import KEPT, Checkpoints
+from ribcage.controlplane.process.tables.checkpoints import KEPT, Checkpoints
 from ribcage.controlplane.process.tasks import Tasks
 from ribcage.controlplane.rib.checkpoint import HEAD, HEAD_BYTES, pack, read, take
 from ribcage.controlplane.rib.mapping import RibParams
@@ -370,7 +370,7 @@ WRITER = """
 import sys
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from ribcage.controlplane.process.checkpoints import _write
+from ribcage.controlplane.process.tables.checkpoints import _write
 from ribcage.controlplane.rib.checkpoint import take
 from ribcage.controlplane.rib.mapping import RibParams
 from ribcage.controlplane.rib.segment import Rib

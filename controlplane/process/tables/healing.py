@@ -25,7 +25,7 @@ from typing import Any
 
 from ribcage.controlplane.fib.audit import Audit, Difference
 from ribcage.controlplane.fib.rebuild import Rebuild
-from ribcage.controlplane.process.segments import Segments
+from ribcage.controlplane.process.tables.segments import Segments
 from ribcage.controlplane.routes.core import Core
 from ribcage.controlplane.workers.workers import Workers
 from ribcage.shared.errors import RibcageError
