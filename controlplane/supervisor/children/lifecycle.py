@@ -13,17 +13,20 @@ from ribcage.controlplane.supervisor.children import processes
 from ribcage.controlplane.supervisor.children.backoff import ForkRetry
 from ribcage.controlplane.supervisor.children.exits import UNKNOWN
 from ribcage.controlplane.supervisor.children.floods import bound
-from ribcage.controlplane.supervisor.children.fork import CONTROL_CAPABILITIES, ForkSpec, fork_role
+from ribcage.controlplane.supervisor.children.fork import ForkSpec, fork_role
 from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.children.watchdog import STOPPED
 from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.resources.buckets import spread
+from ribcage.controlplane.supervisor.resources.folders import management_group
+from ribcage.controlplane.supervisor.rights import CONTROL, CONTROL_PROGRAMS
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.stats import UNUSABLE
 from ribcage.shared.process.channel import pair
 from ribcage.shared.process.log import log
 from ribcage.shared.process.port_rings import UNMAPPABLE, PortRings
+from ribcage.shared.process.rights import Rights
 
 CANNOT_COUNT = f"exited {UNUSABLE}"  # as exits.py says it
 CANNOT_MAP = f"exited {UNMAPPABLE}"
@@ -94,8 +97,9 @@ class Lifecycle:
 
         ours, theirs = pair()
         try:
-            pid = fork_role(self._spec(child), theirs.fileno(), entry, roles.fork)
-            uid = self._uid(child)
+            spec = self._spec(child)
+            pid = fork_role(spec, theirs.fileno(), entry, roles.fork)
+            uid = spec.rights.uid
             child.attach(pid, ours, os.geteuid() if uid is None else uid)
         except BaseException:
             ours.close()
@@ -108,27 +112,42 @@ class Lifecycle:
             bound(child)
             self.context.loop.watch(child.channel.fileno(), lambda: self.on_readable(child))
 
-    def _uid(self, child: Child) -> int | None:
-        users = self.context.plan.workers.users
-        if child.role != "worker" or users is None or os.geteuid() != 0:
-            return None
-        first, last = users
-        return first + child.index % (last - first + 1)
-
     def _spec(self, child: Child) -> ForkSpec:
         plan = self.context.plan
         worker = child.role == "worker"
         cpus = plan.workers.cpus
-        users = plan.workers.users
         return ForkSpec(
             role=child.name,
             instance=self.context.names.instance,
-            capabilities=0 if worker else CONTROL_CAPABILITIES,
+            rights=self._worker_rights(child.index) if worker else self._control_rights(),
+            prepare=self.context.roles.prepare_worker
+            if worker
+            else self.context.roles.prepare_control,
             level=log_level(plan.log.level),
             form=plan.log.format,
-            uid=self._uid(child),
-            gid=users[0] if users else None,
             cpu=cpus[child.index % len(cpus)] if worker and cpus else None,
+        )
+
+    def _worker_rights(self, index: int) -> Rights:
+        users = self.context.users
+        return Rights(
+            users.worker(index),
+            users.group,
+            core_dumps=self.context.plan.process.core_dumps,
+            worker=True,
+        )
+
+    def _control_rights(self) -> Rights:
+        """The standby's too. Its groups: the channel's, and the one it gives the socket to."""
+        users, group = self.context.users, management_group(self.context.plan.management)
+        groups = [number for number in (users.group, group) if number is not None]
+        return Rights(
+            users.control,
+            users.control,
+            tuple(groups),
+            capabilities=CONTROL,
+            ambient=CONTROL_PROGRAMS,
+            core_dumps=self.context.plan.process.core_dumps,
         )
 
     def expect_ready(self, child: Child) -> None:
