@@ -274,11 +274,8 @@ class Messages:
 
     def _ps(self, child: Child, message: Message) -> None:
         rows = [*self.watchers(), *self.context.table.rows()]
-        # Read here and now: of processes with users of their own nobody else may.
         for row in rows if message.body.get("look") is True else ():
-            pid = row["pid"]
-            row["maps"] = proc.maps(pid, self.context.names.instance) if pid else []
-            row["rights"] = proc.rights(pid) if pid else None
+            row |= proc.look(row["pid"], self.context.names.instance)
         self.handover.post(child, {"type": "ps", "id": _id(message), "processes": rows})
 
     def watchers(self) -> list[dict[str, Any]]:

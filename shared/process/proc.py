@@ -142,6 +142,12 @@ def rights(pid: int) -> dict[str, Any] | None:
     }
 
 
+def look(pid: int, instance: str) -> dict[str, Any]:
+    """Maps and rights, for a row of `ps`: the supervisor's to read, since of processes with users
+    of their own nobody else may."""
+    return {"maps": maps(pid, instance) if pid else [], "rights": rights(pid) if pid else None}
+
+
 def _numbers(text: str | None) -> list[int]:
     return [int(word) for word in (text or "").split() if word.isdigit()]
 

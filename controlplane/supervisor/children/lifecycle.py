@@ -14,19 +14,17 @@ from ribcage.controlplane.supervisor.children.backoff import ForkRetry
 from ribcage.controlplane.supervisor.children.exits import UNKNOWN
 from ribcage.controlplane.supervisor.children.floods import bound
 from ribcage.controlplane.supervisor.children.fork import ForkSpec, fork_role
+from ribcage.controlplane.supervisor.children.rights import rights_of
 from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.children.watchdog import STOPPED
 from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.resources.buckets import spread
-from ribcage.controlplane.supervisor.resources.folders import management_group
-from ribcage.controlplane.supervisor.rights import CONTROL, CONTROL_PROGRAMS
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.stats import UNUSABLE
 from ribcage.shared.process.channel import pair
 from ribcage.shared.process.log import log
 from ribcage.shared.process.port_rings import UNMAPPABLE, PortRings
-from ribcage.shared.process.rights import Rights
 
 CANNOT_COUNT = f"exited {UNUSABLE}"  # as exits.py says it
 CANNOT_MAP = f"exited {UNMAPPABLE}"
@@ -119,35 +117,13 @@ class Lifecycle:
         return ForkSpec(
             role=child.name,
             instance=self.context.names.instance,
-            rights=self._worker_rights(child.index) if worker else self._control_rights(),
+            rights=rights_of(child, self.context),
             prepare=self.context.roles.prepare_worker
             if worker
             else self.context.roles.prepare_control,
             level=log_level(plan.log.level),
             form=plan.log.format,
             cpu=cpus[child.index % len(cpus)] if worker and cpus else None,
-        )
-
-    def _worker_rights(self, index: int) -> Rights:
-        users = self.context.users
-        return Rights(
-            users.worker(index),
-            users.group,
-            core_dumps=self.context.plan.process.core_dumps,
-            worker=True,
-        )
-
-    def _control_rights(self) -> Rights:
-        """The standby's too. Its groups: the channel's, and the one it gives the socket to."""
-        users, group = self.context.users, management_group(self.context.plan.management)
-        groups = [number for number in (users.group, group) if number is not None]
-        return Rights(
-            users.control,
-            users.control,
-            tuple(groups),
-            capabilities=CONTROL,
-            ambient=CONTROL_PROGRAMS,
-            core_dumps=self.context.plan.process.core_dumps,
         )
 
     def expect_ready(self, child: Child) -> None:
