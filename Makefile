@@ -33,7 +33,7 @@ $(VENV)/.built: pyproject.toml setup.py lab/setup.sh lab/constraints.txt $(C_FIL
 build: $(VENV)/.built
 
 demo: build
-	@$(BIN)/python -m ribcage.lab.demo $(DEMO)
+	@$(BIN)/python -IP -m ribcage.lab.demo $(DEMO)
 
 test: build
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
@@ -53,7 +53,7 @@ fuzz: build
 	RIBCAGE_FUZZ_SECONDS=$(FOR) $(BIN)/python -m pytest tests/csrc/test_fuzz.py -k finds_nothing $(ARGS)
 
 bench: build
-	$(BIN)/python -m ribcage.lab.bench.tcp $(ARGS)
+	$(BIN)/python -IP -m ribcage.lab.bench.tcp $(ARGS)
 
 lint: build
 	$(BIN)/ruff check .

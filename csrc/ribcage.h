@@ -5,6 +5,8 @@
 #include "base/base.h"
 #include "base/cpu.h"
 #include "base/system.h"
+#include "base/rights.h"
+#include "base/seccomp.h"
 #include "base/address_class.h"
 #include "layout/segment_layout.h"
 #include "layout/row_layout.h"

@@ -24,9 +24,10 @@ from ribcage.shared.process.log import log
 from ribcage.shared.process.message import Message
 from ribcage.shared.process.names import Names
 from ribcage.shared.process.port_rings import UNMAPPABLE, PortRings
-from ribcage.shared.process.rights import drop_rights
+from ribcage.shared.process.rights import TRIALS, WORKER_CALLS, drop_rights, guard_calls, try_call
 
 VERSION = "0.1.0"
+CPUS = os.cpu_count() or 1  # now: a file says it, and a worker opens none later
 DRAIN_SECONDS = 4.0  # at most: longer than a packet is held for a neighbour by default
 DRAIN_QUIET = 0.02  # frames of a sender that chose our ring before it was steered away
 DRAIN_LOOK = 0.01
@@ -64,16 +65,21 @@ class WorkerProcess:
         # Copies kept to hand back to a supervisor's successor.
         self.fds = {"stats": _taken(attach, "stats")}
         self._bell = _taken(attach, "bell")
+        self._queue = _queue_id(body.get("queue_key"))
+        self._semaphore = _semaphore_id(body.get("sync_key"))
         descriptors = Descriptors(
             self._bell,
             channel.fileno(),
             signals,
-            _queue_id(body.get("queue_key")),
+            self._queue,
         )
         self.forwarder = Forwarder(
             self.plan, self.index, int(body["instance_id"]), self.fds["stats"], descriptors
         )
         drop_rights(0)  # again, whoever forked us: a worker needs no right any more
+        # From here on it opens nothing by name: what it needs comes over the channel, and every
+        # module is loaded. The last thing it gives up.
+        self.guarded = guard_calls(WORKER_CALLS, self.plan.process.seccomp)
         self._link = Link(
             channel,
             self.names.supervisor_socket,
@@ -83,7 +89,6 @@ class WorkerProcess:
             timeout=lambda: self.plan.orphan_timeout,
         )
         self._link.send(self._hello(again=False))
-        self._semaphore = _semaphore_id(body.get("sync_key"))
         for port in body.get("ports", []):
             self._take_over(PortRings.from_json(port), attach)
         self._first_fib(attach)
@@ -179,6 +184,13 @@ class WorkerProcess:
         self._keep("fib", fd)
         if sync is not None:
             self._keep("sync", sync)
+        self._say_ready()
+
+    def _say_ready(self) -> None:
+        """It has a FIB. Without its queue it forwards what it can, and tells of nothing."""
+        if self._queue < 0:
+            self._link.send({"type": "not-ready", "why": "the event queue cannot be opened"})
+            return
         self.ready = True
         self.forwarder.report_ready()
         self._link.send({"type": "ready", "generation": self.forwarder.generation})
@@ -201,7 +213,10 @@ class WorkerProcess:
 
     def _use_queue(self, key: object) -> None:
         """The event queue was removed by somebody, or spoilt: this is the new one."""
-        self.forwarder.set_queue(_queue_id(key))
+        self._queue = _queue_id(key)
+        self.forwarder.set_queue(self._queue)
+        if "fib" in self.fds and not self.ready:
+            self._say_ready()
 
     def _keep(self, name: str, fd: int) -> None:
         """To be handed back to a supervisor's successor."""
@@ -251,7 +266,7 @@ class WorkerProcess:
         before, self.plan = self.plan, Plan.from_json(message.body["plan"])
         self.forwarder.reconfigure(self.plan)
         if before.workers.cpus != self.plan.workers.cpus:
-            self._run_on(set(range(os.cpu_count() or 1)))
+            self._run_on(set(range(CPUS)))
             self._pin()
         log("info", "worker.plan", batch=self.plan.workers.batch, icmp=self.plan.icmp.rate)
 
@@ -270,6 +285,9 @@ class WorkerProcess:
         kind = str(message.body.get("kind"))
         if self.plan.teach:
             log("warning", "fault", kind=kind[:32])
+            if kind in TRIALS:
+                log("warning", "fault.tried", kind=kind, answer=try_call(kind))
+                return
             self.forwarder.fault(kind)
 
     def _stop(self, cause: str) -> None:
@@ -290,7 +308,9 @@ def _queue_id(key: object) -> int:
     if not isinstance(key, int):
         return -1
     try:
-        return int(sysv_ipc.MessageQueue(key).id)
+        # Asked for writing alone: a worker's user has no right to read, and a queue that is opened
+        # for more than it grants is not opened at all.
+        return int(sysv_ipc.MessageQueue(key, mode=0o200).id)
     except (sysv_ipc.Error, OSError, ValueError) as error:
         log("warning", "queue.open", key=key, error=str(error))
         return -1

@@ -1,7 +1,7 @@
 """The composition root: the only place that imports both planes and ties them together.
 
-    python -m ribcage.roles supervisor --plan-fd N [--instance NAME] [--daemon] [--log-file FILE]
-    python -m ribcage.roles undo RUN_DIR
+    python -IP -m ribcage.roles supervisor --plan-fd N [--instance NAME] [--daemon] [--log-file F]
+    python -IP -m ribcage.roles undo RUN_DIR
 
 `ribcage run` executes the first form: the plan waits as JSON in descriptor N, or in the descriptor
 store of a service manager as `plan`, and nothing heavy (typer, pydantic, asyncio) is imported here,
@@ -11,6 +11,7 @@ end what one that died while stopping has left) are the guardian's to say.
 """
 
 import contextlib
+import importlib
 import json
 import os
 import sys
@@ -20,7 +21,7 @@ from ribcage.controlplane.supervisor.context import Roles, Settings
 from ribcage.controlplane.supervisor.guardian.manager import Manager
 from ribcage.controlplane.supervisor.guardian.spawn import bind, command
 from ribcage.controlplane.supervisor.resources.logfile import LogFile
-from ribcage.controlplane.supervisor.rights import require_rights
+from ribcage.controlplane.supervisor.rights import confine, require_rights
 from ribcage.controlplane.supervisor.run import run_supervisor
 from ribcage.controlplane.supervisor.start.beginning import check_paths
 from ribcage.controlplane.supervisor.start.daemon import Status, detach
@@ -28,6 +29,7 @@ from ribcage.controlplane.supervisor.start.footing import stand
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.plan import PlanError
 from ribcage.shared.process.names import Names
+from ribcage.shared.process.python import python
 
 USAGE = (
     "usage: python -m ribcage.roles supervisor --plan-fd N [--instance NAME] [--daemon] "
@@ -44,9 +46,10 @@ def main(argv: list[str] | None = None) -> int:
             case ["supervisor", *rest]:
                 return _supervisor(_options(rest))
             case ["undo", run_dir]:
-                from ribcage.controlplane.kernel.changes.undo import undo
+                from ribcage.controlplane.kernel.changes.undo import undo_as_control
 
-                problems = undo(Path(run_dir) / "undo.json")
+                base, name = Path(run_dir).parent, Path(run_dir).name
+                problems = undo_as_control(Names(name, base).undo_file)
                 for problem in problems:
                     print(f"error: {problem}", file=sys.stderr)
                 return Exit.NO if problems else Exit.OK
@@ -71,13 +74,13 @@ def _supervisor(options: dict[str, str]) -> int:
     stand([plan_fd, *manager.taken.values()])
     settings, names = _settings(options, plan_fd)
     require_rights()
+    confine(settings.plan.process.seccomp)
     if "--daemon" in options:
         check_paths([names.supervisor_socket, names.control_socket])
         try:
             log_fd = _log_file(options, names).open()
         except RibcageError:
-            with contextlib.suppress(OSError):
-                names.run_dir.rmdir()
+            names.remove_run_dir()
             raise
         detach(
             log_fd,
@@ -118,7 +121,7 @@ def _become_guardian(
     """Exec; the supervisor is its child, and so is each of its successors."""
     names.make_run_dir()
     path, sock = bind(names, str(os.getpid()))
-    successor = [sys.executable, "-m", "ribcage.roles", "supervisor", "--guarded"]
+    successor = python("ribcage.roles", "supervisor", "--guarded")
     successor += ["--instance", names.instance]
     if "--log-file" in options:
         successor += ["--log-file", options["--log-file"]]
@@ -176,11 +179,22 @@ def roles() -> Roles:
         open_port=open_port,
         is_ring=is_ring,
         create_stats=create_stats,
-        undo=lambda run_dir: [sys.executable, "-m", "ribcage.roles", "undo", str(run_dir)],
-        compile=lambda path: [
-            sys.executable, "-m", "ribcage", "config", "compile", "--plan", path,
-        ],
-    )  # fmt: skip
+        undo=lambda run_dir: python("ribcage.roles", "undo", str(run_dir)),
+        compile=lambda path: python("ribcage", "config", "compile", "--plan", path),
+        prepare_control=_import_control,
+    )
+
+
+def _import_control() -> None:
+    """All that control will ever import, while it may still read where it lies."""
+    for name in (
+        "asyncio.subprocess",
+        "encodings.idna",
+        "pyroute2",
+        "ribcage.controlplane.kernel.changes.undo",
+        "ribcage.controlplane.process.control",
+    ):
+        importlib.import_module(name)
 
 
 def _run_control(channel_fd: int, standby: bool) -> None:

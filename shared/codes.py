@@ -111,6 +111,7 @@ AROUND = {
     "E_START": ("A daemon did not start.", "Its own words stand above, or in the log file."),
     "E_SUPERVISOR": ("The supervisor is gone or does not answer; forwarding goes on.", "`ribcage run` again: it adopts the processes."),
     "E_TAKEN": ("A shared object of this name was made by another run directory.", "Another --instance, or remove the object."),
+    "E_USERS": ("No uid of process.users is free for a process.", "A wider range; `ribcage doctor` lists who has them."),
     "E_TIMEOUT": ("No answer, or a state not reached, in time.", "`ribcage ps`; --timeout S waits longer."),
 }  # fmt: skip
 

@@ -35,9 +35,9 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class WorkersPlan:
-    """count processes; cpus[i % len] is worker i's CPU; users is an inclusive uid range (root).
-    At most restart_max quick restarts in restart_window seconds, slow ones for ever. A worker that
-    takes no frame for hang_timeout seconds while one waits is replaced."""
+    """count processes; cpus[i % len] is worker i's CPU. At most restart_max quick restarts in
+    restart_window seconds, slow ones for ever. A worker that takes no frame for hang_timeout
+    seconds while one waits is replaced."""
 
     count: int = 2
     cpus: tuple[int, ...] | None = None
@@ -45,7 +45,16 @@ class WorkersPlan:
     restart_max: int = 5
     restart_window: float = 60.0
     hang_timeout: float = 0.5
-    users: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessPlan:
+    """What a process may do. users: an inclusive range of uids, one a process, as root; None: all
+    keep the one there is. seccomp: off, log or enforce."""
+
+    users: tuple[int, int] | None = (61000, 61063)
+    seccomp: str = "enforce"
+    core_dumps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +201,7 @@ class Plan:
     workers: WorkersPlan = field(default_factory=WorkersPlan)
     control: ControlPlan = field(default_factory=ControlPlan)
     rib: RibPlan = field(default_factory=RibPlan)
+    process: ProcessPlan = field(default_factory=ProcessPlan)
     fib: FibPlan = field(default_factory=FibPlan)
     events: EventsPlan = field(default_factory=EventsPlan)
     icmp: IcmpPlan = field(default_factory=IcmpPlan)

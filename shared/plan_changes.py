@@ -34,7 +34,8 @@ LIVE = frozenset(
     }
 )  # fmt: skip
 RESTART = (
-    "workers.users",  # a worker cannot change its user any more
+    # A process cannot change its user any more, nor get back what was taken from it.
+    "process.users", "process.seccomp", "process.core_dumps",
     "fib.lookup4", "fib.lookup6", "fib.sync", "fib.max_routes4", "fib.max_routes6",  # the segment
     "fib.huge_pages",
     "rib.checkpoint",  # its folder is made at the start

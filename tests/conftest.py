@@ -16,6 +16,7 @@ pytest_plugins = [
     "tests.suite.again",
     "tests.suite.compiling",
     "tests.suite.tally",
+    "tests.suite.reach",
 ]
 
 # A shell that starts the suite in the background has it ignore SIGINT, and so would each command

@@ -16,6 +16,7 @@ from ribcage.shared.plan import (
     NeighboursPlan,
     NexthopPlan,
     Plan,
+    ProcessPlan,
     RibPlan,
     RingsPlan,
     RoutePlan,
@@ -35,6 +36,7 @@ def compile_plan(file: File, machine: Machine, config_path: str | None = None) -
         workers=_workers(file.workers, machine),
         control=ControlPlan(file.control.hang_timeout),
         rib=RibPlan(file.rib.checkpoint, file.rib.checkpoint_interval, file.rib.stale_time),
+        process=_process(file),
         fib=FibPlan(
             lookup4=fib.lookup4,
             lookup6=fib.lookup6,
@@ -84,7 +86,18 @@ def _workers(workers: WorkersSection, machine: Machine) -> WorkersPlan:
         restart_max=workers.restart.max,
         restart_window=workers.restart.window,
         hang_timeout=workers.hang_timeout,
-        users=workers.users,
+    )
+
+
+def _process(file: File) -> ProcessPlan:
+    """Both places say the same; the new one counts where it says something."""
+    process, workers = file.process, file.workers
+    old_users = "users" in workers.model_fields_set and "users" not in process.model_fields_set
+    old_calls = workers.seccomp is not None and "seccomp" not in process.model_fields_set
+    return ProcessPlan(
+        users=workers.users if old_users else process.users,
+        seccomp=workers.seccomp if old_calls and workers.seccomp else process.seccomp,
+        core_dumps=process.core_dumps,
     )
 
 

@@ -8,7 +8,12 @@ from typing import Any
 
 from ribcage.controlplane.config.links import rows
 from ribcage.controlplane.config.machine import Machine
-from ribcage.controlplane.config.model import EVENT_SIZE, MAX_WORKERS, OLD_STRATEGIES
+from ribcage.controlplane.config.model import (
+    EVENT_SIZE,
+    MAX_WORKERS,
+    OLD_PROCESS_KEYS,
+    OLD_STRATEGIES,
+)
 from ribcage.controlplane.config.toml.positions import KeyPath, Positions
 from ribcage.controlplane.config.toml.problems import Problem
 from ribcage.shared.memory.fib_sync import DEFAULT_STRATEGY, TEACHING
@@ -26,6 +31,7 @@ def check_limits(
     yield from _queue(data, machine, positions)
     yield from _rings(data, positions)
     yield from _sync(data, positions)
+    yield from _process(data, positions)
 
 
 def _table(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -86,6 +92,14 @@ def _sync(data: Mapping[str, Any], positions: Positions) -> Iterator[Problem]:
             positions.value(("fib", "sync")),
             f'write "{DEFAULT_STRATEGY}", or set teach = true in [router]',
         )
+
+
+def _process(data: Mapping[str, Any], positions: Positions) -> Iterator[Problem]:
+    for key in OLD_PROCESS_KEYS:
+        if key in _table(data, "workers"):
+            text = f"{key} stands under [process] now"
+            span = positions.value(("workers", key))
+            yield Problem("W205", text, span, f"move the line to [process]: {key} = ...")
 
 
 def _queue(data: Mapping[str, Any], machine: Machine, positions: Positions) -> Iterator[Problem]:

@@ -38,6 +38,7 @@ from ribcage.shared.plan import (
     LogPlan,
     ManagementPlan,
     NeighboursPlan,
+    ProcessPlan,
     RibPlan,
     RingsPlan,
     WorkersPlan,
@@ -51,7 +52,7 @@ MAX_METRIC = 4_294_967_295
 EVENT_SIZE = 64  # csrc/layout/event_layout.h
 
 _workers, _fib, _icmp, _hold = WorkersPlan(), FibPlan(), IcmpPlan(), HoldPlan()
-_rings, _management = RingsPlan(), ManagementPlan()
+_rings, _management, _process = RingsPlan(), ManagementPlan(), ProcessPlan()
 
 
 class Section(BaseModel):
@@ -87,14 +88,25 @@ class RestartSection(Section):
     window: Annotated[float, duration(1, 3600, "60s")] = _workers.restart_window
 
 
+OLD_PROCESS_KEYS = ("users", "seccomp")  # of [workers]: accepted, with W205
+SECCOMP = one_of("enforce", "log", "off")
+
+
+class ProcessSection(Section):
+    users: Annotated[tuple[int, int] | None, user_range()] = _process.users
+    seccomp: Annotated[str, SECCOMP] = _process.seccomp
+    core_dumps: bool = _process.core_dumps
+
+
 class WorkersSection(Section):
     count: Annotated[int, count_or_auto(MAX_WORKERS)] = _workers.count
     cpus: Annotated[list[Annotated[int, between(0, 4095)]], Field(min_length=1)] | None = None
-    users: Annotated[tuple[int, int], user_range()] | None = None
-    seccomp: Annotated[str, one_of("off", later=("log", "enforce"))] = "off"
     batch: Annotated[int, between(1, 256)] = _workers.batch
     restart: RestartSection = RestartSection()
     hang_timeout: Annotated[float, duration(0.1, 3600, "500ms")] = _workers.hang_timeout
+    # Of an older version: [process] has them now.
+    users: Annotated[tuple[int, int] | None, user_range()] = None
+    seccomp: Annotated[str, SECCOMP] | None = None
 
 
 class ControlSection(Section):
@@ -197,6 +209,7 @@ class File(Section):
     workers: WorkersSection = WorkersSection()
     control: ControlSection = ControlSection()
     rib: RibSection = RibSection()
+    process: ProcessSection = ProcessSection()
     fib: FibSection = FibSection()
     events: EventsSection = EventsSection()
     icmp: IcmpSection = IcmpSection()
@@ -217,6 +230,7 @@ TABLES: dict[tuple[str, ...], type[Section]] = {
     ("workers", "restart"): RestartSection,
     ("control",): ControlSection,
     ("rib",): RibSection,
+    ("process",): ProcessSection,
     ("fib",): FibSection,
     ("fib", "publish"): PublishSection,
     ("events",): EventsSection,
@@ -243,4 +257,5 @@ LATER = {
 
 def keys_of(table: type[Section]) -> list[str]:
     """The keys as a file writes them."""
-    return [info.alias or name for name, info in table.model_fields.items()]
+    old = OLD_PROCESS_KEYS if table is WorkersSection else ()
+    return [info.alias or name for name, info in table.model_fields.items() if name not in old]

@@ -114,9 +114,11 @@ def file_mode() -> BeforeValidator:
 
 
 def user_range() -> BeforeValidator:
-    """ "61000-61063": uids of our own, one per process; never root nor nobody."""
+    """ "61000-61063": uids of our own, one per process; never root nor nobody. "off": none."""
 
-    def check(value: Any) -> tuple[int, int]:
+    def check(value: Any) -> tuple[int, int] | None:
+        if value == "off":
+            return None
         found = _RANGE.fullmatch(value) if isinstance(value, str) else None
         if found is None:
             refuse("E102", f"{{key}} = {value!r:.40} is not a range", 'such as "61000-61063"')

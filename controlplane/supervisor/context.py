@@ -19,6 +19,7 @@ from ribcage.controlplane.supervisor.resources.bells import Bells
 from ribcage.controlplane.supervisor.resources.objects import CreateStats, Objects
 from ribcage.controlplane.supervisor.resources.ports import OpenPort, PortSockets
 from ribcage.controlplane.supervisor.resources.store import Store
+from ribcage.controlplane.supervisor.resources.users import Users
 from ribcage.controlplane.supervisor.start.beginning import Beginning
 from ribcage.controlplane.supervisor.statefile import ChildRecord
 from ribcage.shared.plan import Plan
@@ -32,7 +33,8 @@ class Roles:
     """Entry points and commands that come from outside the supervisor.
 
     run_worker(channel_fd) and run_control(channel_fd, standby) run in a fresh fork and need not
-    return. `undo` and `compile` are argument vectors of helper programs; `compile` prints a plan
+    return; prepare_worker() and prepare_control() have run there before, with all rights still.
+    `undo` and `compile` are argument vectors of helper programs; `compile` prints a plan
     as JSON, or errors on stderr and exit 3. `is_ring(fd, port)`: whether what a worker hands
     back as the ring of a port is a packet socket of that interface; fakes have none.
     """
@@ -45,6 +47,8 @@ class Roles:
     compile: Callable[[str], list[str]]
     fork: Callable[[], int] = os.fork
     is_ring: Callable[[int, PortRings], bool] = lambda fd, port: True
+    prepare_worker: Callable[[], None] = lambda: None
+    prepare_control: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,7 @@ class Context:
     store: Store
     bells: Bells
     beginning: Beginning = field(default_factory=Beginning)
+    users: Users = field(default_factory=lambda: Users(None, "not claimed"))
     fib: Fib | None = None
     phase: str = "running"
     plan_id: int | None = None  # of the newest plan, said by control once it is in force
@@ -162,12 +167,18 @@ class Context:
     def workers(self) -> list[Child]:
         return self.table.workers
 
+    @property
+    def control_uid(self) -> int:
+        """Whose the tables are."""
+        return os.geteuid() if self.users.control is None else self.users.control
+
     def save(self) -> None:
         """Writes the state file: call it after each fork, death and adoption."""
         state = self.objects.state
         known = self.table.records()
         pids = {record.pid for record in known}
         state.children = known + [one for one in self.awaited if one.pid not in pids]
+        state.users = self.users.ids
         state.ports = [port.to_json() for port in self.ports.known.values()]
         if state.plan_digest != self.settings.digest or "plan" not in self.store.kept:
             state.plan_digest = self.settings.digest

@@ -1,6 +1,6 @@
 """What a supervisor finds of the one before it: state, objects, the living, stored descriptors.
 
-    objects, living = objects_of(settings, names, roles, group, store)
+    objects, living, users = objects_of(settings, names, roles, store)
     take_back(context)          # rings and stats objects out of the descriptor store
 
 Three beginnings. Nothing there: new objects. Somebody lives: their objects are taken over, and they
@@ -13,8 +13,10 @@ import os
 
 from ribcage.controlplane.supervisor.children import processes
 from ribcage.controlplane.supervisor.context import Context, Roles, Settings
+from ribcage.controlplane.supervisor.resources.folders import give_folders
 from ribcage.controlplane.supervisor.resources.objects import Objects, remove_recorded
 from ribcage.controlplane.supervisor.resources.store import Store, read_text
+from ribcage.controlplane.supervisor.resources.users import Users
 from ribcage.controlplane.supervisor.statefile import ChildRecord, State
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.process.log import log
@@ -23,24 +25,33 @@ from ribcage.shared.process.port_rings import PortRings
 
 
 def objects_of(
-    settings: Settings, names: Names, roles: Roles, group: int | None, store: Store
-) -> tuple[Objects, list[ChildRecord]]:
-    """New objects, or those of a run that goes on, with its children that live."""
+    settings: Settings, names: Names, roles: Roles, store: Store
+) -> tuple[Objects, list[ChildRecord], Users]:
+    """New objects, or those of a run that goes on, with its children that live; and whose the
+    processes and the folders are."""
+    plan = settings.plan
     stored = store.take("state")
     state = last_state(names, stored)
     if state is not None:
         living = [c for c in state.children if processes.is_alive(c.pid, c.start)]
         if living or (stored is not None and state.ready):
-            attached = Objects.attach(names, state, roles.create_stats, group, store.keep)
-            return attached, living
+            users = Users.claim(plan.process.users if state.users else None, state.users)
+            give_folders(names, users, plan.management)
+            attached = Objects.attach(names, state, roles.create_stats, users, store.keep)
+            return attached, living, users
         removed = remove_recorded(state)
         log("info", "leftovers.removed", of_pid=state.supervisor, objects=len(removed))
     store.drop_all()  # of another run: no ring of it is ours
-    plan = settings.plan
-    made = Objects.create(
-        names, roles.create_stats, plan.events.queue_bytes, group, plan.fib.sync, store.keep
-    )
-    return made, []
+    users = Users.claim(plan.process.users, workers=max(1, plan.workers.count))
+    try:
+        give_folders(names, users, plan.management)
+        made = Objects.create(
+            names, roles.create_stats, plan.events.queue_bytes, users, plan.fib.sync, store.keep
+        )
+    except BaseException:
+        users.release()
+        raise
+    return made, [], users
 
 
 def last_state(names: Names, stored: int | None) -> State | None:

@@ -8,8 +8,6 @@ from ribcage.controlplane.supervisor.context import Context
 from ribcage.shared.process.log import log
 from ribcage.shared.process.names import Names
 
-DUMP = "dump.json"
-
 
 def write_dump(context: Context, processes: list[dict[str, Any]], refused: int) -> None:
     """`processes` as `ps` has them; `refused`: messages of children that were."""
@@ -24,7 +22,7 @@ def write_dump(context: Context, processes: list[dict[str, Any]], refused: int) 
         "loop_failures": context.loop.failures,
         "stored": sorted(context.store.kept),
     }
-    path = context.names.run_dir / DUMP
+    path = context.names.supervisor_dump
     temporary = path.with_suffix(".tmp")
     try:
         temporary.write_text(json.dumps(body, indent=2) + "\n")
@@ -39,11 +37,11 @@ def write_dump(context: Context, processes: list[dict[str, Any]], refused: int) 
 
 def remove_files(names: Names) -> None:
     """What the run directory holds of a router that has stopped: dumps, state, control's files."""
-    for path in (names.state_file, names.control_socket, names.control_lock, names.run_dir / DUMP,
+    for path in (names.state_file, names.control_socket, names.control_lock, names.supervisor_dump,
                  names.control_dump, names.restored):  # fmt: skip
         for one in (path, path.with_suffix(".tmp")):
             with contextlib.suppress(OSError):
                 one.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # of guardians that were killed
-        for path in names.run_dir.glob(names.guardian_socket("*").name):
+        for path in names.supervisor_dir.glob(names.guardian_socket("*").name):
             path.unlink()

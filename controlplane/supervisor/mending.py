@@ -14,6 +14,7 @@ from ribcage.controlplane.supervisor.children.adoption import Adoption
 from ribcage.controlplane.supervisor.children.exits import UNKNOWN
 from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle
 from ribcage.controlplane.supervisor.context import Context
+from ribcage.controlplane.supervisor.resources.folders import give_folders
 from ribcage.controlplane.supervisor.start.lock import SupervisorLock
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.process.log import log
@@ -61,6 +62,7 @@ class Mending:
             return
         log("error", "run_dir.lost", path=str(names.run_dir))
         names.make_run_dir()
+        give_folders(names, self.context.users, self.context.plan.management)
         if self.lock is not None and not self.lock.in_force:
             # E_RUNNING: another supervisor was started there meanwhile. It is the router now.
             self.lock = SupervisorLock.take(names)

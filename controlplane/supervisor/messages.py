@@ -19,9 +19,10 @@ from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.children.watchdog import Watchdog
 from ribcage.controlplane.supervisor.context import Context, Fib
 from ribcage.controlplane.supervisor.handover import Handover
-from ribcage.controlplane.supervisor.resources.objects import open_shm
+from ribcage.controlplane.supervisor.resources.shm import open_shm
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.memory.fib_sync import WITH_SEGMENT
+from ribcage.shared.process import proc
 from ribcage.shared.process.budget import Budget
 from ribcage.shared.process.log import log
 from ribcage.shared.process.message import ChannelClosed, ChannelError, Message
@@ -72,6 +73,7 @@ class Messages:
             "port-open": ("control", self._port_open),
             "port-close": ("control", self._port_close),
             "ps-request": ("control", self._ps),
+            "not-ready": ("worker", self._not_ready),
             "fault-request": ("control", self._fault),
             "stop-request": ("control", self._stop),
             "reload-request": ("control", self._reload),
@@ -148,6 +150,11 @@ class Messages:
         self.lifecycle.share_frames()
         self.on_progress()
 
+    def _not_ready(self, child: Child, message: Message) -> None:
+        """It has a FIB and cannot do its work: the deadline of a start goes on running."""
+        log("error", "child.not_ready", child=child.name, child_pid=child.pid,
+            why=str(message.body.get("why"))[:200])  # fmt: skip
+
     def _done(self, child: Child, message: Message) -> None:
         number = _id(message)
         asked, answer = self.waiting.get(number, (None, None))
@@ -200,7 +207,7 @@ class Messages:
         """Opens the segment read-only and hands it to the workers, unless they have it."""
         context = self.context
         try:
-            fd = open_shm(context.names.fib)
+            fd = open_shm(context.names.fib, owner=context.control_uid)
         except OSError as error:
             log("warning", "fib.absent", name=context.names.fib, error=error.strerror)
             return
@@ -269,6 +276,8 @@ class Messages:
 
     def _ps(self, child: Child, message: Message) -> None:
         rows = [*self.watchers(), *self.context.table.rows()]
+        for row in rows if message.body.get("look") is True else ():
+            row |= proc.look(row["pid"], self.context.names.instance)
         self.handover.post(child, {"type": "ps", "id": _id(message), "processes": rows})
 
     def watchers(self) -> list[dict[str, Any]]:

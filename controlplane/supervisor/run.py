@@ -6,7 +6,6 @@ once it was ready it logs and goes on, and returns 0 once stopped in order. Bloc
 good: not for a process that does anything else afterwards.
 """
 
-import contextlib
 import os
 import signal
 import sys
@@ -93,8 +92,7 @@ def run_supervisor(
         return supervisor.run()
     finally:
         (lock if supervisor is None else supervisor.lock).release()
-        with contextlib.suppress(OSError):  # gone already, or something in it is not ours
-            names.run_dir.rmdir()
+        names.remove_run_dir()
 
 
 class Supervisor:
@@ -132,11 +130,10 @@ class Supervisor:
                 signal.SIGCHLD: self.reap,
             },
         )
-        self.group = plan.workers.users[0] if plan.workers.users and os.geteuid() == 0 else None
-        if self.group is not None:
-            os.chown(names.run_dir, -1, self.group)
         store = Store(manager)
-        objects, self.living = objects_of(settings, names, roles, self.group, store)
+        objects, self.living, users = objects_of(settings, names, roles, store)
+        if users.why is not None:
+            log("info", "users.one", why=users.why, uid=os.geteuid())
         self.adopts = bool(self.living) or objects.state.ready
         objects.state.guardian = []  # the ward says who it is now
         self.context = Context(
@@ -152,6 +149,7 @@ class Supervisor:
             Bells(),
             restarts=manager.restarts,
             beginning=Beginning(self.stop),
+            users=users,
         )
         self.context.awaited = self.living
         self.plan_changed = objects.state.plan_digest != settings.digest
@@ -203,7 +201,7 @@ class Supervisor:
         """Where children find us; those that live need it more than we do, so it is tried again."""
         context = self.context
         try:
-            self.adoption.listen(self.group)
+            self.adoption.listen(context.users.group)
         except OSError as error:
             log("error", "channel.socket", error=str(error))
             if not context.beginning.failed(
@@ -332,6 +330,7 @@ class Supervisor:
         if self.manager.guardian is None:  # that one ends with us; systemd would hand it all out
             context.store.drop_all()
         context.objects.remove()
+        context.users.release()
         remove_files(context.names)
         self.logs.remove()
         self.ward.end()

@@ -61,6 +61,9 @@ class State:
     def dumps(self) -> str:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, separators=(",", ":"))
 
+    users: list[int] = field(default_factory=list)
+    """uids: control's, then those of worker 0, 1, ...; empty: everybody's is the supervisor's."""
+
     def write(self, path: Path) -> None:
         temporary = path.with_suffix(".tmp")
         text = self.dumps()
@@ -117,4 +120,5 @@ class State:
             bool(body.get("ready", False)),
             [int(number) for number in body.get("guardian", [])],
             [dict(port) for port in body.get("ports", [])],
+            [int(uid) for uid in body["users"]],
         )

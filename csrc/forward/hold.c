@@ -22,6 +22,8 @@ int hold_open(struct hold_queue *hold, uint32_t packets, uint32_t per_neighbour)
     void *bytes = mmap(NULL, (size_t)packets * HOLD_BYTES, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     hold->bytes = bytes == MAP_FAILED ? NULL : bytes;
+    if (bytes != MAP_FAILED)
+        (void)madvise(bytes, (size_t)packets * HOLD_BYTES, MADV_DONTDUMP); /* packets, too */
     if (hold->entry == NULL || hold->neighbour == NULL || hold->bucket == NULL ||
         hold->bytes == NULL) {
         hold_close(hold);

@@ -45,6 +45,7 @@ void *segment_map(int fd, uint64_t bytes, int writable, int32_t *error)
         segment_unmap(at, bytes);
         return NULL;
     }
+    (void)madvise(at, bytes, MADV_DONTDUMP); /* a core, where one is wanted, tells of no route */
     *error = 0;
     return at;
 }

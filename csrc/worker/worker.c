@@ -202,6 +202,7 @@ static int open_ring(struct worker *w, uint32_t index, int fd, uint32_t kind, ui
     void *base = mmap(NULL, (size_t)geometry.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (base == MAP_FAILED)
         return -errno;
+    (void)madvise(base, (size_t)geometry.bytes, MADV_DONTDUMP); /* a core tells of no packet */
     ring_open(ring, base, &geometry);
     uint32_t identity = ring_identity(fd);
     if (counters->ring_identity == identity) {

@@ -33,6 +33,7 @@ from ribcage.lab.topology.router import Router, running
 from ribcage.lab.topology.topologies import demo as demo_topology
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.management import ManagementClient
+from ribcage.shared.process.python import python
 
 EVERY = 0.05  # seconds between two pings
 ASK = b'{"jsonrpc":"2.0","id":1,"method":"fib.show","params":{}}\n'
@@ -84,8 +85,8 @@ def measure(clients: int, seconds: float) -> dict[str, Any]:
         with running(router):
             socket_path = router.names.control_socket
             quiet = [_ping(socket_path) for _ in range(20)]
-            command = [sys.executable, "-m", "ribcage.lab.bench.clients", "--flood",
-                       str(socket_path), "--clients", str(clients)]  # fmt: skip
+            words = ("--flood", str(socket_path), "--clients", str(clients))
+            command = python("ribcage.lab.bench.clients", *words)
             with Stream(lab.nodes["h1"], lab.nodes["h2"], "10.0.2.2", flows=8) as stream:
                 hog = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
                 try:

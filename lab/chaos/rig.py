@@ -151,7 +151,7 @@ class Rig:
 
     def launch(self) -> None:
         """`ribcage run --daemon`, also beside a router whose supervisor is dead."""
-        command = [sys.executable, "-m", "ribcage", "-i", plan.INSTANCE, "--timeout",
+        command = [sys.executable, "-IP", "-m", "ribcage", "-i", plan.INSTANCE, "--timeout",
                    str(START_SECONDS), "run", "-c", str(self.out / "router.toml"), "--daemon",
                    "--log-file", str(self.log)]  # fmt: skip
         done = self.r1.run(command, env=self.environment, timeout=START_SECONDS + 10)
@@ -205,7 +205,7 @@ class Rig:
     # -- traffic
 
     def _start_probe(self, name: str, node: Node | None, module: str, *words: str) -> None:
-        command = [sys.executable, "-m", f"ribcage.lab.{module}", *words]
+        command = [sys.executable, "-IP", "-m", f"ribcage.lab.{module}", *words]
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         errors = (self.out / f"{name}.err").open("ab")
         with errors:
@@ -247,7 +247,7 @@ class Rig:
 
     def stop(self) -> list[str]:
         """`ribcage stop`; then whatever differs from before the first start, and who still runs."""
-        command = [sys.executable, "-m", "ribcage", "-i", plan.INSTANCE, "stop"]
+        command = [sys.executable, "-IP", "-m", "ribcage", "-i", plan.INSTANCE, "stop"]
         done = self.r1.run(command, env=self.environment, timeout=40)
         left = [] if done.returncode == 0 else [f"stop: {done.stderr.strip()[-300:]}"]
         with contextlib.suppress(TimeoutError):  # a guardian may end a moment after the last child

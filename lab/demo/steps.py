@@ -12,7 +12,6 @@ import difflib
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from ribcage.lab.probe.traffic import Stream, StreamResult, probe, transfer
 from ribcage.lab.tables import SampleTable
 from ribcage.lab.topology.namespaces import Lab
 from ribcage.lab.topology.router import Router, wait_for
+from ribcage.shared.process.python import python
 
 StepOutcome = tuple[str, dict[str, Any]]
 Step = Callable[["Demo"], StepOutcome]
@@ -60,7 +60,7 @@ def check(condition: bool, text: str) -> None:
 
 def load_table(demo: Demo) -> StepOutcome:
     """The routing table goes in through the same command a user would type."""
-    command = [sys.executable, "-m", "ribcage", "-i", demo.router.instance, "-q", "-j"]
+    command = python("ribcage", "-i", demo.router.instance, "-q", "-j")
     command += ["route", "load", str(demo.table_file), "--via", "10.0.2.2"]
     started = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, env=demo.router.environment)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,13 +20,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from ribcage.lab.topology.namespaces import Node
-
-PROBE = [sys.executable, "-m"]
+from ribcage.shared.process.python import python
 
 
 def probe(node: Node, name: str, *arguments: str, timeout: float = 30.0) -> dict[str, Any]:
     """Run one probe in `node`, return its JSON document; RuntimeError carries its complaint."""
-    done = node.run([*PROBE, f"ribcage.lab.probe.{name}", *arguments], timeout=timeout)
+    done = node.run(python(f"ribcage.lab.probe.{name}", *arguments), timeout=timeout)
     if done.returncode != 0:
         raise RuntimeError(f"probe {name} {' '.join(arguments)}: {done.stderr.strip()[-500:]}")
     result: dict[str, Any] = json.loads(done.stdout)
@@ -36,7 +34,7 @@ def probe(node: Node, name: str, *arguments: str, timeout: float = 30.0) -> dict
 
 def _start(node: Node, name: str, *arguments: str) -> subprocess.Popen[str]:
     return node.popen(
-        [*PROBE, f"ribcage.lab.probe.{name}", *arguments],
+        python(f"ribcage.lab.probe.{name}", *arguments),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -14,12 +14,12 @@ import os
 import select
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass
 
 from ribcage.controlplane.supervisor.children import processes
 from ribcage.controlplane.supervisor.statefile import State
 from ribcage.lab.topology.router import Router, wait_for
+from ribcage.shared.process.python import python
 
 
 @dataclass(slots=True)
@@ -30,8 +30,9 @@ class GuardedRouter(Router):
         """Returns when the router says that it is ready."""
         path = self.folder / f"{self.instance}.toml"
         path.write_text(self.config)
+        self.let_pass()
         self.environment = {**os.environ, "RIBCAGE_RUN_DIR": str(self.run_base)}
-        command = [sys.executable, "-m", "ribcage", "-i", self.instance, "run", "-c", str(path)]
+        command = python("ribcage", "-i", self.instance, "run", "-c", str(path))
         command += ["--daemon", "--log-file", str(self.log)]
         with self.log.open("ab") as log:
             launcher = self.node.popen(

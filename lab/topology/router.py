@@ -15,7 +15,7 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +26,7 @@ from ribcage.lab.topology.namespaces import Node
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.management import ManagementClient
 from ribcage.shared.process.names import Names
+from ribcage.shared.process.python import python
 
 T = TypeVar("T")
 
@@ -67,13 +68,22 @@ class Router:
         """Start the supervisor and wait until all its processes are ready."""
         path = self.folder / f"{self.instance}.toml"
         path.write_text(self.config)
-        command = [sys.executable, "-m", "ribcage", "-i", self.instance, "run", "-c", str(path)]
+        self.let_pass()
+        command = python("ribcage", "-i", self.instance, "run", "-c", str(path))
         self.environment = {**os.environ, "RIBCAGE_RUN_DIR": str(self.run_base)}
         with self.log.open("ab") as log:
             self.process = self.node.popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment
             )
         self.wait_ready(seconds)
+
+    def let_pass(self) -> None:
+        """A lab's folder is a temporary one, closed to others: the users that root's processes get
+        may pass, and see no more than before."""
+        for folder in (self.run_base, *self.run_base.parents) if os.geteuid() == 0 else ():
+            temporary = Path(tempfile.gettempdir()) in folder.parents
+            if temporary and folder.exists() and folder.stat().st_uid == 0:
+                folder.chmod(folder.stat().st_mode | 0o011)
 
     def wait_ready(self, seconds: float = 20.0) -> list[dict[str, Any]]:
         """Wait until management answers and every worker is ready; returns the process list."""

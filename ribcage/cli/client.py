@@ -18,6 +18,7 @@ from typing import Any
 from ribcage.controlplane.supervisor.start.lock import lock_owner
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.management import ManagementClient
+from ribcage.shared.process.names import Names
 
 SHOWN = 8  # names of a hint
 RETRY = 0.05  # seconds between two looks for a control that is being restarted
@@ -95,17 +96,21 @@ def _who_answers(path: Path, by_name: bool) -> str | None:
     if not by_name and not _is_socket(path):
         what = "is no socket" if path.exists() else "is not there"
         return f"{path} {what}; leave -s out, or give a router's control.sock"
-    others = [found.parent.name for found in _sockets(path.parent.parent) if found != path]
-    if by_name and others:
-        return f"running here: {', '.join(others[:SHOWN])} (choose with -i)"
-    return None
+    others = _others(path) if by_name else []
+    return f"running here: {', '.join(others[:SHOWN])} (choose with -i)" if others else None
 
 
-def _sockets(base: Path) -> list[Path]:
-    """The management sockets of all routers of one user."""
+def _others(path: Path) -> list[str]:
+    """The routers beside the one whose management socket `path` is."""
+    found = []
+    base = path.parent.parent.parent  # as names.py makes it
     with contextlib.suppress(OSError):
-        return [path for path in sorted(base.glob("*/control.sock")) if _is_socket(path)]
-    return []
+        for folder in sorted(base.iterdir()):
+            with contextlib.suppress(RibcageError):  # a folder that is no router's
+                other = Names(folder.name, base).control_socket
+                if other != path and _is_socket(other):
+                    found.append(folder.name)
+    return found
 
 
 def _is_socket(path: Path) -> bool:

@@ -17,6 +17,7 @@ import typer
 from ribcage.cli.answer.tables import hanging
 from ribcage.cli.session import Session, session_of
 from ribcage.shared.errors import Exit
+from ribcage.shared.plan import Plan, ProcessPlan
 
 if TYPE_CHECKING:
     from ribcage.cli.machine.checks import Finding
@@ -57,32 +58,35 @@ def doctor(
 
 
 def _checks(session: Session, config: Path | None) -> "Sequence[Callable[[], Finding]]":
-    from ribcage.cli.machine import checks
+    from ribcage.cli.machine import checks, rights
 
+    plan = _plan(session, config)
+    process = ProcessPlan() if plan is None else plan.process
     return (
         checks.kernel,
         checks.user_namespaces,
         checks.capabilities,
+        rights.own_users(process),
+        rights.system_calls(process),
+        rights.run_directory(process),
         checks.packet_ring,
         checks.veth,
         checks.nftables,
         checks.message_queue,
         checks.semaphores,
-        checks.shared_memory(_shared_memory(session, config)),
+        checks.shared_memory(checks.table_bytes(None if plan is None else plan.fib)),
         checks.logind,
         checks.compiled_module,
     )
 
 
-def _shared_memory(session: Session, config: Path | None) -> int:
-    """Bytes the tables of a configuration (or of the defaults) may take."""
-    from ribcage.cli.machine.checks import table_bytes
-
+def _plan(session: Session, config: Path | None) -> Plan | None:
+    """What the file says; without one the defaults are looked at."""
     if config is None:
-        return table_bytes(None)
+        return None
     from ribcage.cli.config import read
 
-    return table_bytes(read(session, config)[0].fib)
+    return read(session, config)[0]
 
 
 def _lines(session: Session, findings: "Sequence[Finding]", failed: list[str]) -> Iterator[str]:

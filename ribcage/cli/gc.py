@@ -1,6 +1,5 @@
 """`ribcage gc`: removes what dead routers left, naming each thing; never touches a living one."""
 
-import contextlib
 import os
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -62,6 +61,7 @@ def _one(names: Names, dry_run: bool) -> dict[str, Any] | None:
         return {**row, "alive": [pid for pid, _ in remains.living], "left": []}
     except OSError as error:
         return {**row, "problems": [f"{names.run_dir}: {error.strerror}"], "left": []}
+    living: list[int] = []
     try:
         remains = look(names)
         ours = os.getpid()  # we hold the lock
@@ -76,8 +76,7 @@ def _one(names: Names, dry_run: bool) -> dict[str, Any] | None:
         if lock is not None:
             lock.release(remove=made or cleared)
             if cleared:
-                with contextlib.suppress(OSError):
-                    names.run_dir.rmdir()
+                names.remove_run_dir()
     known = set(remains.state.shm) if remains.state is not None else set()
     left = strangers(names)
     left = [path for path in left if not dry_run or f"/{path.rpartition('/')[2]}" not in known]

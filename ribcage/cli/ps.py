@@ -7,18 +7,24 @@ from typing import Annotated, Any
 
 import typer
 
+from ribcage.cli.answer.rights import rights_lines
 from ribcage.cli.answer.tables import table
+from ribcage.cli.dead.remains import look
 from ribcage.cli.session import Session, session_of
 from ribcage.controlplane.supervisor.children import processes
 from ribcage.shared.errors import Exit, RibcageError
+from ribcage.shared.process.proc import rights as rights_of
 
 HELP = """\b
 Examples:
   ribcage ps
   ribcage ps --maps
+  ribcage ps --rights
   ribcage ps --long
 
 \b
+--rights is what the kernel says now: user, groups, capabilities, limits,
+descriptors by kind. Seccomp: a list of system calls, `none` without one.
 --long adds seccomp, memory, open files, start, CPU seconds, STAT of
 /proc (R runs, S sleeps, T is stopped) and how the last one ended.
 Without a supervisor the table comes from the state file and /proc: "orphaned"
@@ -42,6 +48,9 @@ def ps(
     maps: Annotated[
         bool, typer.Option("--maps", help="the shared objects each has mapped, and how")
     ] = False,
+    rights: Annotated[
+        bool, typer.Option("--rights", help="what each may do, as the kernel says it now")
+    ] = False,
     long: Annotated[
         bool,
         typer.Option("--long", help="also start, CPU seconds, state letter, last exit"),
@@ -49,11 +58,12 @@ def ps(
 ) -> None:
     session = session_of(context)
     try:
-        answer = session.call("process.list")
+        answer = session.call("process.list", look=maps or rights or session.output.json)
     except RibcageError as error:
         answer = _without_supervisor(session, error)
     processes = [one for one in answer.get("processes", ()) if isinstance(one, dict)]
-    session.output.answer(answer, _lines(processes, maps, long, session.output.width))
+    lines = _lines(processes, maps, long, session.output.width)
+    session.output.answer(answer, [*lines, *(rights_lines(processes) if rights else ())])
     if missing := answer.get("missing"):
         session.output.say(f"not running: {', '.join(missing)}; {answer.get('advice')}")
     if missing or any(one.get("state") in NOT_RUNNING for one in processes):
@@ -62,7 +72,6 @@ def ps(
 
 def _without_supervisor(session: Session, error: RibcageError) -> dict[str, Any]:
     """The table of the living from the state file and /proc; the error, when there is none."""
-    from ribcage.cli.dead.remains import look
     from ribcage.controlplane.management import proc
 
     if session.options.socket is not None or error.exit_code == Exit.PRIVILEGE:
@@ -86,6 +95,7 @@ def _without_supervisor(session: Session, error: RibcageError) -> dict[str, Any]
         missing, advice = missing or ["an answer of control"], "the supervisor replaces it"
     joined = [proc.join(row, instance) for row in rows]
     for row in joined:
+        row["rights"] = rights_of(row["pid"]) if row["pid"] else None
         if row["state"] == "orphaned":
             row["if_it_dies"] = "nobody replaces it before there is a supervisor"
     return {"processes": joined, "missing": missing, "advice": advice}
@@ -126,8 +136,9 @@ def _lines(
     yield from table(header, rows, "PID UID RSS FDS RESTARTS CPU", width, wrap)
     for one in processes if maps else ():
         mapped = [m for m in one.get("maps") or () if isinstance(m, dict)]
+        nothing = " nothing shared" if one.get("maps") is not None else ": may not be read"
         yield ""
-        yield f"{_role(one)} maps{'' if mapped else ' nothing shared'}"
+        yield f"{_role(one)} maps{'' if mapped else nothing}"
         for mapping in mapped:
             yield f"  {mapping.get('perms', '?')!s:<4}  {mapping.get('object')}"
 

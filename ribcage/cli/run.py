@@ -1,7 +1,7 @@
 """`ribcage run`: a checked file becomes a plan in a memfd, and this process the supervisor.
 
 The file is checked here, where heavy imports do no harm; then execv() replaces the process by
-`python -m ribcage.roles supervisor --plan-fd N`, which imports neither pydantic nor typer.
+`python -IP -m ribcage.roles supervisor --plan-fd N`, which imports neither pydantic nor typer.
 With --daemon that program is a child, which detaches and ends when the router is ready; this
 process waits for it and answers.
 """
@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +21,7 @@ from ribcage.controlplane.supervisor.start.lock import lock_owner
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.plan import Plan
 from ribcage.shared.process.names import Names
+from ribcage.shared.process.python import python
 
 HELP = """\b
 Examples:
@@ -38,7 +38,7 @@ the foreground nobody does, but a service manager may (docs/running.md).
 Exit 3 when the file has an error, 5 when the machine lacks something,
 8 when a router of this name is running."""
 READY_TIMEOUT = 40.0
-COMMAND = (sys.executable, "-m", "ribcage.roles", "supervisor")
+COMMAND = python("ribcage.roles", "supervisor")
 HELD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -105,7 +105,7 @@ def _become(session: Session, words: list[str]) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
     if session.output.json:
         words = [*words, "--json"]
-    os.execv(sys.executable, [*COMMAND, *words])
+    os.execv(COMMAND[0], [*COMMAND, *words])
 
 
 def _plan_fd(plan: Plan) -> int:

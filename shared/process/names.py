@@ -2,17 +2,21 @@
 
 Use: `names = Names.resolve("r1")`, then `names.fib`, `names.supervisor_socket`, ... Several
 instances live on one host because each name carries the instance. Nothing here touches the
-file system except `make_run_dir`, which the supervisor calls.
+file system except `make_run_dir` and `remove_run_dir`, which the supervisor calls. A folder a
+level of trust (folders.py says who owns which):
 
-    RUN_BASE/INSTANCE/       supervisor.sock control.sock supervisor.lock control.lock
-                             state.json (what the supervisor made) undo.json (kernel settings)
-                             ribcage.log (of a daemon without --log-file)
-    STATE_BASE/INSTANCE/     rib.checkpoint (control's; outlives a reboot)
-    /dev/shm/                ribcage.INSTANCE.fib  .rib  .sync   sem.ribcage.INSTANCE.writer
-                             .fib.new .rib.new (until they are whole)  .fib.damaged .rib.damaged
-    memfd:                   ribcage.INSTANCE.stats.N, handed over, never opened by name
+    RUN_BASE/INSTANCE/ops/      control.sock: for whom management.mode and .group let in
+                      control/  control.lock, undo.json (kernel settings), dump-control.json
+                      super/    supervisor.lock, state.json (what was made), dump.json,
+                                ribcage.log (of a daemon without --log-file)
+                      work/     supervisor.sock: the channel, to which children come back
+    STATE_BASE/INSTANCE/        rib.checkpoint (control's; outlives a reboot)
+    /dev/shm/                   ribcage.INSTANCE.fib  .rib  .sync  sem.ribcage.INSTANCE.writer
+                                .fib.new .rib.new (until whole)  .fib.damaged .rib.damaged
+    memfd:                      ribcage.INSTANCE.stats.N, handed over, never opened by name
 """
 
+import contextlib
 import errno
 import os
 import re
@@ -63,45 +67,73 @@ class Names:
     @property
     def restored(self) -> Path:
         """The checkpoint was put in force in this run: control's note to its successors."""
-        return self.run_dir / "rib.restored"
+        return self.control_dir / "rib.restored"
+
+    @property
+    def operators_dir(self) -> Path:
+        """Whom the management socket lets in may pass; control makes the socket here."""
+        return self.run_dir / "ops"
+
+    @property
+    def control_dir(self) -> Path:
+        """Control's alone. Whoever is trusted more reads nothing here that it does not check."""
+        return self.run_dir / "control"
+
+    @property
+    def supervisor_dir(self) -> Path:
+        return self.run_dir / "super"
+
+    @property
+    def channel_dir(self) -> Path:
+        """All that a worker's user can see."""
+        return self.run_dir / "work"
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        return self.operators_dir, self.control_dir, self.supervisor_dir, self.channel_dir
 
     @property
     def supervisor_socket(self) -> Path:
-        return self.run_dir / "supervisor.sock"
+        return self.channel_dir / "supervisor.sock"
 
     @property
     def control_socket(self) -> Path:
-        return self.run_dir / "control.sock"
+        return self.operators_dir / "control.sock"
 
     def guardian_socket(self, tag: str) -> Path:
         """Where a guardian hears its supervisor; one a guardian, by its maker's pid."""
-        return self.run_dir / f"guardian-{tag}.sock"
+        return self.supervisor_dir / f"guardian-{tag}.sock"
 
     @property
     def supervisor_lock(self) -> Path:
-        return self.run_dir / "supervisor.lock"
+        return self.supervisor_dir / "supervisor.lock"
 
     @property
     def control_lock(self) -> Path:
-        return self.run_dir / "control.lock"
+        return self.control_dir / "control.lock"
 
     @property
     def state_file(self) -> Path:
-        return self.run_dir / "state.json"
+        return self.supervisor_dir / "state.json"
+
+    @property
+    def supervisor_dump(self) -> Path:
+        """The supervisor's view at the last SIGUSR1."""
+        return self.supervisor_dir / "dump.json"
 
     @property
     def control_dump(self) -> Path:
-        """Control's view at the last SIGUSR1; the supervisor's is dump.json beside it."""
-        return self.run_dir / "dump-control.json"
+        """Control's view at the last SIGUSR1."""
+        return self.control_dir / "dump-control.json"
 
     @property
     def log_file(self) -> Path:
         """The lines of a daemon that was not told another place."""
-        return self.run_dir / "ribcage.log"
+        return self.supervisor_dir / "ribcage.log"
 
     @property
     def undo_file(self) -> Path:
-        return self.run_dir / "undo.json"
+        return self.control_dir / "undo.json"
 
     @property
     def fib(self) -> str:
@@ -210,27 +242,36 @@ class Names:
             raise refused("run_dir", error.errno, path=path) from error
 
     def make_run_dir(self) -> None:
-        """Creates the run directory (supervisor only): 0750 as root, else 0700.
-
-        As root the base is 0755: workers with users of their own pass through it.
+        """Creates the run directory (supervisor only) and its folders, all of them closed until
+        folders.py gives them away. Others may pass through the directory itself, which shows
+        them nothing.
 
         E_RUN_DIR (exit 5) when a part of it belongs to somebody else, is a link, or cannot be
         made: what is put there decides who may talk to the router.
         """
-        root = os.geteuid() == 0
-        wanted = (
-            (self.run_base, 0o755 if root else 0o700),
-            (self.run_dir, 0o750 if root else 0o700),
-        )
-        for path, want in wanted:
-            try:
-                path.mkdir(mode=want, parents=path == self.run_base)
-                path.chmod(want)  # whatever the umask was
-            except FileExistsError:
-                pass
-            except OSError as error:
-                raise refused("run_dir", error.errno, path=path) from error
+        base = 0o755 if os.geteuid() == 0 else 0o711
+        for path, want in ((self.run_base, base), (self.run_dir, 0o711)):
+            self._make(path, want)
             self._check_owned(path)
+        for path in self.folders:
+            # Our parent is writable by us alone, so a folder that is there was made by us, and
+            # given away since.
+            self._make(path, 0o700)
+
+    def _make(self, path: Path, want: int) -> None:
+        try:
+            path.mkdir(mode=want, parents=path == self.run_base)
+            path.chmod(want)  # whatever the umask was
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise refused("run_dir", error.errno, path=path) from error
+
+    def remove_run_dir(self) -> None:
+        """Removes what is empty of it; what somebody left there stays to be looked at."""
+        for path in (*self.folders, self.run_dir):
+            with contextlib.suppress(OSError):
+                path.rmdir()
 
     @staticmethod
     def _check_owned(path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ribcage.cli.main import main
+from ribcage.shared.process.names import Names
 
 Handler = Callable[[dict[str, Any]], Any]
 
@@ -98,8 +99,9 @@ def router(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRout
     monkeypatch.setenv("RIBCAGE_RUN_DIR", str(tmp_path))
     monkeypatch.delenv("RIBCAGE_INSTANCE", raising=False)
     monkeypatch.delenv("RIBCAGE_SOCKET", raising=False)
-    (tmp_path / "r1").mkdir()
-    fake = FakeRouter(tmp_path / "r1" / "control.sock")
+    names = Names("r1", tmp_path)
+    names.make_run_dir()
+    fake = FakeRouter(names.control_socket)
     yield fake
     fake.close()
 

@@ -30,7 +30,7 @@ def test_every_check_gives_a_verdict_and_leaves_nothing(ribcage: Any) -> None:
     assert before[1] == after[1]
     document = ran.document
     verdicts = {check["name"]: check["verdict"] for check in document["checks"]}
-    assert len(verdicts) == 11
+    assert len(verdicts) == 14
     assert set(verdicts.values()) <= {"ok", "warn", "skip", "fail"}
     assert document["ok"] == ("fail" not in verdicts.values())
     assert ran.status == (0 if document["ok"] else 5)
@@ -57,8 +57,8 @@ def test_net_admin_and_net_raw_are_enough(tmp_path: Path) -> None:
     document = json.loads(done.stdout)
     verdicts = {check["name"]: check["verdict"] for check in document["checks"]}
     assert document["ok"], document
-    assert verdicts["user namespaces"] == "warn"
-    for name in ("capabilities", "AF_PACKET rings", "veth", "nftables"):
+    assert verdicts["user namespaces"] == verdicts["users of processes"] == "warn"
+    for name in ("capabilities", "AF_PACKET rings", "veth", "nftables", "seccomp"):
         assert verdicts[name] == "ok"
     assert [line.split()[0] for line in done.stderr.splitlines()] == ["lo"]
 

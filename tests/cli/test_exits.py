@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from ribcage.cli import run
 from ribcage.cli.options import split, wants_json
 from ribcage.shared.errors import Exit
+from ribcage.shared.process.names import Names
 
 GOOD = '[[interface]]\nname = "eth1"\naddress = "10.0.1.1/24"\n'
 BAD = '[fib]\nsync = "epcoh"\n'
@@ -81,9 +83,10 @@ def test_3_config(ribcage: Any, tmp_path: Path) -> None:
 def test_4_no_daemon(ribcage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody answers: the hint names the routers that do run."""
     monkeypatch.setenv("RIBCAGE_RUN_DIR", str(tmp_path))
-    (tmp_path / "r9").mkdir()
+    names = Names("r9", tmp_path)
+    names.make_run_dir()
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(tmp_path / "r9" / "control.sock"))  # bound, but nobody listens
+        listener.bind(str(names.control_socket))  # bound, but nobody listens
         ran = ribcage("-i", "r1", "ps")
         assert ran.status == Exit.NO_DAEMON == 4
         assert "running here: r9" in ran.err
@@ -198,7 +201,7 @@ def test_the_plan_reaches_the_supervisor_in_a_memfd(tmp_path: Path) -> None:
     script = (
         "import os, sys\n"
         "real = os.execv\n"
-        f"os.execv = lambda program, words: real(program, [program, {str(fake)!r}, *words[2:]])\n"
+        f"os.execv = lambda program, words: real(program, [program, {str(fake)!r}, *words[4:]])\n"
         "from ribcage.cli.main import main\n"
         f"sys.exit(main(['run', '-i', 'lab', '--teach', '-c', {str(path)!r}]))\n"
     )
@@ -283,22 +286,21 @@ def test_a_daemon_is_waited_for(
     """`run --daemon` answers when the launcher has ended, with its status when that is ours, and
     with what it says of the reason: an object, or failing that its last line on stderr."""
     monkeypatch.setenv("RIBCAGE_RUN_DIR", str(tmp_path))
-    (tmp_path / "ribcage").mkdir()
-    (tmp_path / "ribcage" / "__init__.py").write_text("")
-    (tmp_path / "ribcage" / "roles.py").write_text(
+    program = tmp_path / "roles.py"
+    program.write_text(
         "import sys\nassert '--daemon' in sys.argv and '--json' in sys.argv\n"
         "print('talk', file=sys.stderr)\n"
         f"if {status} == 8:\n"
         """ print('{"code":"E_RUNNING","message":"it runs","hint":"stop it","exit":8}')\n"""
         f"sys.exit({status})\n"
     )
-    monkeypatch.chdir(tmp_path)  # python -m looks here first: this one is started
+    monkeypatch.setattr(run, "COMMAND", [sys.executable, str(program)])
     path = tmp_path / "r.toml"
     path.write_text(GOOD)
     ran = ribcage("-j", "run", "--daemon", "-c", path)
     assert ran.err == ""
     if status == 0:
-        log = str(tmp_path / "r1" / "ribcage.log")
+        log = str(tmp_path / "r1" / "super" / "ribcage.log")
         assert ran.document == {
             "schema": 1, "instance": "r1", "pid": None, "ready": True, "log": log,
         }  # fmt: skip

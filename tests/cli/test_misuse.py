@@ -10,6 +10,7 @@ import typer
 from ribcage import cli
 from ribcage.cli import app
 from ribcage.cli.misuse import ELSEWHERE
+from ribcage.shared.process.names import Names
 
 # What typer, click and pydantic say by themselves.
 THEIRS = re.compile(
@@ -95,9 +96,10 @@ def test_hints_of_other_tools_words_lead_to_commands_that_exist() -> None:
 
 def test_nobody_listens_where_a_router_was(ribcage: Any, router: Any) -> None:
     """A hint names routers, never files that merely have the same name."""
-    folder = router.path.parent.parent
-    (folder / "bin").mkdir()
-    (folder / "bin" / "control.sock").write_text("")
+    folder = router.path.parent.parent.parent
+    names = Names("bin", folder)
+    names.make_run_dir()
+    names.control_socket.write_text("")
     ran = ribcage("-i", "r2", "ps")
     assert ran.status == 4
     assert "running here: r1 (choose with -i)" in ran.err

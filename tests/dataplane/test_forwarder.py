@@ -20,6 +20,7 @@ from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.memory.stats import SIZE, StatsReader, format_stats
 from ribcage.shared.plan import Plan
 from ribcage.shared.process.events import EventQueue
+from ribcage.shared.process.rights import TRIALS
 
 PLAN = Plan(name="t")
 
@@ -36,7 +37,7 @@ def stats() -> Iterator[int]:
 def test_every_fault_on_offer_is_one_a_worker_does(stats: int) -> None:
     """`fault.inject` says success for nothing that a worker would not do."""
     for kind in OFFERED:
-        assert kind in FAULTS or re.fullmatch(r"exit\d+", kind)
+        assert kind in FAULTS or kind in TRIALS or re.fullmatch(r"exit\d+", kind)
     forwarder = Forwarder(PLAN, 0, 1, stats, Descriptors())
     with pytest.raises(RibcageError) as info:
         forwarder.fault("nonsense")

@@ -83,7 +83,7 @@ def test_an_object_of_this_name_that_is_somebody_elses_is_left_alone(tmp_path: P
         assert done.returncode == 8, done.stderr
         assert "RIBCAGE_RUN_DIR" in done.stderr
         assert shm(built.r1) == {"sem.ribcage.rt.writer"}
-        assert list(built.router.names.run_dir.glob("*.sock")) == []
+        assert list(built.router.names.run_dir.rglob("*.sock")) == []
 
 
 def test_a_second_start_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:

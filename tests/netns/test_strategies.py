@@ -27,7 +27,8 @@ def test_packets_cross_and_killed_processes_are_followed(tmp_path: Path, sync: s
         assert added["workers"] == {"seen": 2, "of": 2}
         router.wait("packets", router.packets_cross)
         assert call("fib.show")["strategy"] == sync
-        maps = {m["object"] for p in call("process.list")["processes"] for m in p["maps"]}
+        rows = call("process.list", {"look": True})["processes"]
+        maps = {m["object"] for p in rows for m in p["maps"]}
         assert any(name.endswith("sync") for name in maps) == (sync in WITH_SEGMENT), maps
 
         worker = router.pid("worker")

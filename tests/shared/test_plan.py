@@ -13,6 +13,7 @@ from ribcage.shared.plan import (
     NexthopPlan,
     Plan,
     PlanError,
+    ProcessPlan,
     RoutePlan,
     WorkersPlan,
 )
@@ -20,7 +21,8 @@ from ribcage.shared.plan import (
 FULL = Plan(
     name="r1",
     router_id="192.0.2.1",
-    workers=WorkersPlan(count=3, cpus=(0, 1), users=(61000, 61063)),
+    workers=WorkersPlan(count=3, cpus=(0, 1)),
+    process=ProcessPlan(users=(7000, 7063), seccomp="log"),
     interfaces=(
         InterfacePlan("eth1", ("10.0.1.1/24", "2001:db8::1/64"), 1500),
         InterfacePlan("e2"),
@@ -64,7 +66,7 @@ def test_rows_leave_out_their_defaults() -> None:
         ('{"name":"a","nmae":1}', "plan: unknown key 'nmae'"),
         ('{"name":"a","workers":{"count":true}}', "plan.workers.count: expected int, not bool"),
         ('{"name":"a","workers":{"count":-1}}', "plan.workers.count: -1 is outside"),
-        ('{"name":"a","workers":{"users":[1]}}', "plan.workers.users: expected 2 values"),
+        ('{"name":"a","process":{"users":[1]}}', "plan.process.users: expected 2 values"),
         ('{"name":"a","orphan_timeout":NaN}', "plan.orphan_timeout: nan is outside"),
         ('{"name":"a","routes":[{"type":"forward"}]}', "plan.routes[0]: dst is missing"),
         ('{"name":"a","routes":[{"dst":"x","type":[]}]}', "plan.routes[0].type: [] is not one of"),

@@ -10,6 +10,7 @@ from ribcage.shared.plan import (
     IcmpPlan,
     InterfacePlan,
     Plan,
+    ProcessPlan,
     RingsPlan,
     RoutePlan,
     WorkersPlan,
@@ -25,7 +26,7 @@ from ribcage.shared.plan_changes import (
     settings_of,
 )
 
-RUNNING = Plan("r1", rings=RingsPlan(slots=256), workers=WorkersPlan(users=(61000, 61010)))
+RUNNING = Plan("r1", rings=RingsPlan(slots=256), process=ProcessPlan((61000, 61010)))
 
 
 def test_every_setting_is_live_or_needs_a_restart() -> None:
@@ -41,17 +42,19 @@ def test_what_needs_a_restart_keeps_its_value_and_is_named() -> None:
         hold=HoldPlan(packets=7, timeout=1.5),
         icmp=IcmpPlan(rate=5),
         workers=WorkersPlan(count=4),
+        process=ProcessPlan(None),
         routes=(RoutePlan("203.0.113.0/24", "blackhole"),),
     )
     body = wanted.to_json()
     assert keep_running_values(body, wanted, RUNNING) == [
-        "workers.users",
+        "process.users",
         "hold.packets",
         "rings.slots",
     ]
     kept = Plan.from_json(body)
     assert kept.rings.slots == 256
-    assert kept.workers == WorkersPlan(count=4, users=(61000, 61010))
+    assert kept.workers == WorkersPlan(count=4)
+    assert kept.process == ProcessPlan((61000, 61010))
     assert kept.hold == HoldPlan(timeout=1.5)
     assert (kept.icmp, kept.routes) == (wanted.icmp, wanted.routes)
     assert needs_restart(kept, RUNNING) == []

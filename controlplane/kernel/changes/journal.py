@@ -13,6 +13,8 @@ network namespace. Written by control alone; read by control's successor and by 
 
 import json
 import os
+import re
+import stat
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
@@ -25,6 +27,27 @@ VERSION: Final = 1
 MAX_BYTES: Final = 4 << 20
 # What reading a file that is no journal may meet.
 BROKEN: Final = (LookupError, TypeError, AttributeError, ValueError, RecursionError, RibcageError)
+
+
+# The file is control's, and whoever undoes may be root: nothing is written to the kernel, or into
+# nft's rules, because a file says so that is not of this form.
+_DEVICE: Final = r"(?!\.{1,2}(?:/|$))[^/\s\"\\\x00-\x1f]{1,15}"
+_SETTING: Final = re.compile(
+    rf"net/ipv4/(ip_forward|conf/{_DEVICE}/"
+    r"(forwarding|rp_filter|accept_redirects|send_redirects|accept_local|arp_[a-z]{3,12}))"
+    rf"|net/ipv6/conf/{_DEVICE}/(forwarding|accept_ra|autoconf|accept_redirects|disable_ipv6"
+    r"|addr_gen_mode|proxy_ndp)"
+    r"|net/ipv[46]/neigh/default/gc_thresh[123]"
+)
+_VALUE: Final = re.compile(r"-?[0-9]{1,10}")
+_TABLE: Final = re.compile(r"ribcage_[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+_LINK: Final = re.compile(_DEVICE)
+
+
+def _formed(form: re.Pattern[str], text: object, what: str) -> str:
+    if not isinstance(text, str) or not form.fullmatch(text):
+        raise ValueError(f"{what} {text!r:.80} is nothing we change")
+    return text
 
 
 def namespace_id() -> str:
@@ -97,7 +120,15 @@ class Journal:
     @classmethod
     def load(cls, path: Path) -> "Journal":
         """Read the file. FileNotFoundError, or ValueError that says what is wrong with it."""
-        with path.open("rb") as stream:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError):
+                raise
+            raise ValueError(f"{path}: {error.strerror}") from error
+        with os.fdopen(descriptor, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ValueError(f"{path}: not a file")
             data = stream.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise ValueError(f"{path}: longer than {MAX_BYTES} bytes, not an undo journal")
@@ -114,19 +145,25 @@ class Journal:
             path,
             str(text["instance"]),
             str(text["namespace"]),
-            {str(name): (str(a), str(b)) for name, (a, b) in text["settings"].items()},
-            [str(table) for table in text["tables"]],
-            {str(name): mac_of(mac) for name, mac in text["links"].items()},
             {
-                str(name): PortState(
+                _formed(_SETTING, name, "setting"): (
+                    _formed(_VALUE, before, "value"),
+                    _formed(_VALUE, ours, "value"),
+                )
+                for name, (before, ours) in text["settings"].items()
+            },
+            [_formed(_TABLE, table, "table") for table in text["tables"]],
+            {_formed(_LINK, name, "link"): mac_of(mac) for name, mac in text["links"].items()},
+            {
+                _formed(_LINK, name, "link"): PortState(
                     int(state["ifindex"]),
                     (int(state["mtu"][0]), int(state["mtu"][1])) if state["mtu"] else None,
                     (bool(state["up"][0]), bool(state["up"][1])) if state["up"] else None,
                 )
                 for name, state in text["ports"].items()
             },
-            {(str(name), ip_interface(own)) for name, own in text["addresses"]},
-            {(str(name), ip_address(address)) for name, address in text["managed"]},
+            {(_formed(_LINK, name, "link"), ip_interface(own)) for name, own in text["addresses"]},
+            {(_formed(_LINK, name, "link"), ip_address(one)) for name, one in text["managed"]},
             {int(family): int(metric) for family, metric in text["metrics"].items()},
         )
 
@@ -161,7 +198,8 @@ class Journal:
             "metrics": self.metrics,
         }
         part = self.path.with_suffix(".part")
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(part, flags, 0o600)
         with os.fdopen(descriptor, "w") as stream:
             json.dump(text, stream, indent=1)
         part.replace(self.path)

@@ -24,12 +24,28 @@ from ribcage.controlplane.kernel.changes.settings import restore
 from ribcage.controlplane.kernel.netlink.messages import IFF_UP, resolve_request
 from ribcage.controlplane.kernel.netlink.monitor import open_socket
 from ribcage.shared.addresses import Interface
+from ribcage.shared.process.rights import Rights, mask_of
 
 if TYPE_CHECKING:
     from pyroute2 import IPRoute
 
 # The object is gone already, which is all we want.
 ABSENT: Final = {errno.ENODEV, errno.ENOENT, errno.EADDRNOTAVAIL, errno.ESRCH, errno.ENXIO}
+
+
+def undo_as_control(path: Path) -> list[str]:
+    """`undo` by root with the user and the rights of whoever wrote the journal: for a program of
+    its own. What stands in the file is then as trusted as its writer was, and no more."""
+    import pyroute2  # while it may still be read  # noqa: F401
+
+    try:
+        owner = path.lstat().st_uid
+    except OSError:
+        return []
+    if os.geteuid() == 0 and owner != 0:
+        kept = mask_of("NET_ADMIN", "NET_RAW")
+        Rights(owner, owner, capabilities=kept, ambient=mask_of("NET_ADMIN")).take()
+    return undo(path)
 
 
 def undo(path: Path) -> list[str]:

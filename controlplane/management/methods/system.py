@@ -17,10 +17,12 @@ from ribcage.controlplane.values.parse import parse_number, parse_word
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.plan import Plan, PlanError
 from ribcage.shared.plan_changes import changes, needs_restart, refuse_plan
+from ribcage.shared.process.rights import TRIALS
 
 ASK = 2.0  # seconds the supervisor may take to answer
 RELOAD = 25.0  # and all of us to put a plan in force
-FAULTS = ("fib-write", "abort", "exit42", "segv", "hang")
+
+FAULTS = ("fib-write", "abort", "exit42", "segv", "hang", *TRIALS)
 
 
 @method("system.version")
@@ -77,7 +79,9 @@ async def reload(router: RouterView, call: Call, params: dict[str, Any]) -> dict
 
 @method("process.list")
 async def process_list(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    answer = await router.ask({"type": "ps-request"}, ASK)
+    """`look`: maps and rights too, read by the supervisor at this moment."""
+    request = {"type": "ps-request", "look": params.get("look") is True}
+    answer = await router.ask(request, ASK)
     rows = answer.get("processes")
     instance = router.names.instance
     return {

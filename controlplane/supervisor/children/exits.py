@@ -32,6 +32,8 @@ def decode(status: int) -> ChildExit:
         number = os.WTERMSIG(status)
         try:
             name = f" ({signal.Signals(number).name})"
+            if number == signal.SIGSYS:
+                name += ": seccomp"  # nothing else sends it
         except ValueError:  # a real-time signal has no name
             name = ""
         core = os.WCOREDUMP(status)

@@ -13,12 +13,11 @@ import contextlib
 import faulthandler
 import gc
 import os
-import resource
 import signal
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ribcage.shared._core import lib
@@ -26,26 +25,23 @@ from ribcage.shared._core import lib
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.process import log
 from ribcage.shared.process.channel import Channel
-from ribcage.shared.process.rights import drop_rights
+from ribcage.shared.process.rights import Rights
 from ribcage.shared.process.title import show_as
 
 CRASHED = 70  # exit status of a role whose entry raised
-# Control talks netlink and nft; workers are handed all they need.
-CAP_CHOWN, CAP_NET_ADMIN, CAP_NET_RAW = 0, 12, 13
-CONTROL_CAPABILITIES = 1 << CAP_NET_ADMIN | 1 << CAP_NET_RAW | 1 << CAP_CHOWN
 
 
 @dataclass(frozen=True, slots=True)
 class ForkSpec:
-    """What a child is to become. `uid` None: keeps the parent's; `capabilities`: kept mask."""
+    """What a child is to become. `prepare` runs with the parent's rights still: it imports what
+    the user of the child may not be able to read (a router that lies in root's home)."""
 
     role: str
     instance: str  # the router's name, shown by ps beside the role
-    capabilities: int
+    rights: Rights = field(default_factory=Rights)
+    prepare: Callable[[], None] = lambda: None
     level: str = "info"
     form: str = "text"
-    uid: int | None = None
-    gid: int | None = None
     cpu: int | None = None
 
 
@@ -99,14 +95,13 @@ def _become(spec: ForkSpec, channel_fd: int) -> None:
         sys.modules["random"].seed()
     log.setup(spec.role, spec.level, spec.form)
     faulthandler.enable()  # a stack on stderr, then the true signal for the supervisor to see
-    # A core would hold routes and packets; faulthandler has said where it was.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     if spec.cpu is not None:
         try:
             os.sched_setaffinity(0, {spec.cpu})
         except OSError as error:
             log.log("warning", "cpu.pin", cpu=spec.cpu, error=error.strerror)
-    _drop_rights(spec)
+    spec.prepare()
+    spec.rights.take()
     # Last: a signal that waited since before the fork finds the child complete.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
@@ -125,14 +120,3 @@ def close_others(channel_fd: int) -> None:
     if channel_fd > 3:
         lib.sys_close_range(3, channel_fd - 1)
     lib.sys_close_range(channel_fd + 1, 0xFFFFFFFF)
-
-
-def _drop_rights(spec: ForkSpec) -> None:
-    if spec.uid is not None and os.geteuid() == 0:
-        gid = spec.gid if spec.gid is not None else spec.uid
-        os.setgroups([gid])
-        os.setresgid(gid, gid, gid)
-        if spec.capabilities:
-            lib.sys_keep_capabilities(1)
-        os.setresuid(spec.uid, spec.uid, spec.uid)
-    drop_rights(spec.capabilities)

@@ -1,6 +1,6 @@
 """Helper programs: started with an argument vector, never a shell; output bounded, time bounded.
 
-Use: `helpers.run([sys.executable, "-m", ...], 30.0, done)`; `done(cause, clean, out, err)` runs in
+Use: `helpers.run(python("ribcage", ...), 30.0, done)`; `done(cause, clean, out, err)` runs in
 the loop when it has ended. The program gets an empty signal mask, default dispositions (SIGPIPE
 too), stdin from /dev/null, and no descriptor of ours: all are close-on-exec.
 """

@@ -13,7 +13,8 @@ from ribcage.controlplane.supervisor.children import processes
 from ribcage.controlplane.supervisor.children.backoff import ForkRetry
 from ribcage.controlplane.supervisor.children.exits import UNKNOWN
 from ribcage.controlplane.supervisor.children.floods import bound
-from ribcage.controlplane.supervisor.children.fork import CONTROL_CAPABILITIES, ForkSpec, fork_role
+from ribcage.controlplane.supervisor.children.fork import ForkSpec, fork_role
+from ribcage.controlplane.supervisor.children.rights import rights_of
 from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.children.watchdog import STOPPED
 from ribcage.controlplane.supervisor.context import Context
@@ -94,8 +95,9 @@ class Lifecycle:
 
         ours, theirs = pair()
         try:
-            pid = fork_role(self._spec(child), theirs.fileno(), entry, roles.fork)
-            uid = self._uid(child)
+            spec = self._spec(child)
+            pid = fork_role(spec, theirs.fileno(), entry, roles.fork)
+            uid = spec.rights.uid
             child.attach(pid, ours, os.geteuid() if uid is None else uid)
         except BaseException:
             ours.close()
@@ -108,26 +110,19 @@ class Lifecycle:
             bound(child)
             self.context.loop.watch(child.channel.fileno(), lambda: self.on_readable(child))
 
-    def _uid(self, child: Child) -> int | None:
-        users = self.context.plan.workers.users
-        if child.role != "worker" or users is None or os.geteuid() != 0:
-            return None
-        first, last = users
-        return first + child.index % (last - first + 1)
-
     def _spec(self, child: Child) -> ForkSpec:
         plan = self.context.plan
         worker = child.role == "worker"
         cpus = plan.workers.cpus
-        users = plan.workers.users
         return ForkSpec(
             role=child.name,
             instance=self.context.names.instance,
-            capabilities=0 if worker else CONTROL_CAPABILITIES,
+            rights=rights_of(child, self.context),
+            prepare=self.context.roles.prepare_worker
+            if worker
+            else self.context.roles.prepare_control,
             level=log_level(plan.log.level),
             form=plan.log.format,
-            uid=self._uid(child),
-            gid=users[0] if users else None,
             cpu=cpus[child.index % len(cpus)] if worker and cpus else None,
         )
 

@@ -2,8 +2,9 @@
 
 Use: `Objects.create(names, ...)` for a new run, `Objects.attach(names, state)` for a supervisor
 that adopts. Every name and key is in the state file before the object exists, so that whatever
-dies when, the next start finds it. Mode 0600 from the moment of creation (the queue 0620 when
-workers have users of their own). Creation is exclusive: an object of that name which our state
+dies when, the next start finds it. Mode 0600 from the moment of creation. Where processes have
+users of their own, the semaphore and the queue are control's, and workers may send (the queue's
+mode is 0620, its group theirs). Creation is exclusive: an object of that name which our state
 file does not know belongs to somebody else and is never touched.
 
 Stats objects have no name (shared/memory/stats.py): the state file has their inodes, and who
@@ -20,6 +21,7 @@ from pathlib import Path
 import posix_ipc
 import sysv_ipc
 
+from ribcage.controlplane.supervisor.resources.users import Users
 from ribcage.controlplane.supervisor.statefile import State
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.memory.fib_sync import (
@@ -51,16 +53,19 @@ class Objects:
         names: Names,
         state: State,
         create_stats: CreateStats,
-        group: int | None = None,
+        users: Users | None = None,
         keep: Keep = lambda name, fd: None,
     ) -> None:
-        """`group`: of workers with users of their own, who may send to the queue. `keep`: the
-        descriptor store's, for what has no name."""
+        """`users`: whose semaphore and queue are, and which group may send to the queue. `keep`:
+        the descriptor store's, for what has no name."""
         self.names = names
         self.state = state
         self.stats: dict[int, int] = {}
         self.sync = -1
-        self.group = group
+        self.owner = None if users is None else users.control
+        self.group = None if users is None else users.group
+        if users is not None:
+            state.users = users.ids
         self.unsaved = False
         self._store_keep = keep
         self._create_stats = create_stats
@@ -71,7 +76,7 @@ class Objects:
         names: Names,
         create_stats: CreateStats,
         queue_bytes: int,
-        group: int | None = None,
+        users: Users | None = None,
         sync: str = DEFAULT_STRATEGY,
         keep: Keep = lambda name, fd: None,
     ) -> "Objects":
@@ -87,7 +92,7 @@ class Objects:
             if _shm_path(name).exists():
                 raise _occupied(name, kind)
         state.shm = list(names.segments)
-        objects = cls(names, state, create_stats, group, keep)
+        objects = cls(names, state, create_stats, users, keep)
         try:
             objects._create_semaphore()
         except RibcageError:
@@ -97,7 +102,7 @@ class Objects:
             objects._create_queue(queue_bytes)
             if sync in WITH_SEMAPHORE:
                 # Recorded a moment after it exists: a kill in between leaves a set nobody uses.
-                state.sync_key, _ = create_semaphore(group)
+                state.sync_key, _ = create_semaphore(objects.group)
                 objects.save()
         except BaseException:  # nothing is left that would stop the next start
             remove_recorded(state)
@@ -111,12 +116,12 @@ class Objects:
         names: Names,
         state: State,
         create_stats: CreateStats,
-        group: int | None = None,
+        users: Users | None = None,
         keep: Keep = lambda name, fd: None,
     ) -> "Objects":
         """Takes over the objects a dead supervisor made; what is missing is made anew."""
         state.supervisor = os.getpid()
-        objects = cls(names, state, create_stats, group, keep)
+        objects = cls(names, state, create_stats, users, keep)
         if not _semaphore_exists(state.semaphore):
             log("warning", "object.missing", name=state.semaphore)
             objects._create_semaphore()
@@ -140,17 +145,22 @@ class Objects:
 
     def _create_semaphore(self) -> None:
         self.save()
+        owner = self.owner
         try:
             posix_ipc.Semaphore(
                 self.state.semaphore, posix_ipc.O_CREX, mode=0o600, initial_value=1
             ).close()
+            if owner is not None:
+                # Made a moment ago, ours, in a sticky folder: nobody else can have renamed it.
+                path = SHM / f"sem.{self.state.semaphore[1:]}"
+                os.chown(path, owner, owner, follow_symlinks=False)
         except posix_ipc.ExistentialError as error:
             raise _taken(f"/dev/shm/sem.{self.state.semaphore[1:]}") from error
         except (OSError, posix_ipc.Error) as error:
             raise refused("semaphore_create", getattr(error, "errno", None), why=error) from error
 
     def _create_queue(self, queue_bytes: int) -> None:
-        group = self.group
+        owner, group = self.owner, self.group
         while True:
             self.state.queue_key = _random(4) >> 1 | 1
             self.save()
@@ -168,8 +178,9 @@ class Objects:
                 if number is None and "limit" in str(error):  # sysv_ipc says ENOSPC in words only
                     number = errno.ENOSPC
                 raise refused("queue_create", number, why=error) from error
-        if group is not None:
+        if group is not None and owner is not None:
             queue.gid = group
+            queue.uid = owner
         try:
             queue.max_size = queue_bytes
         except (ValueError, OSError, sysv_ipc.Error) as error:
@@ -301,12 +312,6 @@ def _remove(state: State) -> Iterator[str]:
 def _open_again(fd: int, access: int) -> int:
     """Another description of the same memory: a copy of the descriptor would have its access."""
     return os.open(f"/proc/self/fd/{fd}", access | os.O_CLOEXEC)
-
-
-def open_shm(name: str, *, write: bool = False) -> int:
-    """A POSIX shm object: what shm_open(3) does, without a library in between."""
-    access = os.O_RDWR if write else os.O_RDONLY
-    return os.open(_shm_path(name), access | os.O_CLOEXEC | os.O_NOFOLLOW)
 
 
 def _shm_path(name: str) -> Path:

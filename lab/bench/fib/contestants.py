@@ -34,6 +34,7 @@ from ribcage.shared.memory.fib_sync import (
     create_semaphore,
     remove_semaphore,
 )
+from ribcage.shared.process.python import python
 
 PEERS = ("dpdk", *MODULES)
 
@@ -131,7 +132,7 @@ def started(
                 start(peer, build("dpdk_fib"), table.family, folder, "-", cpu)
             else:
                 module = "ribcage.lab.bench.fib.python_peer"
-                start(peer, sys.executable, "-m", module, peer, table.family, folder)
+                start(peer, *python(module, peer, str(table.family), str(folder)))
         yield programs
 
 

@@ -178,7 +178,17 @@ def _reload(scene: Scene, victim: str | None) -> None:
     if scene.random.random() < 0.5:
         text += f'\n[[route]]\ndst = "203.0.113.0/24"\nvia = "{plan.via(1, 4)}"\n'
     path.write_text(text)
-    command = [sys.executable, "-m", "ribcage", "-i", plan.INSTANCE, "reload", "-c", str(path)]
+    command = [
+        sys.executable,
+        "-IP",
+        "-m",
+        "ribcage",
+        "-i",
+        plan.INSTANCE,
+        "reload",
+        "-c",
+        str(path),
+    ]
     scene.begins(victim or "no process")
     asked = subprocess.Popen(
         command,

@@ -33,8 +33,7 @@ def end(remains: Remains, patience: float) -> tuple[list[int], list[str], list[s
             removed, problems = place.run(lambda: clear(remains.names, remains.state))
         finally:
             lock.release()
-            with contextlib.suppress(OSError):
-                remains.names.run_dir.rmdir()
+            remains.names.remove_run_dir()
         return ended, removed, problems
     finally:
         place.close()

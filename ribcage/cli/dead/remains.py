@@ -17,7 +17,6 @@ from pathlib import Path
 
 from ribcage.controlplane.kernel.changes.undo import undo
 from ribcage.controlplane.supervisor.children import processes
-from ribcage.controlplane.supervisor.dumping import DUMP
 from ribcage.controlplane.supervisor.resources.objects import SHM, remove_recorded
 from ribcage.controlplane.supervisor.start.lock import is_held, lock_owner
 from ribcage.controlplane.supervisor.statefile import ChildRecord, State
@@ -94,22 +93,22 @@ def clear(names: Names, state: State | None, dry_run: bool = False) -> tuple[lis
     if not dry_run:
         with contextlib.suppress(OSError):
             names.supervisor_lock.unlink()
-        with contextlib.suppress(OSError):  # what is not ours in it stays, and so does the folder
-            names.run_dir.rmdir()
+        names.remove_run_dir()  # what is not ours in it stays, and so does the folder
+        if not names.run_dir.exists():
             done.append(str(names.run_dir))
     return done, problems
 
 
 def files(names: Names) -> Iterator[Path]:
     """Those of ours that are in the run directory, the state file last."""
-    dump = names.run_dir / DUMP
+    dump = names.supervisor_dump
     known = [names.supervisor_socket, names.control_socket, names.control_lock, names.control_dump,
              names.restored,
              dump, names.log_file, names.log_file.with_name(names.log_file.name + ".1"),
              names.undo_file]  # fmt: skip
     known += [path.with_suffix(".tmp") for path in (dump, names.control_dump, names.undo_file)]
     with contextlib.suppress(OSError):
-        known += sorted(names.run_dir.glob(names.guardian_socket("*").name))
+        known += sorted(names.supervisor_dir.glob(names.guardian_socket("*").name))
     known += [names.state_file.with_suffix(".tmp"), names.state_file]
     yield from (path for path in known if path.is_symlink() or path.exists())
 

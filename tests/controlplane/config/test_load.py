@@ -122,13 +122,37 @@ def test_a_renamed_word_still_works_and_means_the_new_one(old: str, new: str) ->
     assert [problem.code for problem in report.problems] == ["W205"]
 
 
+@pytest.mark.parametrize("line", ['users = "7000-7063"', 'users = "off"', 'seccomp = "log"'])
+def test_what_stood_under_workers_still_works_and_means_process(line: str) -> None:
+    """The plan is the same, but for one warning; where both say something, the new one counts."""
+    plan, report = check(f"[workers]\n{line}\n", machine=MACHINE)
+    wanted, _ = check(f"[process]\n{line}\n", machine=MACHINE)
+    assert wanted is not None
+    assert plan == wanted != check("", machine=MACHINE)[0]
+    assert [problem.code for problem in report.problems] == ["W205"]
+    both = '[process]\nusers = "8000-8010"\nseccomp = "off"\n[workers]\n' + line + "\n"
+    plan, _ = check(both, machine=MACHINE)
+    assert plan is not None
+    assert (plan.process.users, plan.process.seccomp) == ((8000, 8010), "off")
+
+
 def test_what_the_example_says_is_the_default_is_the_default() -> None:
     """Without its interfaces, routes and router id the example is an empty file's plan."""
     empty, _ = check("", machine=MACHINE)
     full, _ = check(TEXT, machine=MACHINE)
     assert empty is not None
     assert full is not None
-    for name in ("workers", "fib", "events", "icmp", "hold", "rings", "management", "log"):
+    for name in (
+        "workers",
+        "process",
+        "fib",
+        "events",
+        "icmp",
+        "hold",
+        "rings",
+        "management",
+        "log",
+    ):
         assert getattr(empty, name) == getattr(full, name), name
 
 
@@ -150,14 +174,14 @@ def test_settings_with_units_and_digits_are_read() -> None:
     """Durations become seconds, the mode a number, users a pair."""
     plan, report = check(
         '[router]\norphan_timeout = "0s"\nteach = true\n[management]\nmode = "0660"\n'
-        'group = "staff"\nidle_timeout = "2m"\n[workers]\nusers = "61000-61063"\n'
+        'group = "staff"\nidle_timeout = "2m"\n[process]\nusers = "7000-7063"\n[workers]\n'
         'restart = { max = 1, window = "500s" }\n[fib]\npublish = { max_delay = "500us" }\n',
         machine=Machine(groups=frozenset({"staff"})),
     )
     assert plan is not None, report.render()
     assert (plan.orphan_timeout, plan.teach, plan.management.mode) == (0.0, True, 0o660)
     assert (plan.management.group, plan.management.idle_timeout) == ("staff", 120.0)
-    assert (plan.workers.users, plan.workers.restart_window) == ((61000, 61063), 500.0)
+    assert (plan.process.users, plan.workers.restart_window) == ((7000, 7063), 500.0)
     assert plan.fib.max_delay == pytest.approx(0.0005)
 
 

@@ -97,7 +97,7 @@ CASES = [
          "[workers]\n"),
     Case("E104", 'users = "65000-66000"\n        ^^^^^^^^^^^^^',
          "users 65000-66000 holds 65534 (nobody), which others share", 'such as "61000-61063"',
-         "[workers]\n"),
+         "[process]\n"),
     Case("E105", "[[interface]]\n^^^^^^^^^^^^^", "[[interface]] needs name", "name = ..."),
     Case("E105", 'dst = "192.0.2.0/24"\n      ^^^^^^^^^^^^^^', "[[route]] needs a next hop",
          'via = "...", dev = "...", nexthops = [...] or type = "blackhole"', LINKS + "[[route]]\n"),

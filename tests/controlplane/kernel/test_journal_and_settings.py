@@ -1,6 +1,7 @@
 """The journal and the sysctls over a fake /proc/sys: the way back is exact."""
 
 import json
+import os
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ribcage.controlplane.kernel.changes.settings import (
     restore,
     table_sizes,
 )
+from ribcage.controlplane.kernel.changes.undo import undo
 
 
 def silent(_level: str, _event: str, **_fields: object) -> None:
@@ -164,3 +166,43 @@ def test_neighbour_tables_grow_and_never_shrink(tmp_path: Path) -> None:
         "net/ipv4/neigh/default/gc_thresh1",
         "net/ipv4/neigh/default/gc_thresh2",
     }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": {"net/../../kernel/core_pattern": ["|/bin/sh", "x"]}},
+        {"settings": {"net/ipv4/conf/../../kernel/x/forwarding": ["1", "0"]}},
+        {"settings": {"net/ipv4/conf/eth1/forwarding": ["1\n2", "0"]}},
+        {"settings": {"kernel/modprobe": ["1", "0"]}},
+        {"settings": {"net/ipv4/conf/../forwarding": ["1", "0"]}},
+        {"tables": ["ribcage_r1\nflush ruleset"]},
+        {"tables": ["filter"]},
+        {"links": {"eth0; reboot": "02:00:00:00:00:01"}},
+        {"ports": {"a/b": {"ifindex": 1, "mtu": None, "up": None}}},
+    ],
+)
+def test_a_journal_that_asks_for_what_is_not_ours_is_void(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    """Control's user can write the file, and root may be who undoes: only settings of a closed
+    list, values of digits, tables and links of our names. Nothing of such a file is done."""
+    path = tmp_path / "undo.json"
+    full_journal(path).write()
+    body = json.loads(path.read_text())
+    path.write_text(json.dumps({**body, **change}))
+    with pytest.raises(ValueError, match="not an undo journal"):
+        Journal.load(path)
+    assert undo(path) != []
+    assert path.exists()
+
+
+def test_a_journal_is_never_read_through_a_link(tmp_path: Path) -> None:
+    """Nor from a pipe that would hold the reader up."""
+    full_journal(tmp_path / "real.json").write()
+    link, pipe = tmp_path / "undo.json", tmp_path / "pipe"
+    link.symlink_to(tmp_path / "real.json")
+    os.mkfifo(pipe)
+    for path in (link, pipe):
+        with pytest.raises(ValueError):
+            Journal.load(path)

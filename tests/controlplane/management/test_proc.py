@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from ribcage.controlplane.management.proc import capabilities, join
+from ribcage.controlplane.management.proc import join
+from ribcage.shared.process.proc import capabilities
 
 
 @pytest.mark.parametrize(

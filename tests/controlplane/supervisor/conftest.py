@@ -57,7 +57,7 @@ class Router:
         self.write_plan(workers)
 
     def write_plan(self, workers: int, **more: Any) -> None:
-        extra = {k: more.pop(k) for k in list(more) if k in ("restart_max", "users")}
+        extra = {k: more.pop(k) for k in list(more) if k == "restart_max"}
         plan = Plan(
             more.pop("name", self.names.instance),
             workers=WorkersPlan(count=workers, **{"restart_max": 50, **extra}),
@@ -202,7 +202,7 @@ class Router:
         """What of ours is still there."""
         found = [p.name for p in Path("/dev/shm").iterdir() if self.names.instance in p.name]
         if self.names.run_dir.exists():
-            found += [p.name for p in self.names.run_dir.iterdir()]
+            found += [p.name for p in self.names.run_dir.rglob("*")]
         return found
 
     def destroy(self) -> None:

@@ -198,7 +198,7 @@ def test_usr1_writes_what_the_supervisor_knows(router: Any) -> None:
     """A dump in the run directory: processes, ports, objects."""
     router.open_port(2, "eth2", 8)
     router.process.send_signal(signal.SIGUSR1)
-    path = router.names.run_dir / "dump.json"
+    path = router.names.supervisor_dump
     router.until("dump", path.exists)
     body = json.loads(path.read_text())
     assert [port["name"] for port in body["ports"]] == ["eth2"]

@@ -275,7 +275,7 @@ def test_a_start_that_cannot_work_ends_the_guardian_with_its_status(
 
 def test_the_guardian_hears_nobody_but_its_supervisor(daemon: Daemon) -> None:
     """Of the same user, but another process: refused and logged; nothing changes."""
-    (path,) = daemon.names.run_dir.glob("guardian-*.sock")
+    (path,) = daemon.names.supervisor_dir.glob("guardian-*.sock")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         for text in (
             b"STOPPING=1",

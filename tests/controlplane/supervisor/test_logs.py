@@ -101,7 +101,7 @@ def test_a_log_file_that_cannot_be_is_named(tmp_path: Path) -> None:
         assert (caught.value.code, caught.value.exit_code) == wanted
 
 
-@pytest.mark.parametrize("named", ["elsewhere.log", "run/INSTANCE/ribcage.log"])
+@pytest.mark.parametrize("named", ["elsewhere.log", "run/INSTANCE/super/ribcage.log"])
 def test_stop_removes_the_default_log_of_an_earlier_daemon(
     named: str, make_router: Any, tmp_path: Path
 ) -> None:

@@ -1,12 +1,14 @@
 """A router whose worker 1 is hostile: `python launch.py INSTANCE PLAN-FILE`.
 
 The real supervisor, control and worker 0. Worker 1 is a real one, too: it forwards, with the uid,
-the rights and the descriptors that workers have. Beside that a thread of it listens on an abstract
-socket of the network namespace, and does what it is told (attacks.py). Not a test.
+the rights and the descriptors that workers have, but for one limit: it may have threads. One
+listens on an abstract socket of the network namespace, and does what it is told (attacks.py). Not
+a test.
 """
 
 import json
 import os
+import resource
 import select
 import socket
 import sys
@@ -23,6 +25,7 @@ from ribcage.dataplane.worker import _await_attach
 from ribcage.roles import roles
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.stats import UNUSABLE
+from ribcage.shared.process import rights
 from ribcage.shared.process.channel import Channel
 from ribcage.shared.process.message import Message
 from ribcage.shared.process.names import Names
@@ -92,6 +95,15 @@ def obey(hands: Hands) -> None:
 def main() -> int:
     instance, plan_file = sys.argv[1:]
     settings = Settings.parse(Path(plan_file).read_text())
+    # The thread begins before the worker shuts itself in, and so it is not: somebody who got round
+    # the list of system calls.
+    lower = rights._lower
+
+    def lowered(what: int, limit: int) -> None:
+        if what != resource.RLIMIT_NPROC:
+            lower(what, limit)
+
+    rights._lower = lowered
     lent = replace(roles(), run_worker=run_worker)
     return run_supervisor(settings, Names.resolve(instance), lent)
 

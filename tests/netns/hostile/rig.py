@@ -45,6 +45,7 @@ class HostileRouter(Router):
     def start(self, seconds: float = 30.0) -> None:
         path = self.folder / f"{self.instance}.toml"
         path.write_text(self.config)
+        self.let_pass()
         plan = self.folder / "plan.json"
         compile_ = [sys.executable, "-m", "ribcage", "config", "compile", "--plan", str(path)]
         done = subprocess.run(compile_, capture_output=True, text=True, check=True)

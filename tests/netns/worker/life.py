@@ -10,6 +10,7 @@ from pathlib import Path
 from ribcage.shared._core import lib
 
 from ribcage.shared.process.channel import Channel
+from ribcage.shared.process.names import Names
 from tests.netns.worker.frames import (
     number_of,
     numbered,
@@ -115,9 +116,9 @@ def orphan_forwards_and_is_adopted() -> None:
     no next one the worker stops in order after orphan_timeout."""
     with Lab(replace(PLAN, orphan_timeout=15.0)) as lab:
         lab.start()
-        run_dir = lab.run_base / "lab"
-        run_dir.mkdir()
-        path = run_dir / "supervisor.sock"
+        names = Names("lab", lab.run_base)
+        names.make_run_dir()
+        path = names.supervisor_socket
         tx, rx = lab.src.packet_socket("eth0"), lab.dst.packet_socket("eth0")
         lab.channels[0].close()
         for n in range(10):
@@ -130,7 +131,7 @@ def orphan_forwards_and_is_adopted() -> None:
             lab.channels[0] = Channel(listener.accept()[0])
         hello = lab.expect("hello")
         path.unlink()
-        run_dir.rmdir()
+        names.remove_run_dir()
         assert hello.body["again"] is True and hello.body["pid"] == lab.pids[0]
         assert hello.body["ports"] == [port_json(p) for p in lab.ports]
         assert set(hello.fds) == {"stats", "fib", "ring:0", "ring:1"}

@@ -25,7 +25,9 @@ def test_a_name_that_could_leave_the_run_directory_is_refused(name: str) -> None
 def test_every_object_carries_the_instance(name: str) -> None:
     """Two instances never share a name; paths stay inside the run directory."""
     names = Names(name, Path("/run/ribcage"))
-    assert names.supervisor_socket.parent == Path("/run/ribcage") / name
+    assert {folder.parent for folder in names.folders} == {Path("/run/ribcage") / name}
+    assert {names.control_socket.parent, names.control_lock.parent, names.state_file.parent,
+            names.supervisor_socket.parent} == set(names.folders)  # fmt: skip
     for shared in (names.fib, names.rib, names.writer_semaphore):
         assert shared.startswith(f"/ribcage.{name}.")
         assert shared.count("/") == 1
@@ -113,12 +115,12 @@ def test_the_run_directory_is_private_and_ours(tmp_path: Path) -> None:
         names.make_run_dir()
     finally:
         os.umask(old)
-    want = 0o750 if os.geteuid() == 0 else 0o700
-    assert names.run_dir.stat().st_mode & 0o777 == want
+    assert names.run_dir.stat().st_mode & 0o777 == 0o711  # passed through, and shows nothing
+    assert {folder.stat().st_mode & 0o777 for folder in names.folders} == {0o700}
     names.run_dir.chmod(0o777)
     with pytest.raises(RibcageError, match="writable by others"):
         names.make_run_dir()
-    names.run_dir.rmdir()
+    names.remove_run_dir()
     names.run_dir.symlink_to(tmp_path)
     with pytest.raises(RibcageError, match="not a directory"):
         names.make_run_dir()
