@@ -10,7 +10,6 @@ of its successor.
 
 import contextlib
 import os
-import signal
 import socket
 import time
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from ribcage.shared.process.channel import Channel
 from ribcage.shared.process.log import log
 from ribcage.shared.process.message import MESSAGE_BYTES, ChannelError, Message
 from ribcage.shared.process.port_rings import PortRings
+from ribcage.shared.process.protocol import Speaks, agree, ours
 
 GUEST_TIME = 2.0  # seconds a child that has connected has to say hello
 HELLO_BYTES = 16384  # of a worker: its ports, 32 at most
@@ -75,8 +75,7 @@ class Adoption:
         self._group = group
         path = self.context.names.supervisor_socket
         path.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        listener.setblocking(False)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         old = os.umask(0o177)
         try:
             listener.bind(str(path))
@@ -86,9 +85,16 @@ class Adoption:
             os.chown(path, -1, group)
             path.chmod(0o660)
         listener.listen(128)
+        self.resume(listener)
+
+    def resume(self, listener: socket.socket) -> None:
+        """Goes on with a socket that is bound already: this process's before an upgrade."""
         self._listener = listener
-        self._inode = path.stat().st_ino
+        self._inode = self.context.names.supervisor_socket.stat().st_ino
         self.context.loop.watch(listener.fileno(), self._accept)
+
+    def listener(self) -> int:
+        return -1 if self._listener is None else self._listener.fileno()
 
     @property
     def in_force(self) -> bool:
@@ -229,6 +235,7 @@ class Adoption:
         if body.get("pid") != pid or body.get("instance") != self.context.names.instance:
             raise RibcageError("E_HELLO", f"{who} says it is pid {body.get('pid')!r:.16} of "
                                f"{body.get('instance')!r:.40}")  # fmt: skip
+        agree(ours(), Speaks.of(body))
         child = self.context.table.slot(record.role, record.index)
         if child is None and record.role == "worker":
             # The plan has fewer workers now: adopted only to be asked to leave.
@@ -252,6 +259,7 @@ class Adoption:
         child.became_ready()
         self._take_back(child, message)
         self.lifecycle.serve(child)
+        self.handover.meet(child, Speaks.of(message.body))
         self.lifecycle.adopt_watch(child)
         if child.role == "worker":
             try:
@@ -326,28 +334,13 @@ class Adoption:
             if processes.is_alive(record.pid, record.start):
                 log("warning", "child.silent", child=f"{record.role} {record.index}",
                     child_pid=record.pid)  # fmt: skip
-                kill_record(record)
+                processes.kill(record.pid, record.start)
         self._awaited = {}
         for fd in list(self._guests):  # connected, and never said a word
             self._drop(fd)
         for pid in list(self._pidfds):
             self._forget(pid)
         self.on_finished()
-
-
-def kill_record(record: ChildRecord) -> None:
-    """SIGKILL by pidfd, to this very process or to nobody."""
-    try:
-        fd = os.pidfd_open(record.pid)
-    except OSError:
-        return
-    try:
-        if processes.is_alive(record.pid, record.start):
-            signal.pidfd_send_signal(fd, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    finally:
-        os.close(fd)
 
 
 def _index(name: str, prefix: str) -> int | None:

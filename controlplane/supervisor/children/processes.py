@@ -5,6 +5,7 @@ None for a process that is gone; none raises.
 """
 
 import os
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,3 +66,18 @@ def fd_count(pid: int) -> int | None:
         return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return None
+
+
+def kill(pid: int, start: int) -> None:
+    """SIGKILL by pidfd, to this very process or to nobody."""
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        if is_alive(pid, start):
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(fd)
