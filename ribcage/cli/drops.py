@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ribcage.cli.answer.sampling import Sample, over
 from ribcage.cli.answer.tables import hanging, table
-from ribcage.cli.sampling import Sample, over
 from ribcage.cli.session import Session, session_of
 from ribcage.cli.stats import not_counted
 

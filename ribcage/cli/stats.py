@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ribcage.cli.answer.sampling import Sample, over
 from ribcage.cli.answer.tables import table
 from ribcage.cli.answer.units import number, rate, size
-from ribcage.cli.sampling import Sample, over
 from ribcage.cli.session import Session, session_of
 from ribcage.shared.errors import Exit
 

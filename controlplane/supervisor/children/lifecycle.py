@@ -31,7 +31,8 @@ CANNOT_MAP = f"exited {UNMAPPABLE}"
 
 class Lifecycle:
     """Owns the transitions of `Child.state`. `on_readable(child)` serves a child's channel,
-    `on_gone()` is called after each death (the orderly stop waits for it)."""
+    `on_gone()` is called after each death (the orderly stop waits for it), `inherit(child)` says
+    whether a successor has the place already (successors.py)."""
 
     def __init__(
         self,
@@ -39,11 +40,13 @@ class Lifecycle:
         handover: Handover,
         on_readable: Callable[[Child], None],
         on_gone: Callable[[], None],
+        inherit: Callable[[Child], bool] = lambda child: False,
     ) -> None:
         self.context = context
         self.handover = handover
         self.on_readable = on_readable
         self.on_gone = on_gone
+        self.inherit = inherit
         self._forks = ForkRetry()
         self._buckets: tuple[int, ...] | None = None  # a worker for each, once somebody lives
 
@@ -58,7 +61,7 @@ class Lifecycle:
         try:
             if child.role == "worker":
                 context.objects.stats_fd(child.index)  # made before the fork: memory may be short
-            self._fork(child)
+            self.fork(child)
         except (OSError, RibcageError) as error:
             if isinstance(error, RibcageError) and context.beginning.failed(error):
                 return
@@ -83,7 +86,8 @@ class Lifecycle:
         # Its bell is a new one, and its object may be: control needs both.
         self.handover.tell_workers((child.index,) if child in context.workers else ())
 
-    def _fork(self, child: Child) -> None:
+    def fork(self, child: Child) -> None:
+        """A process and its channel, told nothing yet. OSError, RibcageError."""
         roles = self.context.roles
         entry = roles.run_worker
         if child.role != "worker":
@@ -192,7 +196,8 @@ class Lifecycle:
         renewed = False
         if child in context.table.leaving:
             self._retire(child)
-        elif context.phase == "running":  # while adopting, begin() fills the slot
+        elif context.phase == "running" and not self.inherit(child):
+            # While adopting, begin() fills the slot.
             renewed = child.role == "worker" and cause == CANNOT_COUNT and self._renew(child)
             for index in context.ports.lost(child.index) if cause == CANNOT_MAP else ():
                 self.renew_port(index)

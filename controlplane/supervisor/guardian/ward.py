@@ -72,6 +72,12 @@ class Ward:
         if self.start != start:
             self._gone()
 
+    def renew(self) -> None:
+        """Another one, of this build, that would start this build: after an upgrade."""
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
     def end(self) -> None:
         """An orderly stop: a guardian that dies now is not replaced, and its socket goes."""
         if self._timer is not None:
