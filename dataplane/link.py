@@ -63,6 +63,11 @@ class Link:
             with contextlib.suppress(ChannelError):  # its end shows on the reading side
                 self._channel.send(body, fds)
 
+    def speak(self, version: int) -> None:
+        """Messages have this version from now on."""
+        if self._channel is not None:
+            self._channel.version = version
+
     def deadline(self) -> float | None:
         """When `look` has something to do."""
         return None if self._search is None else self._search.deadline()

@@ -15,8 +15,10 @@ from ribcage.shared._core import lib
 
 from ribcage.dataplane.forwarder import Descriptors, Forwarder
 from ribcage.dataplane.link import Link
+from ribcage.shared.build import VERSION
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib_sync import open_semaphore
+from ribcage.shared.memory.ring_positions import read_positions
 from ribcage.shared.plan import Plan
 from ribcage.shared.process import log as lines
 from ribcage.shared.process.channel import Channel
@@ -25,8 +27,8 @@ from ribcage.shared.process.message import Message
 from ribcage.shared.process.names import Names
 from ribcage.shared.process.port_rings import UNMAPPABLE, PortRings
 from ribcage.shared.process.rights import TRIALS, WORKER_CALLS, drop_rights, guard_calls, try_call
+from ribcage.shared.protocol import HELLO, Speaks, agree, ours
 
-VERSION = "0.1.0"
 CPUS = os.cpu_count() or 1  # now: a file says it, and a worker opens none later
 DRAIN_SECONDS = 4.0  # at most: longer than a packet is held for a neighbour by default
 DRAIN_QUIET = 0.02  # frames of a sender that chose our ring before it was steered away
@@ -44,7 +46,8 @@ class WorkerProcess:
         self.ports: dict[int, PortRings] = {}
         self.stopping = False
         self.ready = False
-        self._draining: tuple[object, float] | None = None  # id of the request, when it ends
+        self._draining: tuple[object, float, float, bool] | None = None  # see _drain
+        self.unknown = 0  # messages of a newer supervisor, left out
         self._handlers: dict[str, Callable[[Message], None]] = {
             "fib": self._take_fib,
             "port-add": self._port_add,
@@ -53,6 +56,7 @@ class WorkerProcess:
             "resume": lambda message: self._quiesce(message, False),
             "drain": self._drain,
             "plan": self._plan,
+            "welcome": self._welcome,
             "log-level": lambda message: lines.set_level(str(message.body.get("level"))),
             "log-file": lambda message: lines.write_to(message.fds.get("log", -1)),
             "stop": lambda message: self._stop("channel"),
@@ -136,7 +140,8 @@ class WorkerProcess:
         handler = self._handlers.get(message.type)
         try:
             if handler is None:
-                log("warning", "message.unknown", type=message.type)
+                self.unknown += 1
+                log("warning", "message.unknown", type=message.type, count=self.unknown)
             else:
                 handler(message)
         except (RibcageError, KeyError, TypeError, ValueError, OverflowError) as error:
@@ -147,17 +152,24 @@ class WorkerProcess:
 
     def _hello(self, again: bool) -> dict[str, object]:
         return {
-            "type": "hello",
+            "type": HELLO,
             "role": "worker",
             "index": self.index,
             "pid": os.getpid(),
             "instance": self.names.instance,
             "version": VERSION,
+            "protocol": ours().to_json(),
             "again": again,
             "ports": [port.to_json() for port in self.ports.values()] if again else [],
         }
 
     # ---- what it may be told ----
+
+    def _welcome(self, message: Message) -> None:
+        """A supervisor of another build: what both speak from now on."""
+        theirs = Speaks.of(message.body)
+        self._link.speak(agree(ours(), theirs))
+        log("info", "supervisor.build", build=theirs.build)
 
     def _first_fib(self, attach: Message) -> None:
         """One that cannot be used is no reason to die: the successor would get the same one."""
@@ -271,15 +283,23 @@ class WorkerProcess:
         log("info", "worker.plan", batch=self.plan.workers.batch, icmp=self.plan.icmp.rate)
 
     def _drain(self, message: Message) -> None:
-        """Senders were steered away: `done` is said once rings and hold queue are empty."""
-        self._draining = (message.body.get("id"), time.monotonic() + DRAIN_SECONDS)
+        """`done` is said once rings and hold queue are empty: for `quiet` seconds, where senders
+        were steered away; with 0, at the first moment at which no packet is here. With `stop` that
+        is our end: what comes from then on finds our successor on the same rings."""
+        quiet, limit = message.body.get("quiet", DRAIN_QUIET), message.body.get("limit")
+        end = time.monotonic() + float(DRAIN_SECONDS if limit is None else limit)
+        stop = message.body.get("stop") is True
+        self._draining = (message.body.get("id"), end, float(quiet), stop)
 
     def _look_whether_drained(self) -> None:
         assert self._draining is not None
-        number, end = self._draining
-        if self.forwarder.drained(DRAIN_QUIET) or time.monotonic() >= end:
+        number, end, quiet, stop = self._draining
+        if self.forwarder.drained(quiet) or time.monotonic() >= end:
             self._draining = None
-            self._link.send({"type": "done", "id": number})
+            rings = read_positions(self.fds["stats"]) if stop else {}
+            self._link.send({"type": "done", "id": number, "rings": rings})
+            if stop:
+                self._stop("drained")
 
     def _fault(self, message: Message) -> None:
         kind = str(message.body.get("kind"))

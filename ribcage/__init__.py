@@ -6,4 +6,6 @@ to the folders beside it, so that imports can be followed like any others.
 Begin with roles.py.
 """
 
-__version__ = "0.1.0"
+from ribcage.shared.build import VERSION as __version__
+
+__all__ = ["__version__"]

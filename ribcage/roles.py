@@ -1,6 +1,8 @@
 """The composition root: the only place that imports both planes and ties them together.
 
     python -IP -m ribcage.roles supervisor --plan-fd N [--instance NAME] [--daemon] [--log-file F]
+    python -IP -m ribcage.roles supervisor --resume-fd N        # goes on from the state in it
+    python -IP -m ribcage.roles supervisor --check-resume < STATE   # could it? one JSON report
     python -IP -m ribcage.roles undo RUN_DIR
 
 `ribcage run` executes the first form: the plan waits as JSON in descriptor N, or in the descriptor
@@ -22,12 +24,16 @@ from ribcage.controlplane.supervisor.guardian.manager import Manager
 from ribcage.controlplane.supervisor.guardian.spawn import bind, command
 from ribcage.controlplane.supervisor.resources.logfile import LogFile
 from ribcage.controlplane.supervisor.rights import confine, require_rights
-from ribcage.controlplane.supervisor.run import run_supervisor
 from ribcage.controlplane.supervisor.start.beginning import check_paths
 from ribcage.controlplane.supervisor.start.daemon import Status, detach
 from ribcage.controlplane.supervisor.start.footing import stand
+from ribcage.controlplane.supervisor.start.lives import resume_supervisor, run_supervisor
+from ribcage.controlplane.supervisor.upgrade.check import report
+from ribcage.controlplane.supervisor.upgrade.resume import resume
+from ribcage.shared.build import PACKAGE, build_id, id_of
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.plan import PlanError
+from ribcage.shared.process.log import log
 from ribcage.shared.process.names import Names
 from ribcage.shared.process.python import python
 
@@ -43,6 +49,11 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     try:
         match arguments:
+            case ["supervisor", "--resume-fd", number] if number.isdigit():
+                return resume(int(number), lambda image: resume_supervisor(image, roles()))
+            case ["supervisor", "--check-resume"]:
+                print(json.dumps(report(str(PACKAGE), _every_role)))
+                return Exit.OK
             case ["supervisor", *rest]:
                 return _supervisor(_options(rest))
             case ["undo", run_dir]:
@@ -181,8 +192,15 @@ def roles() -> Roles:
         create_stats=create_stats,
         undo=lambda run_dir: python("ribcage.roles", "undo", str(run_dir)),
         compile=lambda path: python("ribcage", "config", "compile", "--plan", path),
-        prepare_control=_import_control,
+        prepare_control=_prepare_control,
     )
+
+
+def _prepare_control() -> None:
+    """In the fork that becomes control: what is imported now is of the files as they are now."""
+    if id_of(PACKAGE) != build_id():
+        log("warning", "build.replaced", loaded=build_id(), hint="ribcage upgrade")
+    _import_control()
 
 
 def _import_control() -> None:
@@ -195,6 +213,12 @@ def _import_control() -> None:
         "ribcage.controlplane.process.control",
     ):
         importlib.import_module(name)
+
+
+def _every_role() -> None:
+    """Imports what this build would fork."""
+    roles()
+    _import_control()
 
 
 def _run_control(channel_fd: int, standby: bool) -> None:

@@ -68,6 +68,7 @@ ASKED = {
     "E_TOO_LARGE": ("A request or reply larger than a line may be.", "Ask for less; for plans use kill -HUP."),
     "E_TYPE": ("A word that is not one of those allowed.", "Take one of those listed."),
     "E_USAGE": ("A command line that cannot be obeyed.", "COMMAND --help shows what is understood."),
+    "E_UPGRADE": ("An upgrade that cannot begin, or ended before all processes ran the new build.", "`ribcage ps --long` shows who runs what; upgrade again, or back with --to."),
     "E_WEIGHT": ("A weight outside its limits.", "Take one within them."),
 }  # fmt: skip
 
@@ -119,6 +120,7 @@ INSIDE = {
     "E_ABSENT": ("A segment is not there (yet).", "Control makes it again at the next start."),
     "E_ADJACENCY": ("An adjacency record that the FIB cannot take.", "Report it."),
     "E_ATTACH": ("A process was started with a message it cannot read.", "Two builds mixed: reinstall, start again."),
+    "E_BUILDS": ("Two builds have no version of the channel in common; both are named.", "Upgrade over a build that speaks to both, or stop the router and start the new one."),
     "E_CHANNEL": ("The channel between supervisor and a child broke a rule.", "That child is replaced; the log has it."),
     "E_DAMAGED": ("The RIB segment does not hold together.", "Nothing: control makes it anew from the FIB and its sources, and keeps it aside."),
     "E_EXISTS": ("A segment to be made is there already.", "Remove that leftover."),
@@ -128,6 +130,7 @@ INSIDE = {
     "E_ENGINE": ("The plan asks for a lookup engine this build does not have.", "docs/engines.md lists the words of fib.lookup4 and fib.lookup6."),
     "E_FIB_PARAMS": ("A FIB of these sizes cannot be made.", "Lower fib.max_routes4/6."),
     "E_HELLO": ("A process that said hello is not the one expected.", "It is left alone; the log says who it was."),
+    "E_IMAGE": ("The state of a supervisor that another build cannot read.", "Nothing was changed; stop the router and start the new build."),
     "E_INITIALISING": ("A segment is half made: its maker died, or is at work.", "Try again; the next start removes it."),
     "E_INTERNAL": ("A bug.", "-v shows the traceback; the router's log has the same number."),
     "E_JOURNAL": ("More changes are unpublished than the journal holds.", "Control compares the tables whole."),

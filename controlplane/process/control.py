@@ -121,6 +121,8 @@ class ControlProcess:
                 if not body.get("ok"):
                     self._log("error", "port.refused", index=body.get("index"),
                               why=str(body.get("error"))[:200])  # fmt: skip
+            case "welcome":
+                self._link.welcomed(message)
             case "ping":  # the watchdog's: what answers it is this loop
                 self._link.say({"type": "pong", "id": body.get("id")})
             case "log-level":

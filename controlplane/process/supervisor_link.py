@@ -13,15 +13,16 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from ribcage.shared.build import VERSION
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.process.channel import Channel
 from ribcage.shared.process.message import ChannelClosed, ChannelError, Message
 from ribcage.shared.process.names import Names
 from ribcage.shared.process.reconnect import Reconnector
+from ribcage.shared.protocol import HELLO, Speaks, agree, ours
 
 PER_TURN = 64
 ASK_TIMEOUT = 2.0
-VERSION = "0.1.0"
 
 
 class SupervisorLink:
@@ -91,6 +92,12 @@ class SupervisorLink:
             ) from None
         finally:
             self._answers.pop(number, None)
+
+    def welcomed(self, message: Message) -> None:
+        """A supervisor of another build: what both speak from now on. E_BUILDS."""
+        theirs = Speaks.of(message.body)
+        self._channel.version = agree(ours(), theirs)
+        self.log("info", "supervisor.build", build=theirs.build)
 
     def _flush(self) -> None:
         loop = asyncio.get_running_loop()
@@ -201,11 +208,12 @@ class SupervisorLink:
 def hello(role: str, instance: str, again: bool) -> dict[str, Any]:
     """Who we are."""
     return {
-        "type": "hello",
+        "type": HELLO,
         "role": role,
         "index": 0,
         "pid": os.getpid(),
         "instance": instance,
         "version": VERSION,
+        "protocol": ours().to_json(),
         "again": again,
     }

@@ -7,9 +7,9 @@ single-threaded and small (20 MB).
 
 Imports: shared.
 
-`run.py` wires the parts together and is a life from start to end; `context.py` is what they
-share. `children/` are the processes: slots, births, deaths, adoption. `resources/` are what they
-are handed: IPC objects, packet sockets. `messages.py` is what children say, `handover.py` what
-they are told; `reloading.py` and `stopping.py` are a reload and the end.
+`start/lives.py` begins a life and ends it, `run.py` wires the parts together; `context.py` is what
+they share. `children/` are the processes: slots, births, deaths, adoption. `resources/` are what
+they are handed: IPC objects, packet sockets. `messages.py` is what children say, `handover.py` what
+they are told; `reloading.py`, `stopping.py`: a reload and the end. `upgrade/`: another build.
 Begin with run.py, then children/table.py.
 """

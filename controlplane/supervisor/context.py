@@ -22,6 +22,7 @@ from ribcage.controlplane.supervisor.resources.store import Store
 from ribcage.controlplane.supervisor.resources.users import Users
 from ribcage.controlplane.supervisor.start.beginning import Beginning
 from ribcage.controlplane.supervisor.statefile import ChildRecord
+from ribcage.shared.build import build_id
 from ribcage.shared.plan import Plan
 from ribcage.shared.plan_changes import keep_running_values
 from ribcage.shared.process.names import Names
@@ -154,6 +155,8 @@ class Context:
     phase: str = "running"
     plan_id: int | None = None  # of the newest plan, said by control once it is in force
     started_ns: int = field(default_factory=time.monotonic_ns)
+    other_layout: bool = False
+    """An upgrade goes to another layout: workers of the build before cannot read our FIB."""
     awaited: list[ChildRecord] = field(default_factory=list)
     """The living of the last run that have not said hello yet: they stay on record, or the next
     supervisor would take them for nobody, should this one die while it adopts."""
@@ -171,6 +174,10 @@ class Context:
     def control_uid(self) -> int:
         """Whose the tables are."""
         return os.geteuid() if self.users.control is None else self.users.control
+
+    def reads_ours(self, worker: Child) -> bool:
+        """Whether a FIB of this build is one to this worker."""
+        return not self.other_layout or worker.speaks.build == build_id()
 
     def save(self) -> None:
         """Writes the state file: call it after each fork, death and adoption."""

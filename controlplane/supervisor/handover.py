@@ -15,6 +15,7 @@ from ribcage.shared.memory.fib_sync import WITH_SEGMENT
 from ribcage.shared.process.log import log
 from ribcage.shared.process.message import ChannelClosed, ChannelError
 from ribcage.shared.process.port_rings import PortRings
+from ribcage.shared.protocol import Speaks, agree, ours
 
 
 class Handover:
@@ -50,6 +51,15 @@ class Handover:
             fd = child.channel.fileno()
             if self.context.loop.watches(fd):  # else it rests: floods.py
                 self.context.loop.events(fd, READ if done else READ | WRITE)
+
+    def meet(self, child: Child, theirs: Speaks) -> None:
+        """A child has said what it speaks. Another build is told what both do; E_BUILDS."""
+        version = agree(ours(), theirs)
+        child.speaks = theirs
+        if child.channel is not None and theirs != ours():
+            child.channel.version = version
+            if theirs.minor > 0 or theirs.high > 1:  # else it has no name for a welcome
+                self.post(child, {"type": "welcome", "protocol": ours().to_json()})
 
     # ---- workers ----
 

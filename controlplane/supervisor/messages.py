@@ -27,6 +27,7 @@ from ribcage.shared.process.budget import Budget
 from ribcage.shared.process.log import log
 from ribcage.shared.process.message import ChannelClosed, ChannelError, Message
 from ribcage.shared.process.port_rings import PortRings
+from ribcage.shared.protocol import Speaks, ours
 
 Verdict = Callable[[str | None], None]  # an error's words, or None
 PER_TURN = 64  # messages of one child before the others have their turn
@@ -53,15 +54,16 @@ class Messages:
         self.lifecycle = lifecycle
         self.watchdog = Watchdog(context, handover)
         self.refused = 0
-        self.floods = Floods(context)
+        self.unknown = 0  # of newer builds: left out
         self.on_stop = on_stop
         self.on_reload = on_reload
         self.on_progress = on_progress
+        self.floods = Floods(context)
         # Ids we await a `done` for, and whose: another child must not answer in its place.
         self.waiting: dict[int, tuple[Child, Verdict]] = {}
-        self._next_id = 0
+        self.next_id = 0
         self._queues = Budget(rate=1.0, burst=3.0)  # made anew, a second
-        self._handlers: dict[str, tuple[str, Callable[[Child, Message], None]]] = {
+        self.handlers: dict[str, tuple[str, Callable[[Child, Message], None]]] = {
             "hello": ("any", self._hello),
             "ready": ("any", self._ready),
             "done": ("any", self._done),
@@ -100,8 +102,12 @@ class Messages:
 
     def _handle(self, child: Child, message: Message) -> None:
         try:
-            role, handler = self._handlers.get(message.type, ("", None))
-            if handler is None:
+            role, handler = self.handlers.get(message.type, ("", None))
+            if handler is None and child.speaks.newer_than(ours()):
+                self.unknown += 1
+                log("info", "message.unknown", child=child.name, type=message.type,
+                    count=self.unknown)  # fmt: skip
+            elif handler is None:
                 self._refuse(child, f"unknown type {message.type}")
             elif role not in ("any", child.role):
                 self._refuse(child, f"{message.type} is not for a {child.role} to say")
@@ -125,15 +131,16 @@ class Messages:
     def expect(self, child: Child, answer: Verdict) -> int:
         """An id whose `done` is answered by `answer(error or None)`, said by whoever is in this
         child's slot then."""
-        self._next_id += 1
-        self.waiting[self._next_id] = child, answer
-        return self._next_id
+        self.next_id += 1
+        self.waiting[self.next_id] = child, answer
+        return self.next_id
 
     # ---- anybody ----
 
     def _hello(self, child: Child, message: Message) -> None:
         if message.body.get("pid") != child.pid:
             raise RibcageError("E_HELLO", f"hello of pid {message.body.get('pid')!r:.20}")
+        self.handover.meet(child, Speaks.of(message.body))
 
     def _ready(self, child: Child, message: Message) -> None:
         if child.state != "starting":
@@ -163,6 +170,9 @@ class Messages:
         if asked is not child:
             raise RibcageError("E_CHANNEL", f"done {number!r:.20} is not for {child.name} to say")
         del self.waiting[number]
+        rings = message.body.get("rings")
+        if child.role == "worker" and isinstance(rings, dict):
+            child.rings = rings
         error = message.body.get("error")
         answer(None if error is None else str(error))
 
@@ -220,7 +230,7 @@ class Messages:
             old.close()
         context.fib = new
         for worker in context.workers:
-            if old is not None or not worker.has_fib:
+            if (old is not None or not worker.has_fib) and context.reads_ours(worker):
                 self.handover.send_fib(worker)
             self.lifecycle.expect_ready(worker)
         log("info", "fib.ready", size=new.size)
@@ -286,22 +296,8 @@ class Messages:
         return [*([guardian] if guardian is not None else []), self.supervisor_row()]
 
     def supervisor_row(self) -> dict[str, Any]:
-        facts = processes.facts(os.getpid())
-        return {
-            "role": "supervisor",
-            "index": 0,
-            "pid": os.getpid(),
-            "uid": os.geteuid(),
-            "state": self.context.phase,
-            "restarts": self.context.restarts,
-            "started_ns": self.context.started_ns,
-            "last_exit": None,
-            "own": True,
-            "letter": facts.letter if facts else None,
-            "rss_kb": facts.rss_kb if facts else None,
-            "cpu": round(facts.cpu_seconds, 3) if facts else None,
-            "fds": processes.fd_count(os.getpid()),
-        }
+        context = self.context
+        return processes.own_row(context.phase, context.restarts, context.started_ns, ours().build)
 
     def _fault(self, child: Child, message: Message) -> None:
         reply: dict[str, Any] = {"type": "done", "id": _id(message)}

@@ -6,8 +6,10 @@ we are in. Without them every part would start and wait for ports that never ope
 looks deeper.
 """
 
+import contextlib
 import os
 import socket
+from pathlib import Path
 
 from ribcage.shared._core import lib
 
@@ -43,6 +45,12 @@ KEPT = {
 """Of these, those that are there; with the reason for each."""
 
 
+MOST_FILTERS = 16
+"""Each image of the supervisor adds its own list to those it has inherited, since a newer build may
+refuse more; a kernel takes some hundreds, and a router may be upgraded, and healed, for ever. Above
+this number the lists are ours, one as the other."""
+
+
 def require_rights() -> None:
     """E_PRIVILEGE (exit 5) that names what is missing."""
     mask = effective_capabilities()
@@ -62,11 +70,7 @@ def confine(seccomp: str) -> None:
 
     The securebits stay open: children change their user and keep a capability or two.
     """
-    # Root's helper programs get what is left by being root's, a plain user's by inheritance.
-    ambient = 0 if os.geteuid() == 0 else CONTROL
-    error = lib.sys_confine(mask_of(*KEPT), ambient, 0)
-    if error != 0:
-        raise refused("drop_rights", error, what="capabilities")
+    confine_capabilities()
     if seccomp in MODES and not lib.sys_seccomp_available(MODES[seccomp]):
         # Now, and not by each worker for ever.
         raise RibcageError(
@@ -75,4 +79,33 @@ def confine(seccomp: str) -> None:
             'CONFIG_SECCOMP_FILTER=y, or process.seccomp = "off"',
             Exit.PRIVILEGE,
         )
-    guard_calls(CONTROL_CALLS, seccomp)
+    if seccomp_filters() < MOST_FILTERS:
+        guard_calls(CONTROL_CALLS, seccomp)
+
+
+def confine_capabilities() -> None:
+    """The first half of `confine`."""
+    # Root's helper programs get what is left by being root's, a plain user's by inheritance.
+    _confine(0 if os.geteuid() == 0 else CONTROL)
+
+
+def rights_outlive_exec() -> None:
+    """The next program of this process has all of KEPT that is here, whoever its user is; until
+    `confine_capabilities`, each helper would."""
+    _confine(mask_of(*KEPT))
+
+
+def _confine(ambient: int) -> None:
+    error = lib.sys_confine(mask_of(*KEPT), ambient, 0)
+    if error != 0:
+        raise refused("drop_rights", error, what="capabilities")
+
+
+def seccomp_filters() -> int:
+    """How many this process has; 0 where the kernel does not say (before Linux 5.9)."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text(errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name == "Seccomp_filters":
+                return int(value)
+    return 0

@@ -1,9 +1,9 @@
-"""The supervisor's life: take the lock, make or adopt, fork, watch, stop, remove.
+"""The supervisor as a whole: its parts wired together, from the first birth to the last removal.
 
-Use (ribcage/roles.py): `exit_code = run_supervisor(settings, names, roles)`. Raises RibcageError
-for a start that cannot work (already running, no right, a name taken, no room); nothing is left;
-once it was ready it logs and goes on, and returns 0 once stopped in order. Blocks its signals for
-good: not for a process that does anything else afterwards.
+    supervisor.run()           # makes or adopts, forks, watches; the exit status once stopped
+    supervisor.go_on(image)    # the same from the state of the build before
+start/lives.py makes one, and lets go of what it held. Raises RibcageError for a start that cannot
+work (a name taken, no room); once it was ready it logs and goes on.
 """
 
 import os
@@ -15,7 +15,7 @@ from ribcage.controlplane.supervisor.children import exits
 from ribcage.controlplane.supervisor.children.adoption import Adoption
 from ribcage.controlplane.supervisor.children.health import Health
 from ribcage.controlplane.supervisor.children.helper import Helpers
-from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle, log_level
+from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle
 from ribcage.controlplane.supervisor.children.table import Child, ProcessTable
 from ribcage.controlplane.supervisor.context import Context, Deadlines, Roles, Settings
 from ribcage.controlplane.supervisor.continuing import objects_of, take_back
@@ -28,71 +28,25 @@ from ribcage.controlplane.supervisor.mending import Mending
 from ribcage.controlplane.supervisor.messages import Messages
 from ribcage.controlplane.supervisor.reloading import Reloading
 from ribcage.controlplane.supervisor.resources.bells import Bells
-from ribcage.controlplane.supervisor.resources.descriptors import raise_descriptor_limit
 from ribcage.controlplane.supervisor.resources.logfile import LogFile
 from ribcage.controlplane.supervisor.resources.logs import Logs
 from ribcage.controlplane.supervisor.resources.ports import PortSockets
 from ribcage.controlplane.supervisor.resources.store import Store
 from ribcage.controlplane.supervisor.signals import Signals
-from ribcage.controlplane.supervisor.start.beginning import Beginning, check_paths
-from ribcage.controlplane.supervisor.start.footing import low_limits
+from ribcage.controlplane.supervisor.start.beginning import Beginning
 from ribcage.controlplane.supervisor.start.lock import SupervisorLock
 from ribcage.controlplane.supervisor.stopping import Stopping
+from ribcage.controlplane.supervisor.upgrade import carry
+from ribcage.controlplane.supervisor.upgrade.image import Image
+from ribcage.controlplane.supervisor.upgrade.story import UpgradeStory
+from ribcage.controlplane.supervisor.upgrade.upgrading import Upgrading
+from ribcage.shared.build import build_id
 from ribcage.shared.errors import RibcageError
-from ribcage.shared.process import log as lines
 from ribcage.shared.process.log import log
 from ribcage.shared.process.names import Names
-from ribcage.shared.process.title import show_as
 from ribcage.shared.refusals import refused
 
 LISTEN_AGAIN = 0.5
-LOCK_PATIENCE = (
-    2.0  # of a successor: a child that was being forked may hold the lock a moment longer
-)
-
-
-def run_supervisor(
-    settings: Settings,
-    names: Names,
-    roles: Roles,
-    limits: Deadlines | None = None,
-    on_ready: Callable[[], None] = lambda: None,
-    log_file: LogFile | None = None,
-    manager: Manager | None = None,
-    stop: bool = False,
-) -> int:
-    """Runs until stopped; the exit status. `on_ready` is called once, when all are ready.
-    `log_file`: what descriptor 2 is, when it is ours to open anew. `manager`: who restarts us.
-    `stop`: the last one died while it stopped; what it left is ended in order."""
-    manager = manager or Manager()
-    plan = settings.plan
-    lines.setup("supervisor", log_level(plan.log.level), plan.log.format)
-    show_as("supervisor", names.instance)
-    os.umask(0o077)  # for all children too: what any of them makes is closed until it says else
-    # A standby has no attach message yet, helpers never get one: they resolve these names.
-    os.environ["RIBCAGE_INSTANCE"] = names.instance
-    os.environ["RIBCAGE_RUN_DIR"] = str(names.run_base)
-    raise_descriptor_limit(plan.workers.count, plan.management.max_clients)
-    for name, soft in low_limits():
-        log("warning", "limit.low", name=name, soft=soft)
-    check_paths([names.supervisor_socket, names.control_socket, names.guardian_socket("0" * 12)])
-    names.make_run_dir()
-    if plan.rib.checkpoint:
-        names.make_state_dir()
-    try:
-        lock = SupervisorLock.take(names, LOCK_PATIENCE if manager.address else 0.0)
-    except OSError as error:
-        raise refused("run_dir", error.errno, path=names.supervisor_lock) from error
-    supervisor = None
-    try:
-        deadlines = limits or Deadlines()
-        supervisor = Supervisor(
-            settings, names, roles, deadlines, on_ready, log_file, manager, lock, stop
-        )
-        return supervisor.run()
-    finally:
-        (lock if supervisor is None else supervisor.lock).release()
-        names.remove_run_dir()
 
 
 class Supervisor:
@@ -109,10 +63,12 @@ class Supervisor:
         manager: Manager,
         lock: SupervisorLock,
         stop: bool,
+        image: Image | None = None,
     ) -> None:
+        """`image`: the state of the build before, after an upgrade."""
         plan = settings.plan
         self.on_ready = on_ready
-        self.announced = False
+        self.announced = image is not None
         self.manager = manager
         self.lock = lock
         self.stop_at_once = stop
@@ -131,9 +87,14 @@ class Supervisor:
             },
         )
         store = Store(manager)
-        objects, self.living, users = objects_of(settings, names, roles, store)
-        if users.why is not None:
-            log("info", "users.one", why=users.why, uid=os.geteuid())
+        if image is None:
+            objects, self.living, users = objects_of(settings, names, roles, store)
+            if users.why is not None:
+                log("info", "users.one", why=users.why, uid=os.geteuid())
+        else:
+            objects, users = carry.objects_of(image, plan, roles.create_stats, store.keep)
+            self.living = []
+            store.kept = dict(image.store)
         self.adopts = bool(self.living) or objects.state.ready
         objects.state.guardian = []  # the ward says who it is now
         self.context = Context(
@@ -156,7 +117,13 @@ class Supervisor:
         self.handover = Handover(self.context)
         self.helpers = Helpers(loop)
         self.stopping = Stopping(self.context, self.handover, self.helpers, on_done=loop.stop)
-        self.lifecycle = Lifecycle(self.context, self.handover, self.serve, self.gone)
+        self.lifecycle = Lifecycle(
+            self.context,
+            self.handover,
+            self.serve,
+            self.gone,
+            inherit=lambda child: self.upgrading.successors.inherit(child),
+        )
         self.messages = Messages(
             self.context,
             self.handover,
@@ -173,12 +140,23 @@ class Supervisor:
         self.health = Health(self.context, self.handover, self.lifecycle)
         json_log = plan.log.format == "json"
         self.ward = Ward(
-            names, manager, store, loop, list(sys.orig_argv), json_log, self.note_guardian
+            names,
+            manager,
+            store,
+            loop,
+            list(sys.orig_argv) if image is None else [sys.executable, *image.successor[1:]],
+            json_log,
+            self.note_guardian,
         )
         self.mending = Mending(
             self.context, self.lifecycle, self.adoption, lock, self.take_lock, self.reap
         )
         self.logs = Logs(self.context, self.handover, log_file)
+        shared = (self.context, self.lifecycle, self.messages, self.adoption)
+        parts = carry.Parts(*shared, lambda: self.lock, log_file, manager, self.ward)
+        self.upgrading = Upgrading(parts, self.handover, self.helpers)
+        if image is not None:
+            carry.restore(parts, image)
 
     def run(self) -> int:
         """RibcageError when the start could not work; then nothing is left of it."""
@@ -189,6 +167,10 @@ class Supervisor:
         self.ward.begin()
         self.manager.run(context.loop)
         self._listen()
+        return self.until_stopped()
+
+    def until_stopped(self) -> int:
+        context = self.context
         context.loop.run()
         self._clean_up()
         if context.beginning.error is not None:
@@ -225,6 +207,20 @@ class Supervisor:
     def take_lock(self, lock: SupervisorLock) -> None:
         """The file of the old one is gone; it is let go with the process."""
         self.lock = lock
+
+    def go_on(self, image: Image) -> int:
+        """After an upgrade of this process: as if nothing had been."""
+        self.context.beginning.over()
+        self.ward.announced = True
+        self.ward.begin()
+        self.manager.run(self.context.loop)
+        if image.build != build_id():
+            self.ward.renew()  # it would start the build before
+        self.context.save()
+        self.reap()  # SIGCHLD was perhaps read by the image before
+        self.upgrading.resume(UpgradeStory.from_json(image.story))
+        self.check_ready()
+        return self.until_stopped()
 
     def begin(self) -> None:
         """Fills the empty slots: all of them at a start, the missing ones after an adoption."""
@@ -272,6 +268,7 @@ class Supervisor:
         """A child has ended: the stop may go on, a reload may have lost who was at it."""
         self.stopping.step()
         self.reloading.look()
+        self.upgrading.step()
 
     def reap(self) -> None:
         for pid, end in exits.reap():
@@ -298,6 +295,7 @@ class Supervisor:
 
     def check_ready(self) -> None:
         """Ready: control and all workers are, and each worker has the FIB and every port."""
+        self.upgrading.step()
         context = self.context
         if self.announced or context.phase != "running" or context.fib is None:
             return

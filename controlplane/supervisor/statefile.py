@@ -8,7 +8,7 @@ old or the new one whole. Holds no secret and no route.
 import errno
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +95,19 @@ class State:
             return None
 
     @classmethod
+    def from_json(cls, body: dict[str, Any], instance: str) -> "State":
+        """From what asdict() makes of one. KeyError, TypeError, ValueError."""
+        found = cls._decode({"schema": SCHEMA, **body}, instance)
+        if found is None:
+            raise ValueError(f"no state of {instance}")
+        return found
+
+    @classmethod
     def _decode(cls, body: dict[str, Any], instance: str) -> "State | None":
         if body["schema"] != SCHEMA or body["instance"] != instance:
             return None
         prefix = f"/ribcage.{instance}."
+        known = {one.name for one in fields(ChildRecord)}  # a newer build may have more
         names = [body["semaphore"], *body["shm"]]
         # Objects are removed by these names: only ours, and never a path.
         if not all(n == "" or (n.startswith(prefix) and n.count("/") == 1) for n in names):
@@ -115,7 +124,10 @@ class State:
             int(body["sync_inode"]),
             [str(name) for name in body["shm"]],
             {int(slot): int(inode) for slot, inode in body["stats"].items()},
-            [ChildRecord(**child) for child in body["children"]],
+            [
+                ChildRecord(**{k: v for k, v in one.items() if k in known})
+                for one in body["children"]
+            ],
             int(body.get("serial", 0)),
             bool(body.get("ready", False)),
             [int(number) for number in body.get("guardian", [])],

@@ -19,6 +19,7 @@ COMMANDS = (
     "run",
     "stop",
     "reload",
+    "upgrade",
     "ps",
     "route",
     "explain",

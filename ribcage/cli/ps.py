@@ -25,7 +25,7 @@ Examples:
 \b
 --rights is what the kernel says now: user, groups, capabilities, limits,
 descriptors by kind. Seccomp: a list of system calls, `none` without one.
---long adds seccomp, memory, open files, start, CPU seconds, STAT of
+--long adds build, seccomp, memory, open files, start, CPU seconds, STAT of
 /proc (R runs, S sleeps, T is stopped) and how the last one ended.
 Without a supervisor the table comes from the state file and /proc: "orphaned"
 goes on by itself, and nobody restarts it.
@@ -36,7 +36,7 @@ WATCHERS = ("guardian", "supervisor")
 NOT_RUNNING = (
     "hung", "stopped", "waiting", "absent", "dead", "exited", "failed", "restarting",
 )  # fmt: skip
-LONG = ("SECCOMP", "RSS", "FDS", "STARTED", "CPU", "STAT", "LAST EXIT")
+LONG = ("BUILD", "SECCOMP", "RSS", "FDS", "STARTED", "CPU", "STAT", "LAST EXIT")
 
 
 def register(root: typer.Typer) -> None:
@@ -134,6 +134,10 @@ def _lines(
         rows = [(*row[:-1], *_more(one), row[-1]) for row, one in zip(rows, processes, strict=True)]
     wrap = ("CAPS", "STATE", "LAST EXIT", "IF IT DIES")
     yield from table(header, rows, "PID UID RSS FDS RESTARTS CPU", width, wrap)
+    builds = {str(one["build"]) for one in processes if one.get("pid") and one.get("build")}
+    if len(builds) > 1:
+        yield ""
+        yield f"builds {', '.join(sorted(builds))} run side by side: `ribcage upgrade`, --long"
     for one in processes if maps else ():
         mapped = [m for m in one.get("maps") or () if isinstance(m, dict)]
         nothing = " nothing shared" if one.get("maps") is not None else ": may not be read"
@@ -165,6 +169,7 @@ def _role(one: Mapping[str, Any]) -> object:
 def _more(one: Mapping[str, Any]) -> tuple[object, ...]:
     cpu, rss = one.get("cpu"), one.get("rss_kb")
     return (
+        _or_dash(one.get("build")),
         _or_dash(one.get("seccomp")),
         f"{rss / 1024:.1f}M" if isinstance(rss, int | float) else "-",
         _or_dash(one.get("fds")),

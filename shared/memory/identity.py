@@ -76,6 +76,16 @@ def expected_side(kind: SegmentKind) -> Side:
     )
 
 
+def layouts() -> dict[str, str]:
+    """The layout id of each kind of segment this build makes; another build's are refused."""
+    expect = ffi.new("struct segment_expect *")
+    found = {}
+    for kind in SegmentKind:
+        if lib.segment_expected(lib.segment_format(kind), expect) == 0:
+            found[kind.name.lower()] = f"{expect.layout_id:#018x}"
+    return found
+
+
 def _side(address: Any) -> Side:
     line = ffi.cast("struct segment_identity *", address)
     return Side(line.magic, line.kind, line.major, line.layout_id, line.header_size, line.incompat)

@@ -29,6 +29,7 @@ from ribcage.shared.process.message import (
     BODY,
     MAX_FDS,
     MESSAGE_BYTES,
+    VERSION,
     ChannelClosed,
     ChannelError,
     Message,
@@ -56,6 +57,7 @@ class Channel:
         self.sock = sock
         self.unsent = 0  # send() calls the peer had no room for
         self.refused = 0  # messages thrown away
+        self.version = VERSION  # of what is sent: what both sides speak (protocol.py)
         self._outbox: deque[tuple[dict[str, Any], dict[str, int]]] = deque()
         self._most = MESSAGE_BYTES
         self._most_fds = MAX_FDS
@@ -99,12 +101,12 @@ class Channel:
         names = dict(fds or {})
         if len(names) >= MAX_FDS:
             raise ChannelError(f"{len(names)} descriptors in one message, at most {MAX_FDS - 1}")
-        raw = encode(message, list(names))
+        raw = encode(message, list(names), self.version)
         memfd = -1
         try:
             if len(raw) > MESSAGE_BYTES:
                 names[BODY] = memfd = seal(raw)
-                raw = encode({"type": message.get("type")}, list(names))
+                raw = encode({"type": message.get("type")}, list(names), self.version)
             return self._sendmsg(raw, list(names.values()))
         finally:
             if memfd >= 0:
@@ -147,6 +149,10 @@ class Channel:
     def pending(self) -> int:
         """Messages waiting for `flush`: poll for writing while it is not zero."""
         return len(self._outbox)
+
+    def waiting(self) -> list[tuple[dict[str, Any], dict[str, int]]]:
+        """What `flush` would send, in order: for the image of an upgrade. All stays as it is."""
+        return list(self._outbox)
 
     def flush(self) -> bool:
         """Sends what waits. True when nothing is left."""

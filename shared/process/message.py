@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ribcage.shared.errors import RibcageError
+from ribcage.shared.protocol import HELLO, HIGH, LOW
 
-VERSION = 1
+VERSION = HIGH
 MESSAGE_BYTES = 65536
 BODY_BYTES = 64 << 20  # of a message in a memfd
 MAX_FDS = 253  # SCM_MAX_FD of Linux
@@ -55,9 +56,9 @@ class Message:
             os.close(self.fds.popitem()[1])
 
 
-def encode(message: Mapping[str, Any], names: list[str]) -> bytes:
-    """The JSON text; `names` are those of the descriptors beside it."""
-    body = {"v": VERSION, **message}
+def encode(message: Mapping[str, Any], names: list[str], version: int = VERSION) -> bytes:
+    """The JSON text; `names` are those of the descriptors beside it, `version` what both speak."""
+    body = {"v": version, **message}
     if names:
         body["fds"] = names
     return json.dumps(body, separators=(",", ":")).encode()
@@ -79,10 +80,12 @@ def decode(raw: bytes, fds: list[int], long: bool = True) -> Message:
         os.close(named.pop(BODY))
         fds[:] = list(named.values())  # a refusal below must not close the memfd twice
     kind, version = body.get("type"), body.get("v")
-    if version != VERSION:
-        raise ChannelError(f"message of version {str(version)[:32]}, this build has {VERSION}")
     if not isinstance(kind, str) or not 0 < len(kind) <= 64:
         raise ChannelError("message without a type")
+    if type(version) is not int or not (LOW <= version <= HIGH or kind == HELLO):
+        raise ChannelError(
+            f"message of version {str(version)[:32]}, this build has {LOW} to {HIGH}"
+        )
     return Message(kind, body, named)
 
 

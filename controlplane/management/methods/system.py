@@ -14,6 +14,7 @@ from ribcage.controlplane.management.peer import Role
 from ribcage.controlplane.management.router import RouterView
 from ribcage.controlplane.management.server import Call
 from ribcage.controlplane.values.parse import parse_number, parse_word
+from ribcage.shared.build import VERSION, build_id
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.plan import Plan, PlanError
 from ribcage.shared.plan_changes import changes, needs_restart, refuse_plan
@@ -33,6 +34,8 @@ def version(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str,
         "generation": router.core.publisher.generation,
         "teach": router.core.plan.teach,
         "config": router.core.plan.config_path,
+        "version": VERSION,
+        "build": build_id(),
         **router.facts(),
     }
 
@@ -75,6 +78,28 @@ async def reload(router: RouterView, call: Call, params: dict[str, Any]) -> dict
         "changes": changes(plan, running),
         **router.report(),
     }
+
+
+@method("system.upgrade", Role.ADMIN)
+async def upgrade(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """The supervisor tries the build, becomes it, then moves everybody; `system.story` tells."""
+    python = params.get("python")
+    if not (python is None or isinstance(python, str)):
+        raise RibcageError("E_TYPE", f"python is {type(python).__name__}, not a path")
+    body = {"type": "upgrade-request", "python": python, "force": params.get("force") is True}
+    answer = await router.ask(body, ASK)
+    if answer.get("error"):
+        hint = answer.get("hint")
+        raise RibcageError("E_UPGRADE", str(answer["error"])[:400],
+                           hint if isinstance(hint, str) else None, Exit.NO)  # fmt: skip
+    return {"upgrade": answer.get("upgrade")}
+
+
+@method("system.story")
+async def story(router: RouterView, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """The steps of the last upgrade of this supervisor; empty when there was none."""
+    answer = await router.ask({"type": "story-request"}, ASK)
+    return {"story": answer.get("story")}
 
 
 @method("process.list")

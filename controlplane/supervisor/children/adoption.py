@@ -28,6 +28,7 @@ from ribcage.shared.process.budget import Budget
 from ribcage.shared.process.channel import Channel
 from ribcage.shared.process.log import log
 from ribcage.shared.process.message import MESSAGE_BYTES, ChannelError, Message
+from ribcage.shared.protocol import Speaks, agree, ours
 
 GUEST_TIME = 2.0  # seconds a child that has connected has to say hello
 HELLO_BYTES = 16384  # of a worker: its ports, 32 at most
@@ -71,11 +72,9 @@ class Adoption:
 
     def listen(self, group: int | None) -> None:
         """Binds the name anew: the lock says that whoever had it is dead."""
-        self._group = group
         path = self.context.names.supervisor_socket
         path.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        listener.setblocking(False)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         old = os.umask(0o177)
         try:
             listener.bind(str(path))
@@ -85,9 +84,17 @@ class Adoption:
             os.chown(path, -1, group)
             path.chmod(0o660)
         listener.listen(128)
-        self._listener = listener
-        self._inode = path.stat().st_ino
+        self.resume(listener, group)
+
+    def resume(self, listener: socket.socket, group: int | None) -> None:
+        """Goes on with a socket that is bound already: this process's before an upgrade."""
+        self._listener, self._group, self._inode = listener, group, -1
+        with contextlib.suppress(OSError):  # its name is gone: mending.py binds another
+            self._inode = self.context.names.supervisor_socket.stat().st_ino
         self.context.loop.watch(listener.fileno(), self._accept)
+
+    def listener(self) -> int:
+        return -1 if self._listener is None else self._listener.fileno()
 
     @property
     def in_force(self) -> bool:
@@ -228,6 +235,7 @@ class Adoption:
         if body.get("pid") != pid or body.get("instance") != self.context.names.instance:
             raise RibcageError("E_HELLO", f"{who} says it is pid {body.get('pid')!r:.16} of "
                                f"{body.get('instance')!r:.40}")  # fmt: skip
+        agree(ours(), Speaks.of(body))
         child = self.context.table.slot(record.role, record.index)
         if child is None and record.role == "worker":
             # The plan has fewer workers now: adopted only to be asked to leave.
@@ -251,6 +259,7 @@ class Adoption:
         child.became_ready()
         take_back(self.context, child, message, self._ports)
         self.lifecycle.serve(child)
+        self.handover.meet(child, Speaks.of(message.body))
         self.lifecycle.adopt_watch(child)
         if child.role == "worker":
             try:

@@ -41,8 +41,19 @@ class Helpers:
         self._loop = loop
         self._running: dict[int, _Helper] = {}
 
-    def run(self, argv: list[str], limit: float, done: WhenDone) -> None:
-        """A program that cannot be started is `done` at once, not clean."""
+    @property
+    def running(self) -> int:
+        """How many."""
+        return len(self._running)
+
+    def run(self, argv: list[str], limit: float, done: WhenDone, stdin: int = -1) -> None:
+        """A program that cannot be started is `done` at once, not clean. `stdin`: what it reads,
+        closed here; else nothing."""
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)
+            if stdin < 0
+            else (os.POSIX_SPAWN_DUP2, stdin, 0)
+        ]
         ends: list[int] = []
         try:
             for _ in range(2):
@@ -53,7 +64,7 @@ class Helpers:
                 argv,
                 os.environ,
                 file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                    *actions,
                     (os.POSIX_SPAWN_DUP2, theirs_out, 1),
                     (os.POSIX_SPAWN_DUP2, theirs_err, 2),
                 ],
@@ -66,6 +77,9 @@ class Helpers:
                 os.close(fd)
             done(f"could not start: {error.strerror}", False, b"", str(error).encode())
             return
+        finally:
+            if stdin >= 0:
+                os.close(stdin)
         os.close(theirs_out)
         os.close(theirs_err)
         for fd in (out, err):

@@ -32,7 +32,8 @@ CANNOT_MAP = f"exited {UNMAPPABLE}"
 
 class Lifecycle:
     """Owns the transitions of `Child.state`. `on_readable(child)` serves a child's channel,
-    `on_gone()` is called after each death (the orderly stop waits for it)."""
+    `on_gone()` is called after each death (the orderly stop waits for it), `inherit(child)` says
+    whether a successor has the place already (successors.py)."""
 
     def __init__(
         self,
@@ -40,13 +41,15 @@ class Lifecycle:
         handover: Handover,
         on_readable: Callable[[Child], None],
         on_gone: Callable[[], None],
+        inherit: Callable[[Child], bool] = lambda child: False,
     ) -> None:
         self.context = context
         self.handover = handover
         self.on_readable = on_readable
         self.on_gone = on_gone
+        self.inherit = inherit
         self._forks = ForkRetry()
-        self._buckets: tuple[int, ...] | None = None  # a worker for each, once somebody lives
+        self.buckets: tuple[int, ...] | None = None  # a worker for each, once somebody lives
 
     # ---- starts ----
 
@@ -59,7 +62,7 @@ class Lifecycle:
         try:
             if child.role == "worker":
                 context.objects.stats_fd(child.index)  # made before the fork: memory may be short
-            self._fork(child)
+            self.fork(child)
         except (OSError, RibcageError) as error:
             if isinstance(error, RibcageError) and context.beginning.failed(error):
                 return
@@ -84,7 +87,8 @@ class Lifecycle:
         # Its bell is a new one, and its object may be: control needs both.
         self.handover.tell_workers((child.index,) if child in context.workers else ())
 
-    def _fork(self, child: Child) -> None:
+    def fork(self, child: Child) -> None:
+        """A process and its channel, told nothing yet. OSError, RibcageError."""
         roles = self.context.roles
         entry = roles.run_worker
         if child.role != "worker":
@@ -187,7 +191,8 @@ class Lifecycle:
         renewed = False
         if child in context.table.leaving:
             self._retire(child)
-        elif context.phase == "running":  # while adopting, begin() fills the slot
+        elif context.phase == "running" and not self.inherit(child):
+            # While adopting, begin() fills the slot.
             renewed = child.role == "worker" and cause == CANNOT_COUNT and self._renew(child)
             for index in context.ports.lost(child.index) if cause == CANNOT_MAP else ():
                 self.renew_port(index)
@@ -260,7 +265,7 @@ class Lifecycle:
         control.cancel_timer()
         control.pid, control.start, control.pidfd = standby.pid, standby.start, standby.pidfd
         control.uid, control.own, control.channel = standby.uid, standby.own, standby.channel
-        control.started_ns = standby.started_ns
+        control.started_ns, control.speaks = standby.started_ns, standby.speaks
         control.restarts += 1
         control.state = "starting"
         standby.pid, standby.start, standby.pidfd, standby.channel = 0, 0, -1, None
@@ -320,8 +325,8 @@ class Lifecycle:
             if worker.state == "ready" and worker.has_fib and worker.has_ports >= ports
         }
         if living:
-            self._buckets = spread(len(context.workers), living, self._buckets)
-            context.ports.steer(self._buckets)
+            self.buckets = spread(len(context.workers), living, self.buckets)
+            context.ports.steer(self.buckets)
 
     def reset_backoffs(self) -> None:
         """A reload may have mended what made them die: who waits is tried at once."""

@@ -9,6 +9,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
@@ -81,3 +82,25 @@ def fd_count(pid: int) -> int | None:
         return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return None
+
+
+def own_row(state: str, restarts: int, began_ns: int, build: str) -> dict[str, Any]:
+    """The supervisor's line of `ps`."""
+    pid = os.getpid()
+    found = facts(pid)
+    return {
+        "role": "supervisor",
+        "index": 0,
+        "pid": pid,
+        "uid": os.geteuid(),
+        "state": state,
+        "restarts": restarts,
+        "started_ns": began_ns,
+        "last_exit": None,
+        "own": True,
+        "build": build,
+        "letter": found.letter if found else None,
+        "rss_kb": found.rss_kb if found else None,
+        "cpu": round(found.cpu_seconds, 3) if found else None,
+        "fds": fd_count(pid),
+    }

@@ -22,6 +22,7 @@ from ribcage.controlplane.supervisor.children.backoff import Backoff
 from ribcage.controlplane.supervisor.loop import Timer
 from ribcage.controlplane.supervisor.statefile import ChildRecord
 from ribcage.shared.process.channel import Channel
+from ribcage.shared.protocol import Speaks, ours
 
 
 @dataclass(slots=True, eq=False)
@@ -47,6 +48,9 @@ class Child:
     has_fib: bool = False
     has_ports: set[int] = field(default_factory=set)
     timer: Timer | None = None  # restart, or deadline of a start
+    rings: dict[str, Any] = field(default_factory=dict)  # where the last one left its rings
+    successor: "Child | None" = None  # waits for this place: successors.py
+    speaks: Speaks = field(default_factory=ours)  # its build, and versions of the channel
     retry_at: float = 0.0  # while waiting: when it is tried again
 
     @property
@@ -68,6 +72,7 @@ class Child:
         self.ready_at = None
         self.has_fib = False
         self.has_ports = set()
+        self.speaks = ours()  # of a fork; an adopted one has said it
 
     def became_ready(self) -> None:
         self.state = "ready"
@@ -136,6 +141,7 @@ class Child:
             "uid": self.uid,
             "started_ns": self.started_ns,
             "own": self.own,
+            "build": self.speaks.build if self.pid else None,
             "letter": facts.letter if facts else None,
             "rss_kb": facts.rss_kb if facts else None,
             "cpu": round(facts.cpu_seconds, 3) if facts else None,
@@ -167,7 +173,8 @@ class ProcessTable:
             child.backoff.limit, child.backoff.window = restart_max, restart_window
 
     def all(self) -> list[Child]:
-        return [self.control, self.standby, *self.workers, *self.leaving]
+        slots = [self.control, self.standby, *self.workers, *self.leaving]
+        return slots + [slot.successor for slot in slots if slot.successor is not None]
 
     def running(self) -> list[Child]:
         return [child for child in self.all() if child.running]
@@ -186,7 +193,13 @@ class ProcessTable:
         return None
 
     def records(self) -> list[ChildRecord]:
-        return [child.record() for child in self.running()]
+        successors = self._successors()
+        return [child.record() for child in self.running() if child not in successors]
 
     def rows(self) -> list[dict[str, Any]]:
-        return [child.row() for child in self.all() if child.role != "standby" or child.running]
+        successors = self._successors()
+        slots = [child for child in self.all() if child not in successors]
+        return [child.row() for child in slots if child.role != "standby" or child.running]
+
+    def _successors(self) -> list[Child]:
+        return [child.successor for child in self.all() if child.successor is not None]

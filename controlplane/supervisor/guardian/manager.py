@@ -85,6 +85,11 @@ class Manager:
             self._sock.close()
             self._sock = None
 
+    @property
+    def pending(self) -> int:
+        """Notices that wait."""
+        return len(self._waiting)
+
     # ---- sending ----
 
     def notify(self, text: str, fd: int = -1) -> None:

@@ -22,6 +22,7 @@ from ribcage.controlplane.supervisor.guardian.manager import Manager
 from ribcage.controlplane.supervisor.guardian.spawn import bind, command
 from ribcage.controlplane.supervisor.loop import Loop, Timer
 from ribcage.controlplane.supervisor.resources.store import Store
+from ribcage.shared.build import build_id
 from ribcage.shared.process.log import log
 from ribcage.shared.process.names import Names
 
@@ -72,6 +73,12 @@ class Ward:
         if self.start != start:
             self._gone()
 
+    def renew(self) -> None:
+        """Another one, of this build, that would start this build: after an upgrade."""
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
     def end(self) -> None:
         """An orderly stop: a guardian that dies now is not replaced, and its socket goes."""
         if self._timer is not None:
@@ -89,7 +96,7 @@ class Ward:
             "role": "guardian", "index": 0, "pid": self.pid, "uid": os.geteuid(),
             "state": "ready" if facts and facts.letter not in "TtZ" else "absent",
             "restarts": self.made, "started_ns": processes.started_ns(self.start),
-            "last_exit": None, "own": False,
+            "last_exit": None, "own": False, "build": build_id() if self.pid else None,
             "letter": facts.letter if facts else None, "rss_kb": facts.rss_kb if facts else None,
             "cpu": round(facts.cpu_seconds, 3) if facts else None,
             "fds": processes.fd_count(self.pid) if self.pid else None,

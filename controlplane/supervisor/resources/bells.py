@@ -12,6 +12,7 @@ connected it elsewhere) ends with it. Nothing is handed back at an adoption: a n
 import contextlib
 import os
 import socket
+from collections.abc import Mapping, Sequence
 
 SO_PASSRIGHTS = 83  # Linux 6.16; Python has no name for it
 
@@ -28,6 +29,13 @@ class Bells:
         refuse_descriptors(control)
         self.drop(worker)
         self._pairs[worker] = control.detach(), other.detach()
+
+    def pairs(self) -> dict[str, list[int]]:
+        """Both ends by worker, to be carried over an upgrade; `take` has them again."""
+        return {str(worker): list(pair) for worker, pair in self._pairs.items()}
+
+    def take(self, pairs: Mapping[str, Sequence[int]]) -> None:
+        self._pairs = {int(worker): (pair[0], pair[1]) for worker, pair in pairs.items()}
 
     def for_control(self, worker: int) -> int:
         return self._pair(worker)[0]

@@ -246,7 +246,8 @@ class Objects:
         rings are at is kept, or frames would wait until the kernel has been round once."""
         new = self._create_stats(self.names, worker, self.state.instance_id)
         if worker in self.stats:
-            keep_rings(self.stats[worker], new)
+            with contextlib.suppress(OSError, ValueError):  # the old one is of another size
+                keep_rings(self.stats[worker], new)
         self._keep(worker, new)
 
     def resting(self, workers: int) -> list[int]:

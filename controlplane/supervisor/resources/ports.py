@@ -16,7 +16,8 @@ port's first socket was given, 0 for the first one, and returns (descriptor, fan
 import mmap
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from ribcage.shared._core import ffi, lib
 
@@ -108,6 +109,40 @@ class PortSockets:
         self._store.keep(_ring(*key), fd)
         self.known.setdefault(port.index, port)
         self._fanout.setdefault(port.index, _fanout_id(fd))
+
+    # ---- over an upgrade ----
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every ring, in the order in which they joined their group."""
+        return [
+            {"port": self.known[index].to_json(), "worker": worker, "fd": fd}
+            for (index, worker), fd in self._rings.items()
+        ]
+
+    def groups(self) -> dict[str, dict[str, Any]]:
+        """What belongs to all sockets of a port; `steering` -1: nobody steers."""
+        return {
+            str(index): {
+                "steering": self._steering.get(index, -1),
+                "fanout": self._fanout.get(index, 0),
+                "table": list(self._tables.get(index, ())),
+            }
+            for index in self.known
+        }
+
+    def resume(self, rows: list[dict[str, Any]], groups: Mapping[str, Mapping[str, Any]]) -> None:
+        """Goes on with the sockets of the build before; the store has its copies still."""
+        for row in rows:
+            port = PortRings.from_json(row["port"])
+            self.known[port.index] = port
+            self._rings[port.index, row["worker"]] = row["fd"]
+        for number, group in groups.items():
+            index = int(number)
+            self._fanout[index] = group["fanout"]
+            self._tables[index] = tuple(group["table"])
+            if group["steering"] >= 0:
+                self._steering[index] = group["steering"]
+        self.changes += 1
 
     def ring(self, index: int, worker: int) -> int | None:
         return self._rings.get((index, worker))

@@ -53,13 +53,14 @@ def _mapped(path: Path, wanted: tuple[int, int]) -> bool:
 
 
 class Users:
-    """See the module's text. `ids`: control's uid, then those of worker 0, 1, ..."""
+    """See the module's text. `ids`: control's uid, then those of worker 0, 1, ...; `fd`: of the
+    file with the locks, -1 without one."""
 
     def __init__(self, wanted: tuple[int, int] | None, why: str | None) -> None:
         self.why = why
         self.ids: list[int] = []
         self._range = range(0) if wanted is None else range(wanted[0], wanted[1] + 1)
-        self._fd = -1
+        self.fd = -1
 
     @classmethod
     def claim(
@@ -82,6 +83,15 @@ class Users:
         except RibcageError:
             users.release()
             raise
+        return users
+
+    @classmethod
+    def resume(
+        cls, wanted: tuple[int, int] | None, why: str | None, ids: list[int], fd: int
+    ) -> "Users":
+        """Those of this process before an upgrade: `fd` holds the locks still."""
+        users = cls(wanted, why)
+        users.ids, users.fd = ids, fd
         return users
 
     @property
@@ -126,33 +136,33 @@ class Users:
     def _lock(self, uid: int) -> bool:
         """Whether it is ours now. Where no file can be made, what runs decides alone."""
         while True:
-            if self._fd < 0:
+            if self.fd < 0:
                 flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
                 try:
-                    self._fd = os.open(CLAIMS, flags, 0o600)
+                    self.fd = os.open(CLAIMS, flags, 0o600)
                 except OSError as error:
                     log("debug", "users.claims", file=str(CLAIMS), error=error.strerror)
                     return True
             try:
-                fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _flock(uid, 1))
+                fcntl.fcntl(self.fd, fcntl.F_OFD_SETLK, _flock(uid, 1))
             except OSError:
                 return False
             # The last of the others may have removed the file between our open and our lock.
             with contextlib.suppress(OSError):
-                if os.path.samestat(CLAIMS.lstat(), os.fstat(self._fd)):
+                if os.path.samestat(CLAIMS.lstat(), os.fstat(self.fd)):
                     return True
-            os.close(self._fd)
-            self._fd = -1
+            os.close(self.fd)
+            self.fd = -1
 
     def release(self) -> None:
         """Lets go of all; the last router of this machine removes the file."""
-        if self._fd < 0:
+        if self.fd < 0:
             return
         with contextlib.suppress(OSError):
-            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _flock(0, 0))
+            fcntl.fcntl(self.fd, fcntl.F_OFD_SETLK, _flock(0, 0))
             CLAIMS.unlink()
-        os.close(self._fd)
-        self._fd = -1
+        os.close(self.fd)
+        self.fd = -1
 
 
 def _flock(start: int, length: int) -> bytes:

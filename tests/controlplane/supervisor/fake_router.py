@@ -8,6 +8,7 @@ FAKE_WORKER=crash|deaf, FAKE_CONTROL=deaf|undo|undo-deaf, FAKE_FORK=fail, FAKE_C
 
 import contextlib
 import errno
+import json
 import mmap
 import os
 import select
@@ -24,9 +25,9 @@ from ribcage.controlplane.supervisor.context import Deadlines, Roles, Settings
 from ribcage.controlplane.supervisor.guardian.manager import Manager
 from ribcage.controlplane.supervisor.guardian.spawn import bind, command
 from ribcage.controlplane.supervisor.resources.logfile import LogFile
-from ribcage.controlplane.supervisor.run import run_supervisor
 from ribcage.controlplane.supervisor.start.daemon import Status, detach
 from ribcage.controlplane.supervisor.start.footing import stand
+from ribcage.controlplane.supervisor.start.lives import run_supervisor
 from ribcage.dataplane import sockets, worker
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory import stats
@@ -38,6 +39,7 @@ from ribcage.shared.process.reconnect import Reconnector
 
 WORKER = os.environ.get("FAKE_WORKER", "")
 CONTROL = os.environ.get("FAKE_CONTROL", "")
+PROTOCOL = os.environ.get("FAKE_PROTOCOL", "")  # what a child of another build says it speaks
 REAL = "FAKE_REAL" in os.environ  # a network namespace of its own, real workers and sockets
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 
@@ -60,6 +62,8 @@ class Role:
         body = {"type": "hello", "role": self.role, "index": self.index, "pid": os.getpid(),
                 "instance": self.names.instance, "version": "0",
                 "again": again, "ports": list(self.ports.values())}  # fmt: skip
+        if PROTOCOL:
+            body["protocol"] = json.loads(PROTOCOL)
         self.channel.send(body, self.given if again else {})
 
     def attached(self, message: Message) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.supervisor.context import Settings
-from ribcage.controlplane.supervisor.run import run_supervisor
+from ribcage.controlplane.supervisor.start.lives import run_supervisor
 from ribcage.dataplane.process import WorkerProcess
 from ribcage.dataplane.worker import _await_attach
 from ribcage.roles import roles
