@@ -10,7 +10,7 @@ from importlib import import_module
 
 import typer
 
-from ribcage.cli.misuse import unknown_command
+from ribcage.cli.answer.misuse import unknown_command
 from ribcage.cli.options import HELP as GLOBAL_HELP
 
 # The modules beside this one, each a command of that name, in the order of --help; there those with

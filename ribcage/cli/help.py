@@ -82,7 +82,7 @@ def _error(words: Sequence[str]) -> tuple[str, str]:
 
 def _command(context: typer.Context, words: Sequence[str]) -> str:
     """The help text of a command, found as the command line finds it."""
-    from ribcage.cli.misuse import unknown_command
+    from ribcage.cli.answer.misuse import unknown_command
 
     here: Any = context.parent
     command = here.command

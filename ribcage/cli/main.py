@@ -58,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(output: Output, words: list[str]) -> int:
     import typer
 
+    from ribcage.cli.answer.misuse import misused
     from ribcage.cli.app import alias, build
-    from ribcage.cli.misuse import misused
     from ribcage.cli.session import Session
 
     # UsageError, wherever typer keeps it.

@@ -13,13 +13,14 @@ from ribcage.shared.errors import Exit
 
 HELP = """\b
 Examples:
-  ribcage upgrade                        # files were replaced below the same Python
-  ribcage upgrade --to /opt/ribcage-0.2  # an environment, or its bin/python3
+  ribcage upgrade                        # to the files that are there now
+  ribcage upgrade --to /opt/ribcage-0.2  # an environment, or its python3
   ribcage upgrade --watch                # one that is under way, or the last
 
 \b
-The new build is tried first; one that cannot take over is refused, and nothing
-changes. Then supervisor (same pid), workers, control and standby, one by one.
+The new build is tried first; one that cannot take over is refused, and
+nothing changes. Then supervisor (same pid), workers, control and standby, one
+by one.
 Exit 1 when not everybody runs the new build."""
 LIMIT = 300.0
 

@@ -9,7 +9,7 @@ import typer
 
 from ribcage import cli
 from ribcage.cli import app
-from ribcage.cli.misuse import ELSEWHERE
+from ribcage.cli.answer.misuse import ELSEWHERE
 from ribcage.shared.process.names import Names
 
 # What typer, click and pydantic say by themselves.
