@@ -253,6 +253,9 @@ class Names:
         for path, want in ((self.run_base, base), (self.run_dir, 0o711)):
             self._make(path, want)
             self._check_owned(path)
+        # Made by the guardian, for its socket, when all of it had been removed: under our umask.
+        with contextlib.suppress(OSError):
+            self.run_dir.chmod(self.run_dir.stat().st_mode & 0o777 | 0o011)
         for path in self.folders:
             # Our parent is writable by us alone, so a folder that is there was made by us, and
             # given away since.

@@ -262,11 +262,11 @@ def test_a_full_run_directory_stops_nobody(tmp_path: Path) -> None:
     other, and everybody comes back though no state file can be written (the guardian keeps it).
     With room again it is written; packets cross, the stop leaves nothing."""
     base = tmp_path / "run"
-    base.mkdir(mode=0o700)
+    base.mkdir(mode=0o711)
     with Lab() as lab:
         demo(lab)
         r1 = lab.nodes["r1"]
-        r1.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs", str(base)], check=True)
+        r1.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=711", "tmpfs", str(base)], check=True)
         (tmp_path / "rt.toml").write_text(config())
         log = tmp_path / "rt.log"
         argv = [sys.executable, "-m", "ribcage", "-i", "rt", "run", "-c", str(tmp_path / "rt.toml"),

@@ -11,6 +11,11 @@ import pytest
 
 from ribcage.controlplane.supervisor.children.backoff import Backoff
 from ribcage.controlplane.supervisor.children.table import Child
+from ribcage.controlplane.supervisor.guardian.manager import Manager
+from ribcage.controlplane.supervisor.resources import users as users_module
+from ribcage.controlplane.supervisor.resources.ports import PortSockets
+from ribcage.controlplane.supervisor.resources.store import Store
+from ribcage.controlplane.supervisor.resources.users import Users
 from ribcage.controlplane.supervisor.upgrade import carry
 from ribcage.controlplane.supervisor.upgrade.check import Report
 from ribcage.controlplane.supervisor.upgrade.image import Image
@@ -18,6 +23,7 @@ from ribcage.controlplane.supervisor.upgrade.reexec import exec_image
 from ribcage.controlplane.supervisor.upgrade.trust import interpreter
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.identity import layouts
+from ribcage.shared.process.port_rings import PortRings
 
 
 def image(**more: object) -> Image:
@@ -127,12 +133,75 @@ def test_a_build_is_taken_by_its_environment_or_its_interpreter(tmp_path: Path) 
         with pytest.raises(RibcageError, match="bin is writable by others"):
             interpreter(str(named))
     (home / "bin").chmod(0o755)
+    (home / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    site = home / "lib" / "python3.11" / "site-packages"
+    site.mkdir(parents=True)
+    site.chmod(0o777)
+    with pytest.raises(RibcageError, match="site-packages is writable by others"):
+        interpreter(str(home))
+    site.chmod(0o755)
+    assert interpreter(str(home))
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
     for named in ("python3", str(tmp_path / "none"), str(loop), "/etc/passwd", "/a\0b"):
         with pytest.raises(RibcageError) as refused:
             interpreter(named)
         assert refused.value.code == "E_UPGRADE"
+
+
+@pytest.mark.parametrize("target", ["/bin/sh", "/usr/bin/env"])
+def test_a_program_that_is_no_python_is_refused(target: str, tmp_path: Path) -> None:
+    """Root's it may be: control must not choose what the supervisor becomes, whatever it is
+    called by a link."""
+    for named in (target, tmp_path / "python3"):
+        if named != target:
+            (tmp_path / "python3").symlink_to(target)
+        with pytest.raises(RibcageError, match="no Python"):
+            interpreter(str(named))
+
+
+def test_the_sockets_of_a_port_cross_with_their_order_and_who_steers() -> None:
+    """Worker by worker as they joined, the group's word, the socket that steers, the table."""
+    opened: list[int] = []
+
+    def opener(port: PortRings, worker: int, workers: int, fanout: int) -> tuple[int, int]:
+        opened.append(os.memfd_create(f"ring-{worker}"))
+        return opened[-1], 7
+
+    port = PortRings.from_json(
+        {"index": 2, "name": "eth0", "ifindex": 3, "kind": "port", "slots": 16,
+         "slot_bytes": 2048}
+    )  # fmt: skip
+    before = PortSockets(opener, 1 << 30, Store(Manager()))
+    before.open(port, 3)
+    crossed = Image.parse(image(ports=before.rows(), groups=before.groups()).dumps())
+    assert sorted(crossed.descriptors()) == sorted(opened)
+    after = PortSockets(opener, 1 << 30, Store(Manager()))
+    after.resume(crossed.ports, crossed.groups)
+    assert after.rows() == before.rows() and after.groups() == before.groups()
+    assert after.in_order(2, 3) and not after.open(port, 3)
+    after.close_all()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives users")
+def test_claimed_users_stay_claimed_over_an_exec(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The descriptor that holds the locks crosses; another router gets none of these users."""
+    monkeypatch.setattr(users_module, "CLAIMS", tmp_path / "users")
+    wanted = (61900, 61907)
+    before = Users.claim(wanted, workers=2)
+    assert before.why is None
+    crossed = image(users={"why": before.why, "fd": before.fd})
+    assert before.fd in set(crossed.descriptors())
+    # As the kernel has it: the new image's descriptor is the same open file.
+    after = Users.resume(wanted, before.why, list(before.ids), os.dup(before.fd))
+    os.close(before.fd)
+    other = Users.claim(wanted, workers=2)
+    assert not set(other.ids) & set(after.ids)
+    assert after.worker(1) == before.ids[2] and after.control == before.ids[0]
+    other.release()
+    after.release()
 
 
 def test_a_layout_that_holds_what_is_nowhere_else_is_refused_with_both_sides() -> None:
