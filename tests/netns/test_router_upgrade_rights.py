@@ -1,4 +1,5 @@
-"""An upgrade of a daemon with a user a process: nobody has more rights afterwards, nor fewer."""
+"""An upgrade of a daemon with a user a process: nobody has more rights afterwards, nor fewer; and
+what the supervisor alone keeps is there still."""
 
 import os
 import signal
@@ -10,13 +11,14 @@ from typing import Any
 import pytest
 
 from ribcage.controlplane.supervisor.rights import MOST_FILTERS
+from ribcage.controlplane.supervisor.statefile import State
 from ribcage.lab.demo.steps import leftovers
 from ribcage.lab.probe.traffic import Stream
 from ribcage.lab.topology.guarded import GuardedRouter
 from ribcage.lab.topology.namespaces import Lab, available
 from ribcage.lab.topology.router import wait_for
 from ribcage.lab.topology.topologies import demo
-from tests.netns.router_rig import FLOWS, Rig, config
+from tests.netns.router_rig import FLOWS, VIA_H2, Rig, config, rig
 from tests.netns.upgrades import Build, upgrade
 
 POSSIBLE, REASON = available()
@@ -117,3 +119,41 @@ def test_a_guardian_that_dies_after_an_upgrade_comes_back_as_the_new_build(
     rows = supervised_by(guarded, own)
     assert {row["build"] for row in rows.values()} == {build.id}
     guarded.echo()
+
+
+@pytest.mark.parametrize("strategy", ["rwlock", "sem_undo"])
+def test_locks_are_the_same_words_after_an_upgrade(strategy: str, tmp_path: Path) -> None:
+    """Control and workers of both builds lock one thing; so do those that are born later."""
+    fib = f'max_routes4 = 10_000\nmax_routes6 = 1_000\nsync = "{strategy}"'
+    with rig(tmp_path, config(fib=fib)) as built:
+        built.standby_ready()
+        before = State.read(built.router.names.state_file, built.router.instance)
+        with Stream(built.h1, built.h2, "10.0.2.2", flows=FLOWS) as stream:
+            stream.carried(0.3)
+            assert upgrade(built, Build.copied(tmp_path / "b"))["state"] == "done"
+            for role in ("worker", "control"):
+                old = built.router.kill(role, 0)
+                built.successor(role, 0, old)
+        built.router.call("route.add", dst="203.0.113.0/24", nexthops=[VIA_H2], wait="visible")
+        after = State.read(built.router.names.state_file, built.router.instance)
+        assert before is not None and after is not None
+        assert (after.sync_inode, after.sync_key) == (before.sync_inode, before.sync_key)
+        assert after.stats == before.stats and after.users == before.users
+        built.verified()
+        built.balanced()
+        built.echo()
+
+
+def test_a_stopped_worker_holds_an_upgrade_up_by_name_and_nothing_changes(tmp_path: Path) -> None:
+    """Somebody looks at it with a debugger: the build is tried, then there is no quiet moment."""
+    with rig(tmp_path) as built:
+        built.standby_ready()
+        worker = built.router.pid("worker", 1)
+        os.kill(worker, signal.SIGSTOP)
+        wait_for("it is seen", lambda: built.log_lines("worker.stopped"))
+        story = upgrade(built, Build.copied(tmp_path / "b"))
+        os.kill(worker, signal.SIGCONT)
+        assert story["state"] == "failed" and story["error"] == "worker 1 is stopped", story
+        wait_for("it goes on", lambda: built.log_lines("worker.well"))
+        assert built.router.pid("worker", 1) == worker
+        built.echo()

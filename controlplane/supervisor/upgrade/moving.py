@@ -87,7 +87,8 @@ class Moving:
         if child.pid == self._old or child.state in ("stopping", "starting"):
             return True
         if child.state != "ready" or child.speaks.build != ours().build or not self._moved:
-            self._end(f"{child.name} of the new build ended: {child.last_exit}")
+            what = f"is {child.state}" if child.running else f"ended: {child.last_exit}"
+            self._end(f"{child.name} of the new build {what}")
             return True
         self._fault(child, "ready")
         story.ended(f"pid {self._old} -> {child.pid}")
