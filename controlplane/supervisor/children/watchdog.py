@@ -58,8 +58,7 @@ class Watchdog:
         known.silence = known.stopped = 0.0
         known.asked = 0
         if child.state in ("hung", "stopped"):
-            log("info", "child.well", child=child.name, child_pid=child.pid)
-            child.state = "ready"
+            self._well(child)
 
     def _timeout(self) -> float:
         return self.context.plan.control.hang_timeout
@@ -79,6 +78,21 @@ class Watchdog:
                 self._weigh(child, elapsed)
             else:
                 self._watched.pop(child.role, None)
+                self._tell(child)
+
+    def _tell(self, child: Child) -> None:
+        """Nobody is asked: what /proc says of it is told all the same."""
+        facts = processes.facts(child.pid) if child.running else None
+        stopped = facts is not None and facts.letter in STOPPED
+        if stopped and child.state == "ready":
+            child.state = "stopped"
+            log("warning", "child.stopped", child=child.name, child_pid=child.pid)
+        elif not stopped and child.state == "stopped":
+            self._well(child)
+
+    def _well(self, child: Child) -> None:
+        log("info", "child.well", child=child.name, child_pid=child.pid)
+        child.state = "ready"
 
     def _weigh(self, child: Child, elapsed: float) -> None:
         known = self._watched.get(child.role)

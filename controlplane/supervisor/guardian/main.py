@@ -338,9 +338,12 @@ def main(words: list[str]) -> int:
     if watched is None or not guardian.watch(int(watched[0])):
         guardian.start()
     status = guardian.run()
-    with suppress(OSError):  # the supervisor has, or somebody else uses the folder
+    folder = os.path.dirname(guardian.path)
+    with suppress(OSError):
         os.unlink(guardian.path)
-        os.rmdir(os.path.dirname(guardian.path))
+    with suppress(OSError):  # the run directory, for which we were the last; or somebody uses it
+        os.rmdir(folder)
+        os.rmdir(os.path.dirname(folder))
     return status
 
 

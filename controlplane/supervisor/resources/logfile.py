@@ -40,9 +40,9 @@ class LogFile:
         try:
             return os.open(self.path, flags, 0o600)
         except OSError as error:
-            raise refused(
-                "run_dir" if self.own else "log_file", error.errno, path=self.path
-            ) from error
+            if self.own:
+                raise refused("run_dir", error.errno, path=self.path) from error
+            raise refused("log_file", error.errno, path=self.path) from error
 
     def reopen(self) -> None:
         """Descriptor 2 is the file of that name again. E_LOG_FILE: it is what it was."""

@@ -33,10 +33,13 @@ def secure() -> None:
 
 
 def written(text: str) -> None:
-    """text on stderr. Nobody is left to tell when that fails, so nothing is."""
+    """text on stderr. Nobody is left to tell when that fails, so nothing is; nor does any of it stay
+    in Python's buffer, whose flush at the end would fail again and change the exit status."""
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        try:
+            _write_all(sys.stderr.fileno(), text.encode(sys.stderr.encoding, "backslashreplace"))
+        except io.UnsupportedOperation:  # a stream without a descriptor
+            sys.stderr.write(text)
 
 
 def answer(out: TextIO | None, text: str) -> None:

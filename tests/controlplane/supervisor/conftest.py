@@ -45,7 +45,9 @@ class Router:
     until = staticmethod(until)
 
     def __init__(self, tmp_path: Path, workers: int = 2, env: dict[str, str] | None = None) -> None:
-        self.names = Names(f"t{os.getpid()}-{next(NUMBERS)}", tmp_path / "run")
+        # Beside the tests' own folders, whose names are long: a Unix socket's path has 107 bytes.
+        number = next(NUMBERS)
+        self.names = Names(f"t{os.getpid()}-{number}", tmp_path.parents[1] / f"r{number}")
         self.tmp = tmp_path
         self.plan_file = tmp_path / "plan.json"
         self.log_file = tmp_path / "log"

@@ -109,7 +109,7 @@ def test_questions_do_not_pile_up_in_a_stopped_process(make_router: MakeRouter) 
     router.start()
     control = pid_of(router, "control")
     os.kill(control, signal.SIGSTOP)
-    router.logged("child.stalled child=control")
+    router.logged("child.stopped child=control")
     assert pid_of(router, "control") == control
     os.kill(control, signal.SIGCONT)
     router.logged("child.well child=control")

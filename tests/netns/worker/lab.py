@@ -23,8 +23,10 @@ from pathlib import Path
 
 from ribcage.shared._core import ffi, lib
 
+from ribcage.controlplane.supervisor.guardian.manager import Manager
 from ribcage.controlplane.supervisor.resources.buckets import spread
 from ribcage.controlplane.supervisor.resources.ports import PortSockets
+from ribcage.controlplane.supervisor.resources.store import Store
 from ribcage.dataplane.sockets import open_port
 from ribcage.dataplane.worker import run_worker
 from ribcage.shared.memory.stats import SIZE, Snapshot, StatsReader, format_stats
@@ -200,7 +202,7 @@ class Lab:
         self.stats = [StatsReader(fd) for fd in self.stats_fds]
         self.bell = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(workers)]
         self.rings: list[list[int]] = []  # [port][worker]
-        sockets = PortSockets(open_port, 1 << 32)
+        sockets = PortSockets(open_port, 1 << 32, Store(Manager()))
         for port in self.ports:
             sockets.open(port, workers)
             self.rings.append([sockets.rings(worker)[port.index] for worker in range(workers)])
