@@ -80,7 +80,7 @@ def test_every_option_refuses_nonsense_in_our_words(router: Any, ribcage: Any) -
             lines.append([name, verb, *needed, *"abcdefgh"])
     assert len(lines) > 60
     for line in lines:
-        if line[0] in ("run", "stop", "reload", "bench", "doctor"):  # those would do something
+        if line[0] in ("run", "stop", "reload", "bench", "doctor", "lab"):  # would do something
             continue
         ran = ribcage(*[word for word in line if word])
         assert not THEIRS.search(ran.err), (line, ran.err)
