@@ -338,12 +338,11 @@ def main(words: list[str]) -> int:
     if watched is None or not guardian.watch(int(watched[0])):
         guardian.start()
     status = guardian.run()
-    folder = os.path.dirname(guardian.path)
-    with suppress(OSError):
+    with suppress(OSError):  # gone with its folder, or somebody else uses that
         os.unlink(guardian.path)
-    with suppress(OSError):  # the run directory, for which we were the last; or somebody uses it
-        os.rmdir(folder)
-        os.rmdir(os.path.dirname(folder))
+    for folder in ("..", "../.."):  # the run directory, if we were its last
+        with suppress(OSError):
+            os.rmdir(os.path.normpath(os.path.join(guardian.path, folder)))
     return status
 
 

@@ -33,8 +33,8 @@ def secure() -> None:
 
 
 def written(text: str) -> None:
-    """text on stderr. Nobody is left to tell when that fails, so nothing is; nor does any of it stay
-    in Python's buffer, whose flush at the end would fail again and change the exit status."""
+    """text on stderr. Nobody is left to tell when that fails, so nothing is; nor does any of it
+    stay in Python's buffer, whose flush at the end would fail again and change the exit status."""
     with contextlib.suppress(OSError, ValueError):
         try:
             _write_all(sys.stderr.fileno(), text.encode(sys.stderr.encoding, "backslashreplace"))
