@@ -10,6 +10,8 @@ from typing import Any
 from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.loop import READ, WRITE
+from ribcage.controlplane.supervisor.resources.folders import mend_folders
+from ribcage.controlplane.supervisor.resources.segments import mend_objects
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib_sync import WITH_SEGMENT
 from ribcage.shared.process.log import log
@@ -159,6 +161,10 @@ class Handover:
         """`attach` or `promote`: bells and, read-only, the stats objects of all workers, those
         that a reload gave up included."""
         context = self.context
+        mend_folders(context.names, context.users, context.plan.management)
+        if context.objects.state.ready:
+            fib = -1 if context.fib is None else context.fib.fd
+            mend_objects(context.names, context.control_uid, fib)
         fds: dict[str, int] = {}
         opened = []
         wanted = {f"stats:{worker.index}": worker.index for worker in context.workers}

@@ -14,8 +14,9 @@ from ribcage.controlplane.supervisor.children.adoption import Adoption
 from ribcage.controlplane.supervisor.children.exits import UNKNOWN
 from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle
 from ribcage.controlplane.supervisor.context import Context
-from ribcage.controlplane.supervisor.resources.folders import give_folders
+from ribcage.controlplane.supervisor.resources.folders import give_folders, mend_folders
 from ribcage.controlplane.supervisor.start.lock import SupervisorLock
+from ribcage.controlplane.supervisor.statefile import State
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.process.log import log
 
@@ -56,6 +57,10 @@ class Mending:
     def _place(self) -> None:
         """The run directory and what others find us by in it."""
         names, control = self.context.names, self.context.table.control
+        lost = [folder for folder in names.folders if not folder.is_dir()]
+        if lost and names.run_dir.is_dir():  # one of them; all are seen by the lock
+            log("error", "run_dir.lost", path=str(lost[0]))
+            mend_folders(names, self.context.users, self.context.plan.management)
         if self.adoption.in_force and (self.lock is None or self.lock.in_force):
             if control.state == "ready" and not names.control_socket.exists():
                 self.lifecycle.handover.post(control, {"type": "run-dir"})
@@ -72,7 +77,12 @@ class Mending:
         self.context.save()
 
     def _unsaved(self) -> None:
-        if self.context.objects.unsaved:
+        """The state file says what was written last: it may be gone, cut short, or somebody's."""
+        state, names = self.context.objects.state, self.context.names
+        found = State.read(names.state_file, names.instance)
+        if self.context.objects.unsaved or found is None or found.serial != state.serial:
+            if names.state_file.is_dir() or names.state_file.is_symlink():
+                mend_folders(names, self.context.users, self.context.plan.management)
             self.context.save()
 
     def _slots(self) -> None:

@@ -126,9 +126,10 @@ class Journal:
             if isinstance(error, FileNotFoundError):
                 raise
             raise ValueError(f"{path}: {error.strerror}") from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)  # a folder could not even become a stream
+            raise ValueError(f"{path}: not a file")
         with os.fdopen(descriptor, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ValueError(f"{path}: not a file")
             data = stream.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise ValueError(f"{path}: longer than {MAX_BYTES} bytes, not an undo journal")

@@ -78,7 +78,7 @@ class Checkpoints:
             if fresh:
                 self._note.unlink(missing_ok=True)
             else:
-                self._complete = self._note.read_text() == self._run
+                self._complete = _note(self._note) == self._run.encode()
         except OSError:
             pass  # no note: the one before us was not through with it
 
@@ -205,6 +205,15 @@ class Checkpoints:
         """No timer runs any more."""
         if self._timer is not None:
             self._timer.cancel()
+
+
+def _note(path: Path) -> bytes:
+    """What the note says: any bytes, so that one which somebody overwrote is none, and no more."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | FLAGS)
+    try:
+        return os.read(fd, 64)
+    finally:
+        os.close(fd)
 
 
 def _read(path: Path, instance: str) -> Checkpoint:

@@ -10,6 +10,9 @@
 
 Each is opened without following a link, and what was opened is changed, not a name. E_RUN_DIR when
 a user of ours could not come here at all.
+
+`mend_folders` does it again, a folder that is gone included: before each control, which would else
+die at every start of one file that somebody closed, gave away or put a folder in place of.
 """
 
 import contextlib
@@ -21,7 +24,11 @@ from pathlib import Path
 from ribcage.controlplane.supervisor.resources.users import Users
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.plan import ManagementPlan
+from ribcage.shared.process.log import log
 from ribcage.shared.process.names import Names
+
+OURS = (".sock", ".lock", ".json", ".tmp", ".part", ".restored")
+ASIDE = ".void"  # as the undo journal names what is none
 
 
 def management_group(plan: ManagementPlan) -> int | None:
@@ -55,6 +62,15 @@ def give_folders(names: Names, users: Users, plan: ManagementPlan) -> None:
     _give(names.channel_dir, os.geteuid(), group, 0o700 if group is None else 0o710)
 
 
+def mend_folders(names: Names, users: Users, plan: ManagementPlan) -> None:
+    """Never raises: who cannot do without says so itself."""
+    try:
+        names.make_run_dir()
+        give_folders(names, users, plan)
+    except (OSError, RibcageError) as error:
+        log("error", "run_dir.unmended", path=str(names.run_dir), error=str(error))
+
+
 def _give(path: Path, user: int, group: int | None, mode: int) -> None:
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
@@ -76,24 +92,41 @@ def _give(path: Path, user: int, group: int | None, mode: int) -> None:
 
 def _give_files(folder: int, user: int) -> None:
     """What a run before this one left, under another uid perhaps: the undo journal is needed still.
-    Plain files that have this one name change hands; whoever left them could not have made more of
-    ours. Sockets go: nobody is behind them, and the next user could not even ask."""
+    Plain files that have this one name change hands, and can be read and written by whose they are;
+    whoever left them could not have made more of ours. Sockets of others go: nobody is behind
+    them, and the next user could not even ask. (Root could: its guardian listens on one.) What we
+    never make there, such as folders and links, stands where a file of ours belongs, and gets
+    another name."""
     for name in os.listdir(folder):
         with contextlib.suppress(OSError):
             info = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            if info.st_uid == user:
-                continue
-            if stat.S_ISSOCK(info.st_mode):
+            kind = stat.S_IFMT(info.st_mode)
+            if kind == stat.S_IFSOCK and info.st_uid != user != os.geteuid():
                 os.unlink(name, dir_fd=folder)
-                continue
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            fd = os.open(name, flags, dir_fd=folder)
-            try:
-                info = os.fstat(fd)
-                if stat.S_ISREG(info.st_mode) and info.st_nlink == 1:
-                    os.fchown(fd, user, -1)
-            finally:
-                os.close(fd)
+            elif kind in (stat.S_IFREG, stat.S_IFSOCK):
+                if info.st_uid != user or info.st_mode & 0o600 != 0o600:
+                    _give_file(folder, name, user)
+            elif name.endswith(OURS):
+                with contextlib.suppress(OSError):
+                    os.rmdir(name, dir_fd=folder)
+                    continue
+                os.rename(name, name + ASIDE, src_dir_fd=folder, dst_dir_fd=folder)
+                log("warning", "run_dir.aside", name=name, kept=name + ASIDE)
+
+
+def _give_file(folder: int, name: str, user: int) -> None:
+    """O_PATH opens what nobody may read, and by /proc it is that very file that changes."""
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        info = os.fstat(fd)
+        if not stat.S_ISDIR(info.st_mode) and info.st_nlink == 1:
+            itself = f"/proc/self/fd/{fd}"
+            if info.st_uid != user:
+                os.chown(itself, user, -1)
+            if info.st_mode & 0o600 != 0o600:
+                Path(itself).chmod(stat.S_IMODE(info.st_mode) | 0o600)
+    finally:
+        os.close(fd)
 
 
 def closed_to(path: Path, user: int) -> Path | None:

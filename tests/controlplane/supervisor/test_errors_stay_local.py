@@ -121,16 +121,15 @@ def test_no_descriptor_left(router: Any) -> None:
     goes_on(router)
 
 
-def test_an_adoption_whose_state_cannot_be_written(router: Any) -> None:
-    """The successor takes everybody over all the same."""
+def test_an_adoption_with_a_folder_in_the_way_of_its_state(router: Any) -> None:
+    """The successor puts it out of the way, takes everybody over, and says so in its state."""
     before = router.worker_pids()
     router.crash()
     blocked = router.names.state_file.with_suffix(".tmp")
     blocked.mkdir()
     router.start()
-    assert "state.unsaved" in router.log_text()
-    blocked.rmdir()
-    router.logged("state.saved")
+    assert not blocked.exists()
+    assert router.state()["supervisor"] == router.pid
     assert router.worker_pids() == before
     goes_on(router)
 
@@ -190,3 +189,28 @@ def test_a_descriptor_that_rests_may_be_unwatched(when: str) -> None:
     if when != "closed":
         os.close(reader)
     os.close(writer)
+
+
+@pytest.mark.parametrize("spoil", ["removed", "cut short", "noise", "a folder"])
+def test_a_state_file_that_somebody_spoilt_is_written_again(router: Any, spoil: str) -> None:
+    """Within seconds, without a birth or a death: so the next supervisor adopts everybody."""
+    path, before = router.names.state_file, router.worker_pids()
+    if spoil in ("removed", "a folder"):
+        path.unlink()
+    if spoil == "a folder":
+        path.mkdir()
+    elif spoil != "removed":
+        path.write_bytes(b"" if spoil == "cut short" else b"\xff" * 100)
+
+    def again() -> bool:
+        try:
+            return bool(router.worker_pids() == before)
+        except (OSError, ValueError):
+            return False
+
+    router.until("the state file", again)
+    router.disconnect()
+    router.crash()
+    router.start()
+    assert router.worker_pids() == before
+    goes_on(router)
