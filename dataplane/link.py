@@ -41,6 +41,7 @@ class Link:
         self._hello = hello
         self._timeout = timeout
         self._search: Reconnector | None = None
+        self._found: Reconnector | None = None  # of a channel on which nothing came yet
 
     def serve(self) -> None:
         """Every message that is there; what breaks the channel's rules is skipped."""
@@ -55,6 +56,7 @@ class Link:
                 continue
             if message is None:
                 return
+            self._found = None
             self._take(message)
 
     def send(self, body: dict[str, object], fds: dict[str, int] | None = None) -> None:
@@ -79,7 +81,7 @@ class Link:
         channel = self._search.attempt()
         if channel is None:
             return not self._search.expired
-        self._channel, self._search = channel, None
+        self._channel, self._found, self._search = channel, self._search, None
         self._moved(channel.fileno())
         self.send(*self._hello())
         log("info", "supervisor.found")
@@ -87,10 +89,14 @@ class Link:
 
     def _lost(self) -> None:
         """Who adopts us binds the same name."""
-        timeout = self._timeout()
-        log("warning", "supervisor.gone", orphan_timeout=timeout)
         self._moved(-1)
         if self._channel is not None:
             self._channel.close()
         self._channel = None
+        self._search, self._found = self._found, None
+        if self._search is not None:
+            self._search.refused()
+            return
+        timeout = self._timeout()
+        log("warning", "supervisor.gone", orphan_timeout=timeout)
         self._search = Reconnector(self._path, timeout)

@@ -45,6 +45,7 @@ class SupervisorLink:
         self._next = 1
         self._writing = False
         self._task: asyncio.Task[None] | None = None
+        self._found: Reconnector | None = None  # of a channel on which nothing came yet
         asyncio.get_running_loop().add_reader(channel.fileno(), self._read)
 
     # -- sending
@@ -129,6 +130,7 @@ class SupervisorLink:
                 continue
             if message is None:
                 return
+            self._found = None
             self._take(message)
 
     def _take(self, message: Message) -> None:
@@ -168,9 +170,12 @@ class SupervisorLink:
         on_orphaned: Callable[[], None],
     ) -> None:
         """Looks for a successor; says `hello` to it."""
-        self._task = asyncio.get_running_loop().create_task(
-            self._find(Reconnector(names.supervisor_socket, orphan_timeout), hello, on_orphaned)
-        )
+        search, self._found = self._found, None
+        if search is None:
+            search = Reconnector(names.supervisor_socket, orphan_timeout)
+        else:
+            search.refused()
+        self._task = asyncio.get_running_loop().create_task(self._find(search, hello, on_orphaned))
 
     async def _find(
         self,
@@ -182,7 +187,7 @@ class SupervisorLink:
         while True:
             channel = search.attempt()
             if channel is not None:
-                self._channel, self.connected = channel, True
+                self._channel, self.connected, self._found = channel, True, search
                 loop.add_reader(channel.fileno(), self._read)
                 body, fds = hello()
                 self.say(body, fds)

@@ -47,6 +47,7 @@ class Manager:
         self._waiting: deque[tuple[str, int]] = deque()  # text and a copy of a descriptor, or -1
         self._loop: Loop | None = None
         self._unread = 0
+        self._unheard = False  # the last notice went to nobody
 
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str]) -> Self:
@@ -126,7 +127,10 @@ class Manager:
         except BlockingIOError:
             return False
         except OSError as error:
+            self._unheard = True
             log("debug", "notify", error=str(error))
+        else:
+            self._unheard = False
         return True
 
     def _connected(self) -> socket.socket:
@@ -177,7 +181,7 @@ class Manager:
             self._ping()
 
     def _ping(self) -> None:
-        self._unread = self._unread + 1 if self.unread() else 0
+        self._unread = self._unread + 1 if self.unread() or self._unheard else 0
         self.notify("WATCHDOG=1")
         if self._loop is not None:
             self._loop.after(min(PING, self.watchdog / 3), self._ping)
@@ -194,7 +198,8 @@ class Manager:
 
     @property
     def deaf(self) -> int:
-        """Pings in a row at which the listener had not read the one before."""
+        """Pings in a row at which the listener had not read the one before, or could not be
+        reached: its socket is another's now, or gone."""
         return self._unread
 
 

@@ -4,8 +4,9 @@
     ward.begin()           # nothing without a guardian: in the foreground, and under systemd
 
 The new one is a child of ours, is told to watch us, and is given every stored descriptor again. One
-that is stopped or hung is killed first: it has not read our pings for DEAF seconds. Should we die
-before it has opened its eyes, it finds another parent than us, and starts the next supervisor.
+that is stopped or hung is killed first: it has not read our pings for DEAF seconds, or could not be
+reached. Should we die before it has opened its eyes, it finds another parent than us, and starts
+the next supervisor.
 """
 
 import contextlib

@@ -26,6 +26,14 @@ def send(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
+def keeps(pid: int, name: str) -> bool:
+    """Whether this process has a memfd of this name."""
+    with contextlib.suppress(OSError):
+        found = Path(f"/proc/{pid}/fd").iterdir()
+        return any(str(fd.readlink()).startswith(f"/memfd:{name}") for fd in found)
+    return False
+
+
 class Daemon:
     """A fake router that a guardian looks after; ended whatever state it is in."""
 
@@ -288,6 +296,34 @@ def test_the_guardian_hears_nobody_but_its_supervisor(daemon: Daemon) -> None:
     old = daemon.supervisor
     send(old, signal.SIGKILL)
     daemon.next_supervisor(old)
+    daemon.stop()
+
+
+@pytest.mark.parametrize("spoil", ["folder", "file", "removed", "closed"])
+def test_a_guardian_that_cannot_be_reached_is_replaced(daemon: Daemon, spoil: str) -> None:
+    """Something else stands where its socket was when the supervisor is killed: the next one tells
+    nobody what it keeps, until there is another guardian. Then all is as it was."""
+    (path,) = daemon.names.supervisor_dir.glob("guardian-*.sock")
+    if spoil == "closed":
+        path.chmod(0)
+    else:
+        path.unlink()
+    if spoil == "folder":
+        path.mkdir()
+    elif spoil == "file":
+        path.write_text("no socket")
+    old, guardian, workers = daemon.supervisor, daemon.guardian, daemon.workers()
+    send(old, signal.SIGKILL)
+    daemon.next_supervisor(old)
+    if spoil in ("folder", "file"):
+        daemon.wait("another guardian", lambda: daemon.guardian not in (0, guardian), 20)
+    daemon.wait("the guardian keeps the state", lambda: keeps(daemon.guardian, "ribcage-state"))
+    old = daemon.supervisor
+    daemon.names.state_file.unlink()  # what the store has is all there is now
+    send(old, signal.SIGKILL)
+    daemon.wait("the state again", daemon.names.state_file.exists)
+    daemon.next_supervisor(old)
+    assert daemon.workers() == workers
     daemon.stop()
 
 

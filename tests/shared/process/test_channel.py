@@ -237,6 +237,40 @@ def test_a_reconnector_finds_the_successor_and_gives_up_in_time(tmp_path: Path) 
     assert search.expired
 
 
+def test_who_is_refused_again_and_again_gives_up_in_time_and_does_not_run_hot(
+    tmp_path: Path,
+) -> None:
+    """A listener that lets nobody in: pauses grow to two seconds, the time goes on. One that died
+    is another matter: the time begins anew."""
+    now = 0.0
+    path = tmp_path / "s"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(str(path))
+    listener.listen(64)
+    search = Reconnector(path, 30.0, clock=lambda: now)
+    tries = 0
+    while not search.expired:
+        channel = search.attempt()
+        if channel is not None:
+            channel.close()
+            search.refused()
+            tries += 1
+        now = max(now + 0.001, search.deadline())
+    assert 15 <= tries <= 25
+    assert now < 30.1
+    search = Reconnector(path, 30.0, clock=lambda: now)
+    begun = now
+    channel = search.attempt()
+    assert channel is not None
+    channel.close()
+    search.refused()
+    listener.close()  # it was no refusal: that one died
+    now = begun + 29.0
+    assert search.attempt() is None
+    now = begun + 31.0
+    assert not search.expired
+
+
 def test_what_a_peer_may_send_is_bounded_before_it_is_read() -> None:
     """Too long, with descriptors, in a memfd: refused each, no descriptor comes in, and the next
     message that keeps the bounds arrives."""
