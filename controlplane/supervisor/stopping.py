@@ -3,7 +3,9 @@
     stop -> control (undoes nft, sysctl; deadline) -> undo helper if control could not
          -> workers and standby (deadline) -> SIGKILL by pidfd for the slow -> done
 
-A second request, or a second Ctrl-C, skips the waiting. Deadlines are timers, nothing blocks.
+A second request, or a second Ctrl-C, skips the waiting, but for the undo helper, which has a
+deadline of its own: cut short it would leave the host without forwarding and with our filter.
+Deadlines are timers, nothing blocks.
 """
 
 from collections.abc import Callable
@@ -70,8 +72,6 @@ class Stopping:
             if child.running:
                 log("warning", "stop.slow", child=child.name, child_pid=child.pid)
                 child.kill()
-        if self.stage == "undo":
-            self.helpers.kill_all()
 
     def step(self) -> None:
         """Goes on to the next stage when nobody of this one is left."""
@@ -92,6 +92,8 @@ class Stopping:
             self._stop_workers()
             return
         self.stage = "undo"
+        if self._timer is not None:
+            self._timer.cancel()
         log("warning", "undo.helper", file=str(names.undo_file))
         argv = self.context.roles.undo(names.run_dir)
         self.helpers.run(argv, self.context.limits.undo, self._undone)

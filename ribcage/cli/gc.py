@@ -77,7 +77,9 @@ def _one(names: Names, dry_run: bool) -> dict[str, Any] | None:
             lock.release(remove=made or cleared)
             if cleared:
                 names.remove_run_dir()
-    known = set(remains.state.shm) if remains.state is not None else set()
+    known = set()
+    if remains.state is not None:
+        known = {*remains.state.shm, f"/sem.{remains.state.semaphore[1:]}"}
     left = strangers(names)
     left = [path for path in left if not dry_run or f"/{path.rpartition('/')[2]}" not in known]
     return {**row, "left": left} if there or left else None

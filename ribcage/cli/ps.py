@@ -27,8 +27,9 @@ Examples:
 descriptors by kind. Seccomp: a list of system calls, `none` without one.
 --long adds build, seccomp, memory, open files, start, CPU seconds, STAT of
 /proc (R runs, S sleeps, T is stopped) and how the last one ended.
-Without a supervisor the table comes from the state file and /proc: "orphaned"
-goes on by itself, and nobody restarts it.
+When control does not answer, the table comes from the state file and /proc:
+"running" says that it lives, "orphaned" that there is no supervisor to
+restart it.
 Exit 1 when one of the processes does not do its work: it waits for its next
 try, hangs, or is stopped; 4 when none runs."""
 HEADER = ("ROLE", "PID", "UID", "CAPS", "STATE", "RESTARTS", "IF IT DIES")
@@ -93,10 +94,13 @@ def _without_supervisor(session: Session, error: RibcageError) -> dict[str, Any]
     advice = "the guardian starts it again" if remains.guardian else restarts
     if remains.supervisor:
         missing, advice = missing or ["an answer of control"], "the supervisor replaces it"
+    watched = any(row["role"] == "supervisor" and row["state"] == "running" for row in rows)
     joined = [proc.join(row, instance) for row in rows]
     for row in joined:
         row["rights"] = rights_of(row["pid"]) if row["pid"] else None
-        if row["state"] == "orphaned":
+        if row["state"] == "orphaned" and watched:
+            row["state"] = "running"  # more only control could say
+        elif row["state"] == "orphaned":
             row["if_it_dies"] = "nobody replaces it before there is a supervisor"
     return {"processes": joined, "missing": missing, "advice": advice}
 

@@ -339,3 +339,50 @@ def test_one_guardian_after_the_other_is_replaced(guarded: Rig) -> None:
     time.sleep(2.5)  # two looks at it, and not a third guardian
     assert guarded.router.pid("guardian") == stable
     assert guarded.router.stop() == 0
+
+
+def test_ps_calls_nobody_orphaned_while_a_supervisor_lives(tmp_path: Path) -> None:
+    """Control is stopped and does not answer: it is `stopped`, the others are `running`."""
+    more = '[control]\nhang_timeout = "0s"\n'
+    with lab_and_router(tmp_path, config(more)) as built:
+        built.router.start()
+        control = built.router.pid("control")
+        os.kill(control, signal.SIGSTOP)
+        try:
+            ran = command(built, "-j", "--timeout", "1", "ps")
+        finally:
+            os.kill(control, signal.SIGCONT)
+        document = json.loads(ran.stdout)
+        rows = {(row["role"], row["index"]): row for row in document["processes"]}
+        assert ran.returncode == 1
+        assert rows["control", 0]["state"] == "stopped"
+        assert {rows[one]["state"] for one in rows if one[0] in ("supervisor", "worker")} == {
+            "running"
+        }
+        assert not any("no supervisor" in row["if_it_dies"] for row in rows.values())
+
+
+def test_stop_ends_a_daemon_that_is_just_starting(tmp_path: Path) -> None:
+    """Asked as soon as the guardian has its socket, before anything is written down: nobody lives
+    when it returns, nothing is left, and the start says that it failed."""
+    with Lab() as lab:
+        demo(lab)
+        router = GuardedRouter(lab.nodes["r1"], config(), "rt", tmp_path, tmp_path / "run")
+        built = Rig(lab, router, leftovers(router))
+        path = tmp_path / "rt.toml"
+        path.write_text(router.config)
+        router.let_pass()
+        env = {**os.environ, "RIBCAGE_RUN_DIR": str(router.run_base)}
+        words = [sys.executable, "-m", "ribcage", "-i", "rt"]
+        starting = built.r1.popen(
+            [*words, "run", "-c", str(path), "--daemon", "--log-file", str(router.log)],
+            env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        folder = router.names.supervisor_dir
+        wait_for("a guardian", lambda: next(iter(folder.glob("guardian-*.sock")), None))
+        stopped = built.r1.run([*words, "stop"], env=env, timeout=40)
+        said = starting.communicate(timeout=30)
+        assert stopped.returncode == 0, stopped.stderr
+        assert starting.returncode != 0, said
+        assert router.living() == []
+        assert leftovers(router) == built.before

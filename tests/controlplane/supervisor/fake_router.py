@@ -301,6 +301,14 @@ def enter_namespace() -> None:
         subprocess.run(["ip", "link", *words.split()], check=True)
 
 
+def undo(run_dir: Path) -> list[str]:
+    """With a pipe of the name `undo.wait` beside the run directory it waits for a line in it."""
+    waits, done = run_dir.parent / "undo.wait", run_dir.parent / "undone"
+    if waits.exists():
+        return ["/bin/sh", "-c", 'read line < "$1"; touch "$2"', "undo", str(waits), str(done)]
+    return ["/usr/bin/touch", str(done)]
+
+
 def main() -> int:
     instance, plan_file, *flags = sys.argv[1:]
     if REAL:
@@ -312,7 +320,7 @@ def main() -> int:
         run_control,
         sockets.open_port if REAL else open_port,
         stats.create_stats,
-        undo=lambda run_dir: ["/usr/bin/touch", str(run_dir.parent / "undone")],
+        undo=undo,
         compile=lambda path: ["/bin/cat", path],
         fork=Fork(),
         is_ring=sockets.is_ring if REAL else lambda fd, port: True,

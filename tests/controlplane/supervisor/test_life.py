@@ -333,6 +333,27 @@ def test_what_control_could_not_undo_the_helper_undoes(make_router: MakeRouter) 
     assert other.leftovers() == []
 
 
+def test_who_is_impatient_does_not_cut_the_undoing_short(make_router: MakeRouter) -> None:
+    """SIGTERM again and again: control, which is deaf, is killed at once, the helper is not. Else
+    the host would be left with our filter and without forwarding."""
+    router = make_router(1, FAKE_CONTROL="undo-deaf").start()
+    waits, done = (router.names.run_base / name for name in ("undo.wait", "undone"))
+    os.mkfifo(waits)
+    for _ in range(2):
+        os.kill(router.pid, signal.SIGTERM)
+        router.logged("signal")
+    router.logged("undo.helper")
+    for count in range(3, 6):
+        os.kill(router.pid, signal.SIGTERM)
+        router.logged("signal", count)
+    with waits.open("w") as pipe:
+        pipe.write("go on\n")
+    assert router.process.wait(10) == 0
+    assert done.exists()
+    waits.unlink()
+    assert router.leftovers() == []
+
+
 def test_last_words_are_heard(make_router: MakeRouter) -> None:
     """What a child sent before it died is read: a stop asked for by a dying control is obeyed."""
     router = make_router(1).start()
