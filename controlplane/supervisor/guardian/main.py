@@ -115,7 +115,6 @@ class Guardian:
             copies = [fcntl.fcntl(self.fds[name], fcntl.F_DUPFD_CLOEXEC, first) for name in names]
             for place, fd in enumerate(copies, 3):
                 os.dup2(fd, place, inheritable=True)
-            extra = ["--stop"] if self.stopping else []
             environment = {
                 **os.environ,
                 "NOTIFY_SOCKET": self.path,
@@ -127,13 +126,12 @@ class Guardian:
                 "RIBCAGE_GUARDIAN": f"{os.getppid()} {self.start_ticks}",
                 "RIBCAGE_RESTARTS": str(self.restarts),
             }
-            os.execve(self.argv[0], [*self.argv, *extra], environment)
+            os.execve(self.argv[0], self.argv + ["--stop"] * self.stopping, environment)
         finally:
             os._exit(127)
 
     def _bind_again(self) -> None:
-        """Somebody removed the socket's name, or the folder it was in: the next supervisor would
-        not find us."""
+        """Somebody removed the socket or its folder: the next supervisor would not find us."""
         if os.path.exists(self.path):
             return
         try:

@@ -124,7 +124,7 @@ def _give_file(folder: int, name: str, user: int) -> None:
             if info.st_uid != user:
                 os.chown(itself, user, -1)
             if info.st_mode & 0o600 != 0o600:
-                Path(itself).chmod(stat.S_IMODE(info.st_mode) | 0o600)
+                Path(itself).chmod(info.st_mode & 0o777 | 0o600)
     finally:
         os.close(fd)
 

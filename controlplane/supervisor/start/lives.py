@@ -24,6 +24,7 @@ from ribcage.controlplane.supervisor.start.lock import SupervisorLock
 from ribcage.controlplane.supervisor.upgrade import carry
 from ribcage.controlplane.supervisor.upgrade.image import Image
 from ribcage.shared.build import build_id
+from ribcage.shared.errors import RibcageError
 from ribcage.shared.process import log as lines
 from ribcage.shared.process.log import log
 from ribcage.shared.process.names import Names
@@ -55,7 +56,11 @@ def run_supervisor(
     # A standby has no attach message yet, helpers never get one: they resolve these names.
     os.environ["RIBCAGE_INSTANCE"] = names.instance
     os.environ["RIBCAGE_RUN_DIR"] = str(names.run_base)
-    raise_descriptor_limit(plan.workers.count, plan.management.max_clients)
+    try:
+        raise_descriptor_limit(plan.workers.count, plan.management.max_clients)
+    except RibcageError:
+        names.remove_run_dir()  # a daemon's log was to be there
+        raise
     for name, soft in low_limits():
         log("warning", "limit.low", name=name, soft=soft)
     check_paths([names.supervisor_socket, names.control_socket, names.guardian_socket("0" * 12)])

@@ -10,6 +10,7 @@ from ribcage.controlplane.supervisor.resources import users as claims
 from ribcage.controlplane.supervisor.resources.users import Users, why_one_user
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.plan import ManagementPlan, ProcessPlan
+from ribcage.shared.process.names import Names
 from tests.controlplane.supervisor.test_life import MakeRouter
 
 RANGE = (61000, 61063)
@@ -150,12 +151,14 @@ def test_a_folder_closed_to_the_users_is_named_at_once(
     make_router: MakeRouter, tmp_path: Path
 ) -> None:
     """Not a router that never gets ready: the folder, its mode, and the command that opens it."""
-    tmp_path.chmod(0o700)
+    closed = tmp_path.parents[1] / "closed"  # the run directory is not in tmp_path: conftest.py
+    closed.mkdir(mode=0o700)
     router = make_router(1)
+    router.names = Names(router.names.instance, closed / "r")
     process = router.launch()
     assert process.wait(15) == 5
     assert "is closed to the users" in router.log_text()
-    assert f"chmod o+x {tmp_path}" in router.log_text()
+    assert f"chmod o+x {closed}" in router.log_text()
     assert not router.names.run_dir.exists()
 
 
