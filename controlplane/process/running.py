@@ -203,11 +203,15 @@ class Running(ControlState):
     def _run_dir_again(self) -> None:
         """Somebody removed it, or our socket: that, and the journal, which says what is to be
         undone, are there again."""
-        if self._names.control_socket.exists():
-            return
-        self._server.relisten()
-        self._kernel.write_journal()
-        self.context.log("warning", "run_dir.again", path=str(self._names.run_dir))
+        names = self._names
+        if not names.undo_file.exists():
+            try:
+                self._kernel.write_journal()
+            except OSError as error:  # the supervisor looks again in a second
+                self.context.log("error", "journal.unwritten", why=error.strerror)
+        if not names.control_socket.exists():
+            self._server.relisten()
+            self.context.log("warning", "run_dir.again", path=str(names.run_dir))
 
     def _facts(self) -> dict[str, Any]:
         """What `ipc show` and `version` tell of this process."""

@@ -77,8 +77,12 @@ class Engine:
             self._random.shuffle(self._bag)
         return self._bag.pop()
 
+    def _next(self) -> Fault:
+        kind = self.draw()
+        return Fault(len(self.faults) + 1, kind, measure=kind.measure)
+
     def _one(self, overlaps: bool) -> None:
-        fault = Fault(len(self.faults) + 1, self.draw())
+        fault = self._next()
         scene = Scene(self._rig, random.Random(f"{self._seed}:{fault.number}"), fault)
         self.faults.append(fault)
         try:
@@ -182,9 +186,9 @@ class Engine:
             if following:
                 until = min(until, following[0])
             self._unmeasured.remove(fault)
-            if fault.kind.measure == "takeover":
+            if fault.measure in ("takeover", "cold", "silent"):
                 fault.recovery_ms = self._ledger.acknowledged_ms(fault)
-            elif fault.kind.measure == "adopt":
+            elif fault.measure == "adopt":
                 if fault.answered:
                     fault.recovery_ms = round((fault.answered - fault.begin) / 1e6, 1)
             else:

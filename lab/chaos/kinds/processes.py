@@ -36,11 +36,19 @@ def chosen(scene: Scene, roles: tuple[str, ...]) -> list[Actor]:
 def _signalled(number: int, *roles: str) -> Callable[[Scene], None]:
     def play(scene: Scene) -> None:
         victims = chosen(scene, roles)
+        if "control" in roles and not _standby_ready(scene):
+            scene.fault.measure = "cold"
         scene.begins(", ".join(actor.name for actor in victims))
         for actor in victims:
             actor.send(number)
 
     return play
+
+
+def _standby_ready(scene: Scene) -> bool:
+    """A standby comes a second after a takeover, and needs its imports: until then there is none
+    to take over."""
+    return any(p["role"] == "standby" and p["state"] == "ready" for p in scene.rig.processes())
 
 
 def _start_if_nobody_does(scene: Scene, killed: list[Actor]) -> None:
@@ -125,10 +133,10 @@ KINDS = [
     Kind("control-kill", "SIGKILL to control", TAKEN, _signalled(K, "control"), 0, "takeover"),
     Kind("control-segv", "SIGSEGV to control", TAKEN, _signalled(S, "control"), 0, "takeover"),
     Kind("control-abort", "SIGABRT to control", TAKEN, _signalled(signal.SIGABRT, "control"), 0, "takeover"),
-    Kind("control-stop", "SIGSTOP to control", "asked in vain, killed, the standby takes over", _stopped("control")),
+    Kind("control-stop", "SIGSTOP to control", "asked in vain, killed, the standby takes over", _stopped("control"), 0, "silent"),
     Kind("standby-kill", "SIGKILL to the standby", "nobody notices; a new one is made", _signalled(K, "standby")),
     Kind("standby-stop", "SIGSTOP to the standby", "nobody notices; a new one is made", _stopped("standby")),
-    Kind("controls-kill", "SIGKILL to control and standby", "forwarding goes on; a new control starts", _signalled(K, "control", "standby"), 0, "takeover"),
+    Kind("controls-kill", "SIGKILL to control and standby", "forwarding goes on; a new control starts", _signalled(K, "control", "standby"), 0, "cold"),
     Kind("supervisor-kill", "SIGKILL to the supervisor", ADOPTED, _signalled(K, "supervisor"), 0, "adopt"),
     Kind("supervisor-stop", "SIGSTOP to the supervisor", "forwarding and changes go on; it is replaced", _stopped("supervisor")),
     Kind("supervisor-segv", "SIGSEGV to the supervisor", ADOPTED, _signalled(S, "supervisor"), 0, "adopt"),

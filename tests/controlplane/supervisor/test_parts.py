@@ -1,5 +1,6 @@
 """The pure parts: back-off, exit words, state file, lock, loop, plan settings."""
 
+import errno
 import json
 import os
 import resource
@@ -298,3 +299,22 @@ def test_a_port_from_a_peer_is_a_port_or_an_error(body: dict[str, object]) -> No
     except RibcageError:
         return
     assert PortRings.from_json(port.to_json()) == port
+
+
+def test_a_lock_is_held_though_there_is_no_room_for_the_number_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full run directory: the number in the file is for messages alone, the lock decides."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    names = Names("lock", tmp_path)
+    names.make_run_dir()
+    monkeypatch.setattr(os, "pwrite", full)
+    lock = SupervisorLock.take(names)
+    with pytest.raises(RibcageError) as refused:
+        SupervisorLock.take(names)
+    assert refused.value.code == "E_RUNNING"
+    lock.release()
+    SupervisorLock.take(names).release()
