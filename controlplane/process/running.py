@@ -140,7 +140,10 @@ class Running(ControlState):
         late = segments.fib_is_new and segments.lent
         if not late:
             self._fib_ready()
-        await self._server.start()
+        # Nobody is told of a table whose routes have no owner yet: they would seem forgotten.
+        nameless = any_recovered(self._core.rib)
+        if not nameless:
+            await self._server.start()
         self._takeover = {
             "fresh": fresh,
             "routes": segments.rib.counts().rows,
@@ -149,20 +152,23 @@ class Running(ControlState):
             "ms": round((time.monotonic_ns() - start) / 1e6, 3),
         }
         self.context.log("info", "takeover.done", **self._takeover)
-        if not fresh and not late:
+        early = not (fresh or late or nameless)
+        if early:
             self._ready()
         self._events.listen()
         self._housekeeping.published()  # a takeover may find everything published
         self._progress()
         await self._configuring.begin()
         await self._links_heard()
+        if nameless:
+            await self._server.start()
         self._progress()
         await self._checkpoints.restore()
         if late:
             self._fib_ready()
-        if fresh or late:
+        if not early:
             self._ready()
-        else:
+        if not fresh and not late:
             self.context.tasks.spawn(self._healing.check(), "verify")
         self._checkpoints.watch()
         self._healing.begin()

@@ -4,7 +4,7 @@
     engine.run(until)              # monotonic seconds
     engine.faults
 
-Kinds are drawn from a bag that is emptied before one comes twice. Every fifth fault or so is not
+Kinds are drawn from a bag that is emptied before one comes twice. Every fourth fault or so is not
 waited for: the next one strikes while its effects last. What does not heal within PATIENCE is told
 (`unhealed`) and repaired by the tool, so that one weakness does not hide the others.
 """
@@ -23,7 +23,7 @@ from ribcage.lab.chaos.rig import Rig
 from ribcage.lab.topology.namespaces import LabError
 
 PATIENCE = 10.0  # seconds to heal in
-OVERLAP = 0.2  # share of faults that the next one does not wait for
+OVERLAP = 0.25  # share of faults that the next one does not wait for
 LOOK = 0.02  # between two looks
 AFTERWARDS = 3_000_000_000  # ns after a fault in which its effect on packets is looked for
 

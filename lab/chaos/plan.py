@@ -103,8 +103,8 @@ def port_addresses() -> dict[str, tuple[str, str]]:
 
 def config(workers: int, orphan_timeout: str = "30s") -> str:
     """The router's file. Small ring slots: no packet here is large, and each ring has room for
-    seconds of it and for a worker's share of a flood, should a CPU stand still. A round of the audit each second: what a flipped bit may
-    cost lasts until it comes by."""
+    seconds of it and for a worker's share of a flood, should a CPU stand still. A round of the
+    audit each second: what a flipped bit may cost lasts until it comes by."""
     text = f"""\
 schema = 1
 
@@ -126,7 +126,7 @@ audit = "1s"
 
 [rings]
 slots = 2048
-slot_bytes = 2048
+slot_bytes = 4096
 """
     for name, addresses in port_addresses().items():
         words = ", ".join(f'"{address}"' for address in addresses)

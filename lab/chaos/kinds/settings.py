@@ -51,13 +51,12 @@ def _default(family: str) -> Callable[[Scene], None]:
         if not saved:
             raise Skipped("there is no default route")
         r1 = scene.rig.r1
-        scene.watch(
-            "default route",
-            read,
-            lambda: [
-                _ignore(r1.run(["ip", family, "route", "replace", *line.split()])) for line in saved
-            ][0],
-        )
+
+        def restore() -> None:
+            for line in saved:
+                r1.run(["ip", family, "route", "replace", *line.split()])
+
+        scene.watch("default route", read, restore)
         scene.begins(saved[0])
         for _ in saved:
             r1.run(["ip", family, "route", "del", "default"])
