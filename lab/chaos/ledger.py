@@ -199,7 +199,7 @@ class Ledger:
             if any(came < fault.begin for came, _ in self._came.get((flow, later), [])):
                 return False
             later += 1
-        return later > number + 1
+        return True
 
     def _examine_routes(self, until: int, faults: Sequence[Fault]) -> None:
         for event in [event for event in self._lost_routes if event["t"] < until]:

@@ -104,7 +104,7 @@ def port_addresses() -> dict[str, tuple[str, str]]:
 def config(workers: int, orphan_timeout: str = "30s") -> str:
     """The router's file. Small ring slots: no packet here is large, and each ring has room for
     seconds of it and for a worker's share of a flood, should a CPU stand still. A round of the
-    audit each second: what a flipped bit may cost lasts until it comes by."""
+    audit every half second: what a flipped bit may cost lasts until it comes by."""
     text = f"""\
 schema = 1
 
@@ -122,7 +122,7 @@ count = {workers}
 [fib]
 max_routes4 = 20_000
 max_routes6 = 5_000
-audit = "1s"
+audit = "500ms"
 
 [rings]
 slots = 2048

@@ -226,7 +226,7 @@ KINDS = [
     Kind("rib-head", "the RIB's identity line is overwritten", ANEW, Damage("rib", "head")),
     Kind("fib-flip", "one bit of the FIB is flipped", "the audit finds and repairs it", Damage("fib", "flip"), AUDIT_MS, "", AUDIT_MS),
     Kind("rib-flip", "one bit of the RIB is flipped", "the audit finds it", Damage("rib", "flip"), AUDIT_MS, "", AUDIT_MS),
-    Kind("semaphore-held", "somebody else holds the writer's semaphore for a while", "changes wait", _held),
+    Kind("semaphore-held", "somebody else holds the writer's semaphore for a while", "changes wait 50 ms, then it is taken back", _held),
     Kind("semaphore-lost", "somebody else takes the writer's semaphore and never gives it back", "control finds the holder gone, and goes on", _lost),
     Kind("semaphore-posted", "the writer's semaphore is posted once too often", "the ownership lock decides", _posted),
     Kind("queue-remove", "ipcrm of the event queue", "a new one is made", _removed),
