@@ -39,6 +39,7 @@ def _audited(scene: Scene, before: int) -> None:
     """Until a round that began after the flip is over. One bit nobody has found yet, and the other
     table lost meanwhile, are more than there is to make anything anew from."""
     end = time.monotonic() + 2 * AUDIT_MS / 1000
+    before = before if before >= 0 else _rounds(scene)
     while _rounds(scene) < before + 2:
         if time.monotonic() > end:
             scene.fault.unhealed.append("the audit did not come by")
