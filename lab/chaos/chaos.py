@@ -46,7 +46,7 @@ class ChaosRequest:
     out: Path | None = None
     workers: int = 3
     rate: float = 200.0
-    per_minute: float = 300.0
+    per_minute: float = 400.0
     soak: bool = False
 
 

@@ -4,7 +4,8 @@
     engine.run(until)              # monotonic seconds
     engine.faults
 
-Kinds are drawn from a bag that is emptied before one comes twice. Every fourth fault or so is not
+Kinds are drawn from a bag that is emptied before one comes twice; what lasts for seconds lies in
+every second one, so that it does not take the time of the others. Every fourth fault or so is not
 waited for: the next one strikes while its effects last. What does not heal within PATIENCE is told
 (`unhealed`) and repaired by the tool, so that one weakness does not hide the others.
 """
@@ -44,6 +45,7 @@ class Engine:
         self._seed, self._pause, self._say = seed, 60 / per_minute, say
         self._random = random.Random(seed)
         self._bag: list[Kind] = []
+        self._bags = 0
         self._watches: list[tuple[Fault, Watched]] = []
         self._unmeasured: list[Fault] = []
         self.faults: list[Fault] = []
@@ -71,9 +73,12 @@ class Engine:
         self._measure(everything=True)
 
     def draw(self) -> Kind:
-        """The next kind; each comes once before one comes twice."""
+        """The next kind; each comes once before one comes twice, those that last in every second
+        bag alone."""
         if not self._bag:
-            self._bag = list(self._kinds)
+            odd, self._bags = self._bags % 2, self._bags + 1
+            kinds = [kind for kind in self._kinds if not (odd and kind.seldom)]
+            self._bag = kinds or list(self._kinds)
             self._random.shuffle(self._bag)
         return self._bag.pop()
 

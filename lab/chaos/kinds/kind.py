@@ -38,6 +38,7 @@ class Kind:
     window_ms: int = 0
     measure: str = ""
     misroute_ms: int = 0  # a damaged table may send packets astray until it is found
+    seldom: bool = False  # it lasts for seconds: drawn in every second round
     later: str = ""  # why a run draws it only when it is named: what the router cannot do yet
 
 
