@@ -187,9 +187,11 @@ class Rig:
         dies before has to be replaced, too."""
         found = self.processes() if found is None else found
         ready = [p["role"] for p in found if p.get("state") == "ready"]
-        return ready.count("worker") == self.workers and "control" in ready and self._supervised()
+        return (
+            ready.count("worker") == self.workers and "control" in ready and self._has_supervisor()
+        )
 
-    def _supervised(self) -> bool:
+    def _has_supervisor(self) -> bool:
         """Looked for in all of /proc only when the one that is known is gone."""
         if self._supervisor is None or not self._supervisor.alive():
             self._supervisor = next(iter(self.cast.found()["supervisor"]), None)
