@@ -39,12 +39,16 @@ def _audited(scene: Scene, before: int) -> None:
     """Until a round that began after the flip is over. One bit nobody has found yet, and the other
     table lost meanwhile, are more than there is to make anything anew from."""
     end = time.monotonic() + 2 * AUDIT_MS / 1000
-    before = before if before >= 0 else _rounds(scene)
-    while _rounds(scene) < before + 2:
-        if time.monotonic() > end:
-            scene.fault.unhealed.append("the audit did not come by")
+    while time.monotonic() < end:
+        now = _rounds(scene)
+        if before < 0 <= now:
+            before = now
+        elif 0 <= now < before:  # another control, which begins to count; it looked at its takeover
+            before = now - 1
+        elif before >= 0 and now >= before + 2:
             return
         time.sleep(0.05)  # between two looks
+    scene.fault.unhealed.append("the audit did not come by")
 
 
 class Damage:
