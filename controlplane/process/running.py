@@ -1,7 +1,8 @@
 """Running: the tables are ours. Clients are served, the kernel and the workers are heard.
 
     begin    take over -> fib-ready, management, ready (a takeover) -> kernel: links, addresses,
-             neighbours -> sources again, mark and sweep -> ready (a fresh start), or verify
+             neighbours -> sources again, mark and sweep -> ready (a fresh start), or verify.
+             A RIB that came from the FIB is shown once its routes have their sources
     reload   configuring.py: one plan after the other, the newest wins
     stop     clients first, the checkpoint, the kernel, then the segments are let go
 
