@@ -86,11 +86,13 @@ def _stopped(*roles: str) -> Callable[[Scene], None]:
 
 
 def _all_but_one(scene: Scene) -> None:
-    """Guardian and supervisor included; which one is spared is drawn."""
+    """Guardian and supervisor included; which one is spared is drawn. Not the standby: it holds
+    nothing, and ends when nobody is left."""
     everybody = scene.rig.cast.everybody()
-    if len(everybody) < 2:
+    may_live = [actor for actor in everybody if actor.role != "standby"]
+    if len(everybody) < 2 or not may_live:
         raise Skipped("fewer than two processes")
-    spared = scene.random.choice(everybody)
+    spared = scene.random.choice(may_live)
     scene.begins(f"all but {spared.name}")
     killed = [actor for actor in everybody if actor != spared]
     for actor in killed:
