@@ -27,8 +27,7 @@ from ribcage.shared.process.log import log
 from ribcage.shared.process.port_rings import UNMAPPABLE, PortRings
 
 HEAD_START = 1.0  # seconds; a standby being made is sooner than a control: the same imports
-CANNOT_COUNT = f"exited {UNUSABLE}"  # as exits.py says it
-CANNOT_MAP = f"exited {UNMAPPABLE}"
+CANNOT_COUNT, CANNOT_MAP = f"exited {UNUSABLE}", f"exited {UNMAPPABLE}"  # as exits.py says it
 
 
 class Lifecycle:
@@ -245,7 +244,6 @@ class Lifecycle:
             delay = max(delay, self.context.limits.standby_delay)
             if self._awaits_standby and self.context.table.control.state == "waiting":
                 self.start(self.context.table.control)  # nobody is left to wait for
-            self._awaits_standby = False
         child.restarts += 1
         if delay == 0:
             self.start(child)
@@ -269,8 +267,7 @@ class Lifecycle:
 
         Whatever the back-off says: what is ready is used, since without control nothing changes.
         `delay` is how long the next standby is waited for, or a control that dies at each start
-        would be forked as fast as the machine can.
-        """
+        would be forked as fast as the machine can."""
         context = self.context
         control, standby = context.table.control, context.table.standby
         if not standby.running or standby.channel is None:
