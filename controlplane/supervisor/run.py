@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 from ribcage.controlplane.supervisor.children import exits
 from ribcage.controlplane.supervisor.children.adoption import Adoption
-from ribcage.controlplane.supervisor.children.fork import log_level
 from ribcage.controlplane.supervisor.children.health import Health
 from ribcage.controlplane.supervisor.children.helper import Helpers
 from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle
