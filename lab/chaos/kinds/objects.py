@@ -13,6 +13,7 @@ from ribcage.shared.errors import RibcageError
 
 REBUILT_MS = 1500  # a table that is lost is made anew from the RIB
 AUDIT_MS = 2000  # one flipped word: until the audit comes by
+PATIENCE = 10.0  # seconds; as long as any fault has to heal
 PAGE = 4096
 MESSAGE = 64
 
@@ -38,7 +39,7 @@ def _rounds(scene: Scene) -> int:
 def _audited(scene: Scene, before: int) -> None:
     """Until a round that began after the flip is over. One bit nobody has found yet, and the other
     table lost meanwhile, are more than there is to make anything anew from."""
-    end = time.monotonic() + 2 * AUDIT_MS / 1000
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         now = _rounds(scene)
         if before < 0 <= now:
