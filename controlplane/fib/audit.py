@@ -6,7 +6,8 @@
 
 A round: every row slot of the RIB (is it what its chain says, has the FIB its best); every route of
 the FIB (does the RIB want it) with lookups at each place where another word answers
-(csrc/verify/audit.h); every group, adjacency and port record, and which next hops are dead. Each
+(csrc/verify/audit.h); every group, adjacency and port record, and which next hops are dead; of a
+table of up to WHOLE routes, whether counts and digest are those of its routes. Each
 part has a cursor that any change may pass, so the slices lie between other work.
 
 It changes no table. Two things are put right here, since they are control's own words about its own
@@ -39,6 +40,7 @@ _KINDS = {
     lib.AUDIT_STRUCTURE: "structure",
 }
 Read = Callable[[int], object]
+WHOLE = 100_000  # routes: 10 ms of a walk
 MOST = 64  # differences of a step; there is nothing to be learnt from more
 
 
@@ -136,6 +138,15 @@ class Audit:
         yield from self._rib_rows()
         yield from self._answers()
         yield from self._records()
+        yield self._whole()
+
+    def _whole(self) -> list[Difference]:
+        """What a successor would refuse to take over: routes that no longer add up. One walk, so
+        it is left out where it would hold the loop up."""
+        published = self._entries.fib.writer.published()
+        if published["routes4"] + published["routes6"] > WHOLE or self._entries.fib.writer.check():
+            return []
+        return [Difference("structure", "fib", "routes that add up", "other counts or digest")]
 
     def _rib_rows(self) -> Iterator[list[Difference]]:
         entries, slot = self._entries, 1

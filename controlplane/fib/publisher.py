@@ -126,7 +126,11 @@ class Publisher:
         submission = _Submission(rows, count, t0, loop.create_future())
         self._pending.append(submission)
         self._pending_rows += count
-        self._schedule(loop)
+        try:
+            self._schedule(loop)
+        except RibcageError:  # whoever waits for the future gets it there
+            if not submission.future.done():
+                raise
         return submission.future
 
     @property
@@ -234,7 +238,13 @@ class Publisher:
         if wait <= 0 or self._pending_rows >= self._max_batch:
             self.flush()
         elif self._timer is None:
-            self._timer = loop.call_later(wait / 1e9, self.flush)
+            self._timer = loop.call_later(wait / 1e9, self._due)
+
+    def _due(self) -> None:
+        try:
+            self.flush()
+        except RibcageError as error:  # whoever waits has it; what is open goes with the next
+            self._log("error", "fib.not-published", code=error.code, why=error.message)
 
     def _apply_all(self, pending: Sequence[_Submission]) -> None:
         """All submissions in one pass, so that flaps between them merge in the RIB."""

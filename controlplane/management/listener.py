@@ -65,7 +65,7 @@ def remove_listener(path: Path, listener: socket.socket) -> None:
     try:
         if holder(path) is None:
             path.unlink()
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # or the folder is one that we may not enter
         return
 
 

@@ -18,6 +18,7 @@ from ribcage.controlplane.routes.core import Core
 from ribcage.controlplane.routes.sources.table import source_name
 from ribcage.controlplane.values.nexthop import NexthopSet
 from ribcage.shared.addresses import network_of, prefix_text
+from ribcage.shared.errors import RibcageError
 
 MAX_PAGE = 4096  # rows: 40 ms of the loop, 1.5 MB of reply
 MAX_PATHS = 32_768  # of all rows: wide ECMP sets, or a reply would outgrow the backlog's limit
@@ -47,7 +48,21 @@ def walk_page(
 def page_rows(
     core: Core, routes: Any, count: int, workers: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """One object a candidate; `workers` says how many use what is published."""
+    """One object a candidate; `workers` says how many use what is published. E_DAMAGED for a row
+    that somebody wrote to."""
+    try:
+        return _page_rows(core, routes, count, workers)
+    except (KeyError, ValueError) as error:
+        raise RibcageError(
+            "E_DAMAGED",
+            f"a row of the routing table is none: {error}",
+            "the audit finds it, and control makes the table anew; ask again",
+        ) from error
+
+
+def _page_rows(
+    core: Core, routes: Any, count: int, workers: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     held = ffi.new("uint32_t[]", max(1, count))
     lib.verify_exact(core.fib.writer.handle, routes, count, held)
     groups = ffi.unpack(held, count)

@@ -1,7 +1,8 @@
 """Running: the tables are ours. Clients are served, the kernel and the workers are heard.
 
     begin    take over -> fib-ready, management, ready (a takeover) -> kernel: links, addresses,
-             neighbours -> sources again, mark and sweep -> ready (a fresh start), or verify
+             neighbours -> sources again, mark and sweep -> ready (a fresh start), or verify.
+             A RIB that came from the FIB is shown once its routes have their sources
     reload   configuring.py: one plan after the other, the newest wins
     stop     clients first, the checkpoint, the kernel, then the segments are let go
 
@@ -140,7 +141,10 @@ class Running(ControlState):
         late = segments.fib_is_new and segments.lent
         if not late:
             self._fib_ready()
-        await self._server.start()
+        # Nobody is told of a table whose routes have no owner yet: they would seem forgotten.
+        nameless = any_recovered(self._core.rib)
+        if not nameless:
+            await self._server.start()
         self._takeover = {
             "fresh": fresh,
             "routes": segments.rib.counts().rows,
@@ -149,20 +153,23 @@ class Running(ControlState):
             "ms": round((time.monotonic_ns() - start) / 1e6, 3),
         }
         self.context.log("info", "takeover.done", **self._takeover)
-        if not fresh and not late:
+        early = not (fresh or late or nameless)
+        if early:
             self._ready()
         self._events.listen()
         self._housekeeping.published()  # a takeover may find everything published
         self._progress()
         await self._configuring.begin()
         await self._links_heard()
+        if nameless:
+            await self._server.start()
         self._progress()
         await self._checkpoints.restore()
         if late:
             self._fib_ready()
-        if fresh or late:
+        if not early:
             self._ready()
-        else:
+        if not fresh and not late:
             self.context.tasks.spawn(self._healing.check(), "verify")
         self._checkpoints.watch()
         self._healing.begin()
@@ -203,11 +210,15 @@ class Running(ControlState):
     def _run_dir_again(self) -> None:
         """Somebody removed it, or our socket: that, and the journal, which says what is to be
         undone, are there again."""
-        if self._names.control_socket.exists():
-            return
-        self._server.relisten()
-        self._kernel.write_journal()
-        self.context.log("warning", "run_dir.again", path=str(self._names.run_dir))
+        names = self._names
+        if not names.undo_file.exists():
+            try:
+                self._kernel.write_journal()
+            except OSError as error:  # the supervisor looks again in a second
+                self.context.log("error", "journal.unwritten", why=error.strerror)
+        if not names.control_socket.exists():
+            self._server.relisten()
+            self.context.log("warning", "run_dir.again", path=str(names.run_dir))
 
     def _facts(self) -> dict[str, Any]:
         """What `ipc show` and `version` tell of this process."""

@@ -69,12 +69,7 @@ class SupervisorLink:
         """Sends with an id and waits for the answer, `limit` seconds. E_SUPERVISOR (exit 6) when
         none comes."""
         if not self.connected:
-            raise RibcageError(
-                "E_SUPERVISOR",
-                "the supervisor is gone; forwarding and updates go on",
-                "start it again: it adopts the running processes",
-                Exit.TIMEOUT,
-            )
+            raise gone()
         number = self._next
         self._next += 1
         future = asyncio.get_running_loop().create_future()
@@ -160,6 +155,9 @@ class SupervisorLink:
         self._channel.close()
         self.connected = False
         self.counters["lost"] += 1
+        for future in self._answers.values():  # its successor was not asked: nobody will answer
+            if not future.done():
+                future.set_exception(gone())
         self._on_closed()
 
     def find(
@@ -208,6 +206,15 @@ class SupervisorLink:
                 loop.remove_writer(self._channel.fileno())
             self._channel.close()
             self.connected = False
+
+
+def gone() -> RibcageError:
+    return RibcageError(
+        "E_SUPERVISOR",
+        "the supervisor is gone; forwarding and updates go on",
+        "start it again: it adopts the running processes",
+        Exit.TIMEOUT,
+    )
 
 
 def hello(role: str, instance: str, again: bool) -> dict[str, Any]:

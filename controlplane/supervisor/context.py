@@ -186,7 +186,10 @@ class Context:
         pids = {record.pid for record in known}
         state.children = known + [one for one in self.awaited if one.pid not in pids]
         state.users = self.users.ids
-        state.ports = [port.to_json() for port in self.ports.known.values()]
+        ports = {port.index: port.to_json() for port in self.ports.known.values()}
+        if self.awaited:  # what their rings are of is known from nowhere else
+            ports = {body["index"]: body for body in state.ports} | ports
+        state.ports = list(ports.values())
         if state.plan_digest != self.settings.digest or "plan" not in self.store.kept:
             state.plan_digest = self.settings.digest
             self.store.text("plan", self.settings.text)

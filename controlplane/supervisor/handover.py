@@ -89,7 +89,7 @@ class Handover:
         }
         if context.fib is not None and self._whole():
             fds |= context.fib.fds()
-            child.has_fib = True
+            child.took_fib(context.fib.fd)
         ports = []
         for port in context.ports.known.values():
             ring = context.ports.ring(port.index, child.index)
@@ -132,7 +132,7 @@ class Handover:
     def send_fib(self, child: Child) -> None:
         fib = self.context.fib
         if fib is not None and child.channel is not None and self._whole():
-            child.has_fib = True
+            child.took_fib(fib.fd)
             self.post(child, {"type": "fib", **fib.to_json()}, fib.fds())
 
     def send_port(self, child: Child, port: PortRings) -> None:

@@ -62,7 +62,8 @@ class Mending:
             log("error", "run_dir.lost", path=str(lost[0]))
             mend_folders(names, self.context.users, self.context.plan.management)
         if self.adoption.in_force and (self.lock is None or self.lock.in_force):
-            if control.state == "ready" and not names.control_socket.exists():
+            there = names.control_socket.exists() and names.undo_file.exists()
+            if control.state == "ready" and not there:
                 self.lifecycle.handover.post(control, {"type": "run-dir"})
             return
         log("error", "run_dir.lost", path=str(names.run_dir))

@@ -230,7 +230,7 @@ class Messages:
             old.close()
         context.fib = new
         for worker in context.workers:
-            if (old is not None or not worker.has_fib) and context.reads_ours(worker):
+            if (old is not None or not worker.holds(fd)) and context.reads_ours(worker):
                 self.handover.send_fib(worker)
             self.lifecycle.expect_ready(worker)
         log("info", "fib.ready", size=new.size)

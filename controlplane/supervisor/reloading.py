@@ -15,8 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ribcage.controlplane.supervisor.children.fork import log_level
 from ribcage.controlplane.supervisor.children.helper import Helpers
-from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle, log_level
+from ribcage.controlplane.supervisor.children.lifecycle import Lifecycle
 from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.context import Context, Settings
 from ribcage.controlplane.supervisor.handover import Handover

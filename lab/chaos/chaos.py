@@ -26,7 +26,7 @@ from ribcage.lab.chaos import plan, report
 from ribcage.lab.chaos.engine import Engine
 from ribcage.lab.chaos.growth import Growth
 from ribcage.lab.chaos.kinds.kind import Kind
-from ribcage.lab.chaos.kinds.table import ALL
+from ribcage.lab.chaos.kinds.table import DEFAULT
 from ribcage.lab.chaos.ledger import Ledger
 from ribcage.lab.chaos.rig import Rig
 from ribcage.lab.topology.namespaces import LabError
@@ -42,11 +42,11 @@ class ChaosRequest:
 
     minutes: float
     seed: int = 1
-    kinds: Sequence[Kind] = field(default_factory=lambda: list(ALL.values()))
+    kinds: Sequence[Kind] = field(default_factory=lambda: list(DEFAULT.values()))
     out: Path | None = None
     workers: int = 3
     rate: float = 200.0
-    per_minute: float = 130.0
+    per_minute: float = 400.0
     soak: bool = False
 
 

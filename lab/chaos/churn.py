@@ -53,11 +53,11 @@ class Churn:
         """Asks until it is acknowledged."""
         family = 6 if ":" in prefix else 4
         if sink is None:
-            method, params = "route.del", {"dst": prefix, "metric": 0, "wait": "published"}
+            method, params = "route.del", {"dst": prefix, "metric": 0, "wait": "visible"}
         else:
             hops = [{"via": plan.via(sink, family)}]
             method = "route.add"
-            params = {"dst": prefix, "nexthops": hops, "metric": 0, "wait": "published"}
+            params = {"dst": prefix, "nexthops": hops, "metric": 0, "wait": "visible"}
         failed = False
         while True:
             self._tell("ask", prefix, sink)

@@ -4,7 +4,8 @@
     engine.run(until)              # monotonic seconds
     engine.faults
 
-Kinds are drawn from a bag that is emptied before one comes twice. Every fifth fault or so is not
+Kinds are drawn from a bag that is emptied before one comes twice; what lasts for seconds lies in
+every second one, so that it does not take the time of the others. Every fourth fault or so is not
 waited for: the next one strikes while its effects last. What does not heal within PATIENCE is told
 (`unhealed`) and repaired by the tool, so that one weakness does not hide the others.
 """
@@ -23,7 +24,7 @@ from ribcage.lab.chaos.rig import Rig
 from ribcage.lab.topology.namespaces import LabError
 
 PATIENCE = 10.0  # seconds to heal in
-OVERLAP = 0.2  # share of faults that the next one does not wait for
+OVERLAP = 0.25  # share of faults that the next one does not wait for
 LOOK = 0.02  # between two looks
 AFTERWARDS = 3_000_000_000  # ns after a fault in which its effect on packets is looked for
 
@@ -44,6 +45,7 @@ class Engine:
         self._seed, self._pause, self._say = seed, 60 / per_minute, say
         self._random = random.Random(seed)
         self._bag: list[Kind] = []
+        self._bags = 0
         self._watches: list[tuple[Fault, Watched]] = []
         self._unmeasured: list[Fault] = []
         self.faults: list[Fault] = []
@@ -71,14 +73,21 @@ class Engine:
         self._measure(everything=True)
 
     def draw(self) -> Kind:
-        """The next kind; each comes once before one comes twice."""
+        """The next kind; each comes once before one comes twice, those that last in every second
+        bag alone."""
         if not self._bag:
-            self._bag = list(self._kinds)
+            odd, self._bags = self._bags % 2, self._bags + 1
+            kinds = [kind for kind in self._kinds if not (odd and kind.seldom)]
+            self._bag = kinds or list(self._kinds)
             self._random.shuffle(self._bag)
         return self._bag.pop()
 
+    def _next(self) -> Fault:
+        kind = self.draw()
+        return Fault(len(self.faults) + 1, kind, measure=kind.measure)
+
     def _one(self, overlaps: bool) -> None:
-        fault = Fault(len(self.faults) + 1, self.draw())
+        fault = self._next()
         scene = Scene(self._rig, random.Random(f"{self._seed}:{fault.number}"), fault)
         self.faults.append(fault)
         try:
@@ -182,9 +191,9 @@ class Engine:
             if following:
                 until = min(until, following[0])
             self._unmeasured.remove(fault)
-            if fault.kind.measure == "takeover":
+            if fault.measure in ("takeover", "cold", "silent"):
                 fault.recovery_ms = self._ledger.acknowledged_ms(fault)
-            elif fault.kind.measure == "adopt":
+            elif fault.measure == "adopt":
                 if fault.answered:
                     fault.recovery_ms = round((fault.answered - fault.begin) / 1e6, 1)
             else:

@@ -23,6 +23,7 @@ from ribcage.lab.probe.records import RECEIVED, SENT, RecordReader
 
 HORIZON = 5_000_000_000  # ns; the hold queue gives up after three seconds
 EARLY = 20_000_000  # ns before a fault: what was under way when it struck
+UNDER_WAY = 500_000_000  # ns; so long a packet may be under way on a busy machine, if it shows
 LATE = 15_000_000  # ns; a packet that took longer was held up by something
 NEAR = 150_000_000  # ns after a fault within which its effect has to begin
 KEPT = 60_000_000_000  # ns for which judged packets are kept, to measure recoveries
@@ -170,7 +171,12 @@ class Ledger:
         self, flow: plan.NumberedFlow, number: int, sent: int, faults: Sequence[Fault]
     ) -> None:
         self.tally.lost += 1
-        excuses = [fault for fault in faults if fault.covers(flow.number, sent, EARLY)]
+        excuses = [
+            fault
+            for fault in faults
+            if fault.covers(flow.number, sent, EARLY)
+            or self._under_way(flow.number, number, sent, fault)
+        ]
         if excuses:
             excuses[-1].lost += 1
             return
@@ -182,6 +188,18 @@ class Ledger:
                 return
         late = f"{(sent - before.begin) / 1e6:.0f} ms after fault {before.number}" if before else ""
         self.tally.example(f"packet {number} of flow {flow.number} is lost, sent {late}")
+
+    def _under_way(self, flow: int, number: int, sent: int, fault: Fault) -> bool:
+        """It was sent well before, and still waited somewhere when the fault struck: a flow's
+        packets overtake none of their own, and of those sent after it none had come by then."""
+        if not sent < fault.begin < sent + UNDER_WAY or not fault.covers(flow, fault.begin, EARLY):
+            return False
+        later = number + 1
+        while (when := self._open[flow].get(later)) is not None and when < fault.begin:
+            if any(came < fault.begin for came, _ in self._came.get((flow, later), [])):
+                return False
+            later += 1
+        return True
 
     def _examine_routes(self, until: int, faults: Sequence[Fault]) -> None:
         for event in [event for event in self._lost_routes if event["t"] < until]:

@@ -103,7 +103,8 @@ def port_addresses() -> dict[str, tuple[str, str]]:
 
 def config(workers: int, orphan_timeout: str = "30s") -> str:
     """The router's file. Small ring slots: no packet here is large, and each ring has room for
-    seconds of it, should a CPU stand still."""
+    seconds of it and for a worker's share of a flood, should a CPU stand still. A round of the
+    audit every half second: what a flipped bit may cost lasts until it comes by."""
     text = f"""\
 schema = 1
 
@@ -121,9 +122,10 @@ count = {workers}
 [fib]
 max_routes4 = 20_000
 max_routes6 = 5_000
+audit = "500ms"
 
 [rings]
-slots = 1024
+slots = 2048
 slot_bytes = 4096
 """
     for name, addresses in port_addresses().items():

@@ -41,7 +41,7 @@ def summary(
     played = [fault for fault in faults if fault.begin]
 
     def measured(what: str) -> dict[str, float | int | None]:
-        return spread(fault.recovery_ms for fault in played if fault.kind.measure == what)
+        return spread(fault.recovery_ms for fault in played if fault.measure == what)
 
     return {
         "faults": len(played),
@@ -59,6 +59,8 @@ def summary(
         "unhealed": sum(bool(fault.unhealed) for fault in played),
         "worker_restart_ms": measured("restart"),
         "control_takeover_ms": measured("takeover"),
+        "control_cold_ms": measured("cold"),
+        "control_silent_ms": measured("silent"),
         "hang_recovery_ms": measured("hang"),
         "supervisor_adopt_ms": measured("adopt"),
         "tracebacks": tracebacks,
@@ -119,8 +121,8 @@ def lines(document: dict[str, Any]) -> Iterator[str]:
         f" ({figures['lost_outside_windows']} outside windows), {figures['misrouted']} misrouted,"
         f" {figures['duplicates']} duplicates"
     )
-    for name in ("worker_restart_ms", "control_takeover_ms", "hang_recovery_ms",
-                 "supervisor_adopt_ms"):  # fmt: skip
+    for name in ("worker_restart_ms", "hang_recovery_ms", "control_takeover_ms", "control_cold_ms",
+                 "control_silent_ms", "supervisor_adopt_ms"):  # fmt: skip
         took = figures[name]
         if took["count"]:
             yield f"{name}: p50 {took['p50']:g}, p99 {took['p99']:g}, max {took['max']:g}"

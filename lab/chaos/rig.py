@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ribcage.lab.chaos import plan
-from ribcage.lab.chaos.cast import Cast
+from ribcage.lab.chaos.cast import Actor, Cast
 from ribcage.lab.demo.steps import leftovers
 from ribcage.lab.topology.namespaces import Lab, LabError, Node
 from ribcage.lab.topology.router import Router, wait_for
@@ -57,6 +57,7 @@ class Rig:
         self.records.mkdir(parents=True, exist_ok=True)
         self._stack = contextlib.ExitStack()
         self._probes: dict[str, subprocess.Popen[str]] = {}
+        self._supervisor: Actor | None = None
         self.disturbed: set[str] = set()  # words of lines that a fault changed, not the router
 
     def __enter__(self) -> Self:
@@ -187,10 +188,14 @@ class Rig:
         found = self.processes() if found is None else found
         ready = [p["role"] for p in found if p.get("state") == "ready"]
         return (
-            ready.count("worker") == self.workers
-            and "control" in ready
-            and bool(self.cast.found()["supervisor"])
+            ready.count("worker") == self.workers and "control" in ready and self._has_supervisor()
         )
+
+    def _has_supervisor(self) -> bool:
+        """Looked for in all of /proc only when the one that is known is gone."""
+        if self._supervisor is None or not self._supervisor.alive():
+            self._supervisor = next(iter(self.cast.found()["supervisor"]), None)
+        return self._supervisor is not None
 
     def kill_everybody(self) -> None:
         """The guardian first, so that nobody is made anew."""

@@ -325,6 +325,17 @@ def test_a_removed_run_directory_is_there_again(guarded: Rig) -> None:
     assert leftovers(guarded.router) == guarded.before
 
 
+def test_an_undo_journal_that_was_removed_is_written_again(guarded: Rig) -> None:
+    """Or nobody would know what to take back, should everybody die."""
+    journal = guarded.router.names.undo_file
+    journal.unlink()
+    wait_for("the journal", journal.exists)
+    guarded.router.kill_all()
+    assert command(guarded, "undo", inside=True).returncode == 0
+    assert command(guarded, "gc", inside=True).returncode == 0
+    assert leftovers(guarded.router) == guarded.before
+
+
 def test_one_guardian_after_the_other_is_replaced(guarded: Rig) -> None:
     """Stopped, then killed, then killed: what one is blamed for is not held against the next."""
     for number in (signal.SIGSTOP, signal.SIGKILL, signal.SIGKILL):

@@ -16,6 +16,7 @@ from ribcage.shared._core import ffi
 from ribcage.lab.probe.traffic import Stream
 from ribcage.lab.topology.namespaces import available
 from ribcage.lab.topology.router import wait_for
+from ribcage.shared.errors import RibcageError
 from tests.netns.router_rig import FLOWS, VIA_H2, Rig, config, rig
 
 POSSIBLE, REASON = available()
@@ -139,6 +140,27 @@ def test_a_damaged_table_comes_back_from_the_other(
             built.nothing_lost(result)
         shown = built.router.call("fib.show")["healing"]
         assert shown["fib_rebuilt"] + shown["rib_rebuilt"] + shown["names_restored"], shown
+
+
+def test_no_answer_leaves_a_route_out_while_a_lost_rib_is_made_anew(tmp_path: Path) -> None:
+    """Whoever asks in that moment waits, or is refused; nobody is told that routes are gone."""
+    with rig(tmp_path, config()) as built:
+        start_with_routes(built)
+        for _ in range(3):
+            built.standby_ready()
+            old = built.router.pid("control")
+            damage(built, cut_short, "rib")
+
+            def complete(old: int = old) -> bool:
+                try:
+                    rows = built.router.call("route.list", source="added", timeout=3)["routes"]
+                except RibcageError:
+                    return False
+                assert {row["dst"] for row in rows} == set(ADDED)
+                return built.router.pid("control") not in (0, old)
+
+            wait_for("another control's answer", complete, SOON)
+        assert len(built.log_lines("rib.recovered")) == 3
 
 
 def told(built: Rig) -> bool:

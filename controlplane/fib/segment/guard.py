@@ -31,7 +31,8 @@ from ribcage.shared.process.names import Names
 
 # struct flock on LP64 Linux: type, whence, (padding), start, len, pid, (padding).
 FLOCK = struct.Struct("hhqqi4x")
-BATCH_WAIT = 1.0  # seconds; nobody but this process should ever hold the semaphore
+BATCH_WAIT = 1.0  # seconds in which a batch has to be had
+STRANGER_WAIT = 0.05  # seconds; nobody but this process has any business with the semaphore
 
 
 class WriterGuard:
@@ -49,6 +50,7 @@ class WriterGuard:
         self.inherited = self._semaphore.value == 0
         """True: the writer before died inside a batch."""
         self._held = False
+        self._taken_back = False
 
     @property
     def held(self) -> bool:
@@ -74,7 +76,11 @@ class WriterGuard:
         value = self._semaphore.value
         if value != 1:
             self.recovered()
+            self._taken_back = False
             return f"its count was {value}"
+        if self._taken_back:
+            self._taken_back = False
+            return "somebody else had taken it"
         return ""
 
     def batch(self, end: Callable[[], None] | None = None) -> AbstractContextManager[None]:
@@ -83,25 +89,33 @@ class WriterGuard:
         return _Batch(self, end)
 
     def _take(self) -> None:
+        """Of two processes the owner is right: whoever else took the semaphore may give it back
+        for a moment, then it counts as lost. A batch that waited longer would stop all of control;
+        what is too much after a late give-back, `look()` takes away."""
         try:
             self._semaphore.acquire(0)
             return
         except (posix_ipc.BusyError, posix_ipc.SignalError):
-            deadline = time.monotonic() + BATCH_WAIT
+            start = time.monotonic()
+        patience, end = start + STRANGER_WAIT, start + BATCH_WAIT
         while True:
             try:
-                self._semaphore.acquire(max(0.0, deadline - time.monotonic()))
+                self._semaphore.acquire(max(0.0, patience - time.monotonic()))
                 return
             except posix_ipc.SignalError:  # a fault signal's handler ran; the time left counts
                 continue
             except posix_ipc.BusyError:
+                pass
+            if time.monotonic() >= end:
                 raise RibcageError(
                     "E_WRITER_BUSY",
                     f"the writer's semaphore was not free within {BATCH_WAIT:g} s, although this "
                     "process owns the segments",
                     hint="some other program took it; `fuser /dev/shm/sem.*` names it",
                     exit_code=Exit.TIMEOUT,
-                ) from None
+                )
+            self._taken_back = True
+            self.recovered()
 
     def close(self) -> None:
         """Gives ownership up. The semaphore's name stays: the supervisor made it."""

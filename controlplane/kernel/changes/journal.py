@@ -201,10 +201,15 @@ class Journal:
         part = self.path.with_suffix(".part")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(part, flags, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            json.dump(text, stream, indent=1)
-        part.replace(self.path)
+        try:
+            with os.fdopen(descriptor, "w") as stream:
+                json.dump(text, stream, indent=1)
+            part.replace(self.path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
 
     def remove(self) -> None:
-        """Nothing is left to undo."""
+        """Nothing is left to undo, nor what a death in the middle of a writing left."""
+        self.path.with_suffix(".part").unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)

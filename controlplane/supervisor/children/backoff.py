@@ -3,6 +3,9 @@
 A child that had become ready and lived a while is restarted at once; one that keeps dying waits
 0, 10, 20, 40 ms ... up to MAX_DELAY. Of these quick restarts there are at most `limit` within
 `window` seconds: beyond it each try waits MAX_DELAY. No slot is ever given up.
+
+Deaths after a stable life do not count: one start a second costs the machine little, a flow that
+waits for seconds costs its user a lot, and whoever kills a worker now and then is no crash loop.
 """
 
 from collections import deque
@@ -30,7 +33,8 @@ class Backoff:
         while self._quick and now - self._quick[0] >= self.window:
             self._quick.popleft()
         if ready_for >= STABLE:
-            self._row = 0
+            self._row = 1
+            return 0.0
         delay = 0.0 if self._row == 0 else min(MAX_DELAY, FIRST_DELAY * 2 ** (self._row - 1))
         self._row = min(self._row + 1, 32)
         if len(self._quick) >= self.limit:

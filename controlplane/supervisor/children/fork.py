@@ -120,3 +120,7 @@ def close_others(channel_fd: int) -> None:
     if channel_fd > 3:
         lib.sys_close_range(3, channel_fd - 1)
     lib.sys_close_range(channel_fd + 1, 0xFFFFFFFF)
+
+
+def log_level(name: str) -> str:
+    return name if name in ("debug", "info", "warning", "error") else "info"

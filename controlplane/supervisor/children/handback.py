@@ -27,7 +27,8 @@ def take_back(
         context.objects.take_sync(sync)
     if child.role != "worker":
         return
-    child.has_fib = "fib" in message.fds
+    if "fib" in message.fds:
+        child.took_fib(message.fds["fib"])
     described = message.body.get("ports")
     for body in described if isinstance(described, list) else []:
         try:

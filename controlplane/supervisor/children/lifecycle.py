@@ -13,7 +13,7 @@ from ribcage.controlplane.supervisor.children import processes
 from ribcage.controlplane.supervisor.children.backoff import ForkRetry
 from ribcage.controlplane.supervisor.children.exits import UNKNOWN
 from ribcage.controlplane.supervisor.children.floods import bound
-from ribcage.controlplane.supervisor.children.fork import ForkSpec, fork_role
+from ribcage.controlplane.supervisor.children.fork import ForkSpec, fork_role, log_level
 from ribcage.controlplane.supervisor.children.rights import rights_of
 from ribcage.controlplane.supervisor.children.table import Child
 from ribcage.controlplane.supervisor.children.watchdog import STOPPED
@@ -26,8 +26,8 @@ from ribcage.shared.process.channel import pair
 from ribcage.shared.process.log import log
 from ribcage.shared.process.port_rings import UNMAPPABLE, PortRings
 
-CANNOT_COUNT = f"exited {UNUSABLE}"  # as exits.py says it
-CANNOT_MAP = f"exited {UNMAPPABLE}"
+HEAD_START = 1.0  # seconds; a standby being made is sooner than a control: the same imports
+CANNOT_COUNT, CANNOT_MAP = f"exited {UNUSABLE}", f"exited {UNMAPPABLE}"  # as exits.py says it
 
 
 class Lifecycle:
@@ -49,6 +49,7 @@ class Lifecycle:
         self.on_gone = on_gone
         self.inherit = inherit
         self._forks = ForkRetry()
+        self._awaits_standby = False
         self.buckets: tuple[int, ...] | None = None  # a worker for each, once somebody lives
 
     # ---- starts ----
@@ -234,28 +235,41 @@ class Lifecycle:
 
     def _succeed(self, child: Child, ready_for: float) -> None:
         delay = child.backoff.died(time.monotonic(), ready_for)
-        if child.role == "control" and self.take_standby(delay):
-            return
-        child.restarts += 1
-        if child.role == "standby":
+        if child.role == "control":
+            if self.take_standby(delay):
+                return
+            self._awaits_standby = self.context.table.standby.running
+            delay = max(delay, HEAD_START) if self._awaits_standby else delay
+        elif child.role == "standby":
             delay = max(delay, self.context.limits.standby_delay)
+            if self._awaits_standby and self.context.table.control.state == "waiting":
+                self.start(self.context.table.control)  # nobody is left to wait for
+        child.restarts += 1
         if delay == 0:
             self.start(child)
         else:
-            child.wait(delay, self.context.loop.after(delay, lambda: self.start(child)))
+            begin = self._start_standby if child.role == "standby" else lambda: self.start(child)
+            child.wait(delay, self.context.loop.after(delay, begin))
             if child.role != "standby":
                 log("warning", "child.waiting", child=child.name, retry_s=delay,
                     died=child.restarts, last_exit=child.last_exit)  # fmt: skip
+
+    def _start_standby(self) -> None:
+        """Not beside a control that is being started: that one has the CPU for itself."""
+        standby, delay = self.context.table.standby, self.context.limits.standby_delay
+        if self.context.table.control.state == "starting":
+            standby.wait(delay, self.context.loop.after(delay, self._start_standby))
+        else:
+            self.start(standby)
 
     def take_standby(self, delay: float = 0.0) -> bool:
         """Moves the standby's process into control's slot. False when there is none of use.
 
         Whatever the back-off says: what is ready is used, since without control nothing changes.
         `delay` is how long the next standby is waited for, or a control that dies at each start
-        would be forked as fast as the machine can.
-        """
-        table, context = self.context.table, self.context
-        control, standby = table.control, table.standby
+        would be forked as fast as the machine can."""
+        context = self.context
+        control, standby = context.table.control, context.table.standby
         if not standby.running or standby.channel is None:
             return False
         facts = processes.facts(standby.pid)
@@ -297,7 +311,7 @@ class Lifecycle:
         standby = self.context.table.standby
         if standby.state == "absent" and not standby.running and standby.timer is None:
             delay = max(delay, self.context.limits.standby_delay)
-            standby.timer = self.context.loop.after(delay, lambda: self.start(standby))
+            standby.timer = self.context.loop.after(delay, self._start_standby)
 
     def _retire(self, child: Child) -> None:
         """A worker that a reload gave up has left: its slot's things go too."""
@@ -334,7 +348,3 @@ class Lifecycle:
             child.backoff.reset()
             if child.state == "waiting":
                 self.start(child)
-
-
-def log_level(name: str) -> str:
-    return name if name in ("debug", "info", "warning", "error") else "info"

@@ -25,6 +25,11 @@ from ribcage.shared.process.channel import Channel
 from ribcage.shared.protocol import Speaks, ours
 
 
+def _file(fd: int) -> tuple[int, int]:
+    info = os.fstat(fd)
+    return info.st_dev, info.st_ino
+
+
 @dataclass(slots=True, eq=False)
 class Child:
     """One slot and, while `pid` is not 0, the process in it."""
@@ -46,6 +51,7 @@ class Child:
     started_ns: int = 0  # monotonic
     ready_at: float | None = None
     has_fib: bool = False
+    fib_file: tuple[int, int] = (0, 0)  # of the FIB it has: another may have taken the name since
     has_ports: set[int] = field(default_factory=set)
     timer: Timer | None = None  # restart, or deadline of a start
     rings: dict[str, Any] = field(default_factory=dict)  # where the last one left its rings
@@ -73,6 +79,13 @@ class Child:
         self.has_fib = False
         self.has_ports = set()
         self.speaks = ours()  # of a fork; an adopted one has said it
+
+    def took_fib(self, fd: int) -> None:
+        self.has_fib, self.fib_file = True, _file(fd)
+
+    def holds(self, fd: int) -> bool:
+        """Whether it has this very FIB."""
+        return self.has_fib and self.fib_file == _file(fd)
 
     def became_ready(self) -> None:
         self.state = "ready"

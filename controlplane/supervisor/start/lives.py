@@ -11,7 +11,7 @@ Blocks its signals for good: not for a process that does anything else afterward
 import os
 from collections.abc import Callable
 
-from ribcage.controlplane.supervisor.children.lifecycle import log_level
+from ribcage.controlplane.supervisor.children.fork import log_level
 from ribcage.controlplane.supervisor.context import Deadlines, Roles, Settings
 from ribcage.controlplane.supervisor.guardian.manager import Manager
 from ribcage.controlplane.supervisor.resources.descriptors import raise_descriptor_limit

@@ -57,8 +57,10 @@ class SupervisorLock:
             if path.exists() and path.stat().st_ino == os.fstat(fd).st_ino:
                 break
             os.close(fd)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        # The number is for messages: without room for it, the lock is what counts.
+        with contextlib.suppress(OSError):
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         return cls(fd, path)
 
     @property

@@ -28,7 +28,8 @@ class Skipped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`measure`: which figure its recovery belongs to: restart, takeover, hang, adopt, or none."""
+    """`measure`: which figure its recovery belongs to: restart, hang (of a worker), takeover, cold,
+    silent (of control), adopt, or none."""
 
     name: str
     says: str  # what is done
@@ -37,6 +38,8 @@ class Kind:
     window_ms: int = 0
     measure: str = ""
     misroute_ms: int = 0  # a damaged table may send packets astray until it is found
+    seldom: bool = False  # it lasts for seconds: drawn in every second round
+    later: str = ""  # why a run draws it only when it is named: what the router cannot do yet
 
 
 @dataclass(slots=True)
@@ -46,6 +49,7 @@ class Fault:
     number: int
     kind: Kind
     target: str = ""
+    measure: str = ""  # as its kind's, or what it turned out to be: `cold` without a standby
     begin: int = 0
     end: int = 0  # the cause is gone; 0: not yet
     flows: frozenset[int] = frozenset()

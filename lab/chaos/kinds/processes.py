@@ -36,11 +36,19 @@ def chosen(scene: Scene, roles: tuple[str, ...]) -> list[Actor]:
 def _signalled(number: int, *roles: str) -> Callable[[Scene], None]:
     def play(scene: Scene) -> None:
         victims = chosen(scene, roles)
+        if "control" in roles and not _standby_ready(scene):
+            scene.fault.measure = "cold"
         scene.begins(", ".join(actor.name for actor in victims))
         for actor in victims:
             actor.send(number)
 
     return play
+
+
+def _standby_ready(scene: Scene) -> bool:
+    """A standby comes a second after a takeover, and needs its imports: until then there is none
+    to take over."""
+    return any(p["role"] == "standby" and p["state"] == "ready" for p in scene.rig.processes())
 
 
 def _start_if_nobody_does(scene: Scene, killed: list[Actor]) -> None:
@@ -78,11 +86,13 @@ def _stopped(*roles: str) -> Callable[[Scene], None]:
 
 
 def _all_but_one(scene: Scene) -> None:
-    """Guardian and supervisor included; which one is spared is drawn."""
+    """Guardian and supervisor included; which one is spared is drawn. Not the standby: it holds
+    nothing, and ends when nobody is left."""
     everybody = scene.rig.cast.everybody()
-    if len(everybody) < 2:
+    may_live = [actor for actor in everybody if actor.role != "standby"]
+    if len(everybody) < 2 or not may_live:
         raise Skipped("fewer than two processes")
-    spared = scene.random.choice(everybody)
+    spared = scene.random.choice(may_live)
     scene.begins(f"all but {spared.name}")
     killed = [actor for actor in everybody if actor != spared]
     for actor in killed:
@@ -125,12 +135,12 @@ KINDS = [
     Kind("control-kill", "SIGKILL to control", TAKEN, _signalled(K, "control"), 0, "takeover"),
     Kind("control-segv", "SIGSEGV to control", TAKEN, _signalled(S, "control"), 0, "takeover"),
     Kind("control-abort", "SIGABRT to control", TAKEN, _signalled(signal.SIGABRT, "control"), 0, "takeover"),
-    Kind("control-stop", "SIGSTOP to control", "asked in vain, killed, the standby takes over", _stopped("control")),
+    Kind("control-stop", "SIGSTOP to control", "asked in vain, killed, the standby takes over", _stopped("control"), 0, "silent", seldom=True),
     Kind("standby-kill", "SIGKILL to the standby", "nobody notices; a new one is made", _signalled(K, "standby")),
-    Kind("standby-stop", "SIGSTOP to the standby", "nobody notices; a new one is made", _stopped("standby")),
-    Kind("controls-kill", "SIGKILL to control and standby", "forwarding goes on; a new control starts", _signalled(K, "control", "standby"), 0, "takeover"),
+    Kind("standby-stop", "SIGSTOP to the standby", "nobody notices; a new one is made", _stopped("standby"), seldom=True),
+    Kind("controls-kill", "SIGKILL to control and standby", "forwarding goes on; a new control starts", _signalled(K, "control", "standby"), 0, "cold"),
     Kind("supervisor-kill", "SIGKILL to the supervisor", ADOPTED, _signalled(K, "supervisor"), 0, "adopt"),
-    Kind("supervisor-stop", "SIGSTOP to the supervisor", "forwarding and changes go on; it is replaced", _stopped("supervisor")),
+    Kind("supervisor-stop", "SIGSTOP to the supervisor", "forwarding and changes go on; it is replaced", _stopped("supervisor"), seldom=True),
     Kind("supervisor-segv", "SIGSEGV to the supervisor", ADOPTED, _signalled(S, "supervisor"), 0, "adopt"),
     Kind("guardian-kill", "SIGKILL to the guardian", "nobody notices; the supervisor goes on", _signalled(K, "guardian")),
     Kind("control-worker-kill", "SIGKILL to control and a worker", TAKEN, _signalled(K, "control", "worker"), KILLED_MS),

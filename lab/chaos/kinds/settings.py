@@ -51,11 +51,12 @@ def _default(family: str) -> Callable[[Scene], None]:
         if not saved:
             raise Skipped("there is no default route")
         r1 = scene.rig.r1
-        scene.watch(
-            "default route",
-            read,
-            lambda: r1.ip(*(f"{family} route replace {line}" for line in saved)),
-        )
+
+        def restore() -> None:
+            for line in saved:
+                r1.run(["ip", family, "route", "replace", *line.split()])
+
+        scene.watch("default route", read, restore)
         scene.begins(saved[0])
         for _ in saved:
             r1.run(["ip", family, "route", "del", "default"])
@@ -102,14 +103,15 @@ def _ignore(_: object) -> None:
 
 
 PUT_BACK = "noticed, put back, told in the log"
+UNWATCHED = "what others change here is not watched yet"
 KINDS = [
-    Kind("filter-flush", "nft flush ruleset", PUT_BACK, _filter),
+    Kind("filter-flush", "nft flush ruleset", PUT_BACK, _filter, later=UNWATCHED),
     Kind("ip-forward", "net.ipv4.ip_forward is set to 1", PUT_BACK, _setting("ipv4/ip_forward", 1)),
     Kind("forwarding6", "net.ipv6.conf.all.forwarding is set to 1", PUT_BACK, _setting("ipv6/conf/all/forwarding", 1)),
     Kind("port-forwarding", "forwarding of one port is changed", PUT_BACK, _setting("ipv4/conf/PORT/forwarding", 1)),
-    Kind("rp-filter", "rp_filter of one port is set to 1", PUT_BACK, _setting("ipv4/conf/PORT/rp_filter", 1)),
-    Kind("default-route-del", "the kernel's default route to rc-host is deleted", PUT_BACK, _default("-4")),
-    Kind("default-route6-del", "the same, IPv6", PUT_BACK, _default("-6")),
+    Kind("rp-filter", "rp_filter of one port is set to 1", PUT_BACK, _setting("ipv4/conf/PORT/rp_filter", 1), later=UNWATCHED),
+    Kind("default-route-del", "the kernel's default route to rc-host is deleted", PUT_BACK, _default("-4"), later=UNWATCHED),
+    Kind("default-route6-del", "the same, IPv6", PUT_BACK, _default("-6"), later=UNWATCHED),
     Kind("rule-del", "a routing rule of the router's is deleted", PUT_BACK, _rules),
     Kind("rc-host-del", "the veth pair to the host stack is deleted", PUT_BACK, _pair),
     Kind("netlink-burst", "thousands of kernel routes and addresses come and go at once", "links and addresses are read anew", _burst),

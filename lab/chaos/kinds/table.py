@@ -1,4 +1,4 @@
-"""All kinds by name, and those that the short run of the test suite draws from."""
+"""All kinds by name, and those that a run draws from."""
 
 from ribcage.lab.chaos.kinds import floods, links, objects, processes, settings
 from ribcage.lab.chaos.kinds.kind import Kind
@@ -9,6 +9,9 @@ ALL: dict[str, Kind] = {
     for family in (processes, links, objects, settings, floods)
     for kind in family.KINDS
 }
+
+DEFAULT: dict[str, Kind] = {name: kind for name, kind in ALL.items() if not kind.later}
+"""What a run draws from when nobody names kinds."""
 
 
 def named(words: str) -> list[Kind]:

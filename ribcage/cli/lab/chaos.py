@@ -48,9 +48,9 @@ def chaos(
     if listing:
         from ribcage.lab.chaos.kinds.table import ALL
 
-        rows = [(k.name, f"{k.window_ms} ms", k.says, k.expect) for k in ALL.values()]
-        named = [{"kind": a, "window_ms": k.window_ms, "says": c, "expect": d}
-                 for k, (a, _, c, d) in zip(ALL.values(), rows, strict=True)]  # fmt: skip
+        rows = [(k.name, f"{k.window_ms} ms", k.says, _expected(k)) for k in ALL.values()]
+        named = [{"kind": k.name, "window_ms": k.window_ms, "says": k.says, "expect": k.expect,
+                  "later": k.later or None} for k in ALL.values()]  # fmt: skip
         header = ("KIND", "MAY LOSE", "WHAT IS DONE", "WHAT SHOULD HAPPEN")
         lines = table(header, rows, "", session.output.width, header[:1:-1])
         session.output.answer({"kinds": named}, lines)
@@ -75,16 +75,20 @@ def soak(
          rate=50.0, per_minute=12.0)  # fmt: skip
 
 
+def _expected(kind: Any) -> str:
+    return f"{kind.expect}; only when named: {kind.later}" if kind.later else str(kind.expect)
+
+
 def _run(session: Session, only: str | None, **asked: Any) -> None:
     from ribcage.lab.chaos import report
     from ribcage.lab.chaos.chaos import ChaosRequest, run
-    from ribcage.lab.chaos.kinds.table import ALL, named
+    from ribcage.lab.chaos.kinds.table import DEFAULT, named
     from ribcage.lab.topology.namespaces import LabError, available
 
     possible, reason = available()
     if not possible:
         raise RibcageError("E_LAB", f"no lab: {reason}", None, Exit.PRIVILEGE)
-    kinds = named(only) if only else list(ALL.values())
+    kinds = named(only) if only else list(DEFAULT.values())
     try:
         document = run(ChaosRequest(kinds=kinds, **asked), session.output.say)
     except LabError as error:

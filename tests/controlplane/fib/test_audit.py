@@ -148,6 +148,23 @@ def test_no_flipped_word_that_a_lookup_reads_is_missed(router: Any) -> None:
     asyncio.run(scenario())
 
 
+def test_routes_that_do_not_add_up_are_found_before_a_successor_refuses_them(router: Any) -> None:
+    """Whoever takes the FIB over counts its routes; a wrong digest is told while control lives."""
+    core = router.core
+
+    async def scenario() -> None:
+        router.ports()
+        fill(core, random.Random(3), 50)
+        audit = audit_of(core)
+        assert whole_round(audit) == []
+        core.fib.writer._header.published.digest ^= 1
+        assert [one.what for one in whole_round(audit)] == ["structure"]
+        core.fib.writer._header.published.digest ^= 1
+        assert whole_round(audit) == []
+
+    asyncio.run(scenario())
+
+
 def test_a_row_of_the_rib_that_was_overwritten_is_damage_and_not_news(router: Any) -> None:
     """A prefix changed in place: the RIB is refused as a whole, and the FIB is not made to fit."""
 

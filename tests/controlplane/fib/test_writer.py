@@ -6,6 +6,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from ipaddress import ip_address, ip_interface, ip_network
@@ -17,7 +18,7 @@ from ribcage.shared._core import ffi
 
 from ribcage.controlplane.fib.segment.attach import attach_fib
 from ribcage.controlplane.fib.segment.create import FibParams
-from ribcage.controlplane.fib.segment.guard import WriterGuard
+from ribcage.controlplane.fib.segment.guard import BATCH_WAIT, STRANGER_WAIT, WriterGuard
 from ribcage.controlplane.fib.segment.writer import FibWriter
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.fib import FibReader, Match
@@ -300,6 +301,21 @@ def test_a_semaphore_that_is_gone_or_miscounted_is_put_right(names: Names) -> No
         other.close()
         with fib.batch():
             fib.set_group(5, Group(FibKind.BLACKHOLE))
+
+
+def test_a_batch_waits_a_moment_for_a_stranger_with_the_semaphore_and_no_longer(
+    names: Names,
+) -> None:
+    """Who owns the tables is right: the count is put right, the batch goes on, `look` tells."""
+    with filled(names) as fib:
+        other = posix_ipc.Semaphore(names.writer_semaphore)
+        other.acquire(0)
+        start = time.monotonic()
+        with fib.batch():
+            fib.set_group(5, Group(FibKind.BLACKHOLE))
+        assert STRANGER_WAIT <= time.monotonic() - start < BATCH_WAIT
+        assert (fib.guard.look(), fib.guard.look()) == ("somebody else had taken it", "")
+        other.close()
 
 
 def test_errors_say_what_and_where(names: Names) -> None:

@@ -1,5 +1,6 @@
 """The journal and the sysctls over a fake /proc/sys: the way back is exact."""
 
+import errno
 import json
 import os
 from ipaddress import ip_address, ip_interface
@@ -41,6 +42,27 @@ def test_a_journal_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     journal.write()
     assert Journal.load(tmp_path / "undo.json") == journal
     assert [path.name for path in tmp_path.iterdir()] == ["undo.json"]
+
+
+def test_a_writing_that_fails_leaves_the_old_journal_and_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full run directory; and a part that a death left goes with the journal."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    journal = Journal(tmp_path / "undo.json", "r1", namespace_id())
+    journal.write()
+    before = journal.path.read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(json, "dump", full)
+        with pytest.raises(OSError, match="No space"):
+            journal.write()
+    assert [path.read_text() for path in tmp_path.iterdir()] == [before]
+    journal.path.with_suffix(".part").write_text("{")
+    journal.remove()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_successor_continues_the_journal_of_a_killed_control(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
 from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.management import listing
@@ -12,6 +13,7 @@ from ribcage.controlplane.rib.records import Filter, Route
 from ribcage.controlplane.routes.requests import RouteRequests
 from ribcage.controlplane.routes.sources.connected import CONNECTED
 from ribcage.controlplane.routes.sources.table import source_name
+from ribcage.shared.errors import RibcageError
 
 WORKERS = {"seen": 2, "of": 2}
 ADDED = 150
@@ -92,6 +94,16 @@ def test_a_page_says_what_each_route_says(router: Any) -> None:
     assert {row["type"] for row in expected} >= {"forward", "blackhole", "unreachable"}
     for limit in (1, 7, MAX_PAGE):
         assert [row for page in pages(core, limit) for row in page] == expected
+
+
+def test_a_row_that_somebody_wrote_to_is_told_as_damage(router: Any) -> None:
+    """A family that is none: an error with its code, not a bug of ours in the log."""
+    core = filled(router)
+    routes, count, _ = walk_page(core, None, MAX_PAGE, Filter())
+    routes[count - 1].row.family = 132
+    with pytest.raises(RibcageError, match="is none: 132") as refused:
+        page_rows(core, routes, count, WORKERS)
+    assert refused.value.code == "E_DAMAGED"
 
 
 def test_a_page_of_wide_sets_is_short(router: Any, monkeypatch: Any) -> None:

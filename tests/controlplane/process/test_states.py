@@ -156,3 +156,20 @@ def test_what_comes_while_the_tables_are_opened_is_handed_on(
     monkeypatch.setattr("ribcage.controlplane.process.attached.show_as", lambda *words: None)
     monkeypatch.setattr("ribcage.controlplane.process.attached.lines.setup", lambda *words: None)
     asyncio.run(scenario())
+
+
+def test_who_waits_for_a_supervisor_that_dies_is_told_at_once(closing: list[Channel]) -> None:
+    """Its successor was not asked: `ps`, `reload` and `stop` do not sit out their limit."""
+
+    async def scenario() -> None:
+        process = Process()
+        closing.append(process.supervisor)
+        link = process.context.link
+        asked = asyncio.ensure_future(link.ask({"type": "ps-request"}, limit=60.0))
+        await asyncio.sleep(0)
+        process.supervisor.close()
+        with pytest.raises(RibcageError, match="the supervisor is gone"):
+            await asyncio.wait_for(asked, 5)
+        link.close()
+
+    asyncio.run(scenario())

@@ -66,6 +66,28 @@ def test_the_next_supervisor_keeps_everybody(router: Any) -> None:
     assert router.leftovers() == []
 
 
+def test_an_adopted_worker_with_an_older_fib_gets_the_present_one(router: Any) -> None:
+    """Control made another one while no supervisor lived: nobody sends by the old one for long."""
+    path = Path("/dev/shm") / router.names.fib[1:]
+    router.disconnect()
+    router.crash()
+    fresh = path.with_name(path.name + ".test")
+    fresh.write_bytes(path.read_bytes())
+    os.chown(fresh, path.stat().st_uid, path.stat().st_gid)
+    fresh.chmod(path.stat().st_mode & 0o777)
+    fresh.replace(path)
+    number = path.stat().st_ino
+    router.start()
+    workers = router.worker_pids()
+    assert workers
+    for pid in workers:
+        router.until(
+            "the present FIB",
+            lambda pid=pid: number in {inode for _, inode in inodes(pid, path.name)},
+        )
+    assert router.stop() == 0
+
+
 def test_an_adopted_worker_that_dies_is_replaced_with_its_rings(router: Any) -> None:
     """Its end is seen by pidfd, its status unknown; the successor gets the rings given back."""
     router.open_port(0)

@@ -229,6 +229,27 @@ def test_a_worker_that_dies_while_no_supervisor_lives_loses_no_ring(daemon: Daem
     daemon.stop()
 
 
+def test_both_killed_and_started_as_a_daemon_keeps_the_rings_of_the_living(daemon: Daemon) -> None:
+    """No descriptor store is left: what the workers hand back is known by the state file, also
+    after the new supervisor has noted its guardian in it."""
+    daemon.router.open_port(2)
+    daemon.router.disconnect()
+    first, second = daemon.workers()
+    daemon.wait("rings", lambda: len(rings(first)) == 1 == len(rings(second)))
+    before = rings(first) | rings(second)
+    guardian, supervisor = daemon.guardian, daemon.supervisor
+    os.kill(guardian, signal.SIGSTOP)  # or it would be faster than this test
+    send(supervisor, signal.SIGKILL)
+    send(guardian, signal.SIGKILL)
+    daemon.wait("both dead", lambda: not alive(guardian) and not alive(supervisor))
+    assert daemon.router.launch("--daemon").wait(20) == 0
+    daemon.wait("another", lambda: daemon.supervisor != supervisor and daemon.state.guardian)
+    assert "guest.ring" not in daemon.router.log_text()
+    assert daemon.workers() == [first, second]
+    assert rings(first) | rings(second) == before
+    daemon.stop()
+
+
 def test_everybody_but_the_guardian_killed_comes_back_with_its_objects(daemon: Daemon) -> None:
     """Control, workers and supervisor at once: the segments are the same, so no route is lost."""
     before = daemon.state

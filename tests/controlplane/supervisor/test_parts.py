@@ -1,5 +1,6 @@
 """The pure parts: back-off, exit words, state file, lock, loop, plan settings."""
 
+import errno
 import json
 import os
 import resource
@@ -16,6 +17,7 @@ from ribcage.controlplane.supervisor.children import exits
 from ribcage.controlplane.supervisor.children.backoff import (
     FIRST_DELAY,
     MAX_DELAY,
+    STABLE,
     Backoff,
     ForkRetry,
 )
@@ -42,8 +44,8 @@ def test_the_first_restart_is_at_once_and_the_next_ones_wait_longer() -> None:
 
 
 def test_a_stable_life_resets_the_delay() -> None:
-    """Killed once a second while healthy: no wait, however often."""
-    backoff = Backoff(limit=1000, window=60.0)
+    """Killed once a second while healthy: no wait, however often, and more often than `limit`."""
+    backoff = Backoff(limit=5, window=60.0)
     assert [backoff.died(float(i), 2.0) for i in range(100)] == [0.0] * 100
 
 
@@ -54,14 +56,14 @@ def test_a_stable_life_resets_the_delay() -> None:
 def test_quick_restarts_are_bounded_and_no_slot_is_given_up(
     limit: int, deaths: list[tuple[float, float]]
 ) -> None:
-    """Property: every death has a next try, and in every window of 10 s at most `limit` of them
-    wait less than MAX_DELAY."""
+    """Property: every death has a next try, and in every window of 10 s at most `limit` of those
+    that came before a stable life was had wait less than MAX_DELAY."""
     backoff, now, quick = Backoff(limit, 10.0), 0.0, []
     for gap, ready_for in deaths:
         now += gap
         delay = backoff.died(now, ready_for)
         assert 0.0 <= delay <= MAX_DELAY
-        if delay < MAX_DELAY:
+        if delay < MAX_DELAY and ready_for < STABLE:
             quick.append(now)
     for end in quick:
         assert len([t for t in quick if end - 10.0 < t <= end]) <= limit
@@ -297,3 +299,22 @@ def test_a_port_from_a_peer_is_a_port_or_an_error(body: dict[str, object]) -> No
     except RibcageError:
         return
     assert PortRings.from_json(port.to_json()) == port
+
+
+def test_a_lock_is_held_though_there_is_no_room_for_the_number_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full run directory: the number in the file is for messages alone, the lock decides."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    names = Names("lock", tmp_path)
+    names.make_run_dir()
+    monkeypatch.setattr(os, "pwrite", full)
+    lock = SupervisorLock.take(names)
+    with pytest.raises(RibcageError) as refused:
+        SupervisorLock.take(names)
+    assert refused.value.code == "E_RUNNING"
+    lock.release()
+    SupervisorLock.take(names).release()

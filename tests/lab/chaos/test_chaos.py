@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from ribcage.lab.chaos.kinds.table import ALL
 from ribcage.lab.topology.namespaces import available
 
 POSSIBLE, REASON = available()
@@ -18,32 +17,16 @@ pytestmark = [
     pytest.mark.skipif(not POSSIBLE, reason=REASON),
 ]
 
-# The kinds of the short run: all but those that this build does not survive yet, or not so many of.
-NOT_YET = {
-    # nobody notices that a worker stands still
-    "worker-hang", "worker-stop",
-    # the sockets of guardians that were killed are left behind
-    "guardian-supervisor-kill", "all-but-one-kill",
-    # a reload whose supervisor dies is not told as failed for more than ten seconds
-    "reload-supervisor-kill",
-    # a RIB that was damaged twice within seconds may forget routes
-    "rib-unlink", "rib-truncate", "rib-head", "rib-flip",
-    # what others change in the kernel is not put back
-    "filter-flush", "rp-filter", "default-route-del", "default-route6-del",
-}  # fmt: skip
-KINDS = [name for name in ALL if name not in NOT_YET]
-MINUTES = 0.4
+MINUTES = 1.0  # of all kinds that a run draws from: each at most once or twice
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_a_router_survives_random_faults_under_traffic(tmp_path: Path) -> None:
     """Nothing lost outside windows, nothing misrouted, no route forgotten, no traceback, nothing
     left behind, and all within so many seconds of its own."""
     command = [sys.executable, "-m", "ribcage", "-q", "-j", "lab", "chaos"]
     command += ["--minutes", str(MINUTES), "--seed", "8", "--out", str(tmp_path / "out")]
-    done = subprocess.run(
-        [*command, "--only", ",".join(KINDS)], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout, done.stderr
     document = json.loads(done.stdout)
     assert "error" not in document, document
@@ -52,7 +35,8 @@ def test_a_router_survives_random_faults_under_traffic(tmp_path: Path) -> None:
                      if fault["unhealed"] or fault["lost_outside_windows"]]  # fmt: skip
     assert document["passed"], json.dumps(bad, indent=1)
     assert done.returncode == 0
-    assert document["summary"]["faults"] >= 8
+    assert document["summary"]["faults"] >= 30
+    assert document["summary"]["kinds"] >= 25
     assert document["summary"]["received"] > 1000
     assert document["after"]["fib_differences"] == 0
     assert document["after"]["balanced"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ribcage.cli.main import main
-from ribcage.lab.chaos.kinds.table import ALL, named
+from ribcage.lab.chaos.kinds.table import ALL, DEFAULT, named
 from ribcage.lab.chaos.report import VERDICT, passed, spread
 from ribcage.shared.errors import RibcageError
 
@@ -75,3 +75,18 @@ def test_the_same_seed_draws_the_same_faults(monkeypatch: pytest.MonkeyPatch) ->
     assert drawn(5) == drawn(5)
     assert drawn(5) != drawn(6)
     assert set(drawn(5)[: len(ALL)]) == set(ALL)
+    seldom = {name for name, kind in ALL.items() if kind.seldom}
+    assert seldom
+    second = drawn(5)[len(ALL) : 2 * len(ALL) - len(seldom)]
+    assert set(second) == set(ALL) - seldom
+
+
+def test_what_the_router_cannot_do_yet_is_played_only_when_named() -> None:
+    """With the reason on the page and in the list; at least 25 kinds are left for a run."""
+    later = {name for name, kind in ALL.items() if kind.later}
+    assert set(DEFAULT) == set(ALL) - later
+    assert len(DEFAULT) >= 25
+    for name in later:
+        (line,) = [line for line in PAGE.splitlines() if line.startswith(f"| `{name}` ")]
+        assert f"only when named: {ALL[name].later}" in line
+        assert [kind.name for kind in named(name)] == [name]

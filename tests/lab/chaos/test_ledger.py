@@ -104,6 +104,19 @@ def test_a_loss_inside_the_window_is_the_faults_and_any_other_is_not_excused(
     assert (struck.lost, struck.outside) == (1, 1)
 
 
+@pytest.mark.parametrize(("took", "outside"), [(100, 0), (10, 1)])
+def test_what_still_waited_when_a_fault_struck_is_under_way(
+    books: Books, took: int, outside: int
+) -> None:
+    """Sent 60 ms before it, and gone. Whether it was under way then, the next of its flow says: it
+    waited too, or it had come before the fault struck."""
+    struck = fault(1, START + 60 * MS, window_ms=50)
+    books.packet(START)
+    books.packet(START + 5 * MS, FLOW.home, took=took * MS)
+    tally = books.judged(struck).tally
+    assert (tally.lost, tally.outside) == (1, outside)
+
+
 def test_a_fault_without_a_window_excuses_nothing(books: Books) -> None:
     """Control may die, and no packet with it."""
     struck = fault(1, START)
