@@ -96,7 +96,9 @@ def _without_supervisor(session: Session, error: RibcageError) -> dict[str, Any]
     joined = [proc.join(row, instance) for row in rows]
     for row in joined:
         row["rights"] = rights_of(row["pid"]) if row["pid"] else None
-        if row["state"] == "orphaned":
+        if row["state"] == "absent":
+            row["if_it_dies"] = None
+        elif row["role"] not in WATCHERS and remains.supervisor is None:
             row["if_it_dies"] = "nobody replaces it before there is a supervisor"
     return {"processes": joined, "missing": missing, "advice": advice}
 
