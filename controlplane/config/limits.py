@@ -121,8 +121,9 @@ def _process(data: Mapping[str, Any], positions: Positions) -> Iterator[Problem]
 def _users(data: Mapping[str, Any], machine: Machine, positions: Positions) -> Iterator[Problem]:
     """Control has one, and each worker."""
     old = "users" not in _table(data, "process") and "users" in _table(data, "workers")
-    path: KeyPath = ("workers" if old else "process", "users")
-    written = _table(data, path[0]).get("users")
+    table = "workers" if old else "process"
+    path: KeyPath = (table, "users")
+    written = _table(data, table).get("users")
     try:
         users = RANGE.validate_python(written) if written is not None else ProcessPlan().users
     except ValidationError:
