@@ -63,7 +63,9 @@ def ps(
         answer = _without_supervisor(session, error)
     processes = [one for one in answer.get("processes", ()) if isinstance(one, dict)]
     lines = _lines(processes, maps, long, session.output.width)
-    session.output.answer(answer, [*lines, *(rights_lines(processes) if rights else ())])
+    session.output.answer(
+        answer, [*lines, *(rights_lines(processes, session.output.width) if rights else ())]
+    )
     if missing := answer.get("missing"):
         session.output.say(f"not running: {', '.join(missing)}; {answer.get('advice')}")
     if missing or any(one.get("state") in NOT_RUNNING for one in processes):

@@ -107,6 +107,11 @@ class Names:
         return self.supervisor_dir / f"guardian-{tag}.sock"
 
     @property
+    def sockets(self) -> list[Path]:
+        """All whose names the kernel has to take, the guardian's with the longest tag."""
+        return [self.supervisor_socket, self.control_socket, self.guardian_socket("0" * 12)]
+
+    @property
     def supervisor_lock(self) -> Path:
         return self.supervisor_dir / "supervisor.lock"
 

@@ -58,7 +58,7 @@ def run_supervisor(
     raise_descriptor_limit(plan.workers.count, plan.management.max_clients)
     for name, soft in low_limits():
         log("warning", "limit.low", name=name, soft=soft)
-    check_paths([names.supervisor_socket, names.control_socket, names.guardian_socket("0" * 12)])
+    check_paths(names.sockets)
     names.make_run_dir()
     if plan.rib.checkpoint:
         names.make_state_dir()
