@@ -291,8 +291,9 @@ class Names:
             raise refused("run_dir", error.errno, path=path) from error
 
     def remove_run_dir(self) -> None:
-        """Removes what is empty of it; what somebody left there stays to be looked at."""
-        for path in (*self.folders, self.run_dir):
+        """Removes what is empty of it; what somebody left there stays to be looked at. So does the
+        folder that outlives a reboot, unless nothing was ever put there."""
+        for path in (*self.folders, self.run_dir, self.state_dir):
             with contextlib.suppress(OSError):
                 path.rmdir()
 
