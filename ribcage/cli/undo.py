@@ -15,7 +15,7 @@ Examples:
 
 \b
 Packet filter, rc-host, addresses, forwarding switches: all that the journal
-control/undo.json in the run directory holds. `ribcage stop` does the same by itself.
+control/undo.json in the run directory holds. `ribcage stop` does the same.
 Exit 1 when something could not be put back (it stays in the journal),
 8 while the router runs."""
 
