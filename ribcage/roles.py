@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
             case _:
                 raise RibcageError("E_USAGE", USAGE, exit_code=Exit.USAGE)
     except RibcageError as error:
-        print(f"error: {error.message}", file=sys.stderr)
+        print(f"error[{error.code}]: {error.message}", file=sys.stderr)
         if error.hint:
             print(f"  {error.hint}", file=sys.stderr)
         if "--json" in arguments and "--daemon" in arguments:
@@ -87,7 +87,7 @@ def _supervisor(options: dict[str, str]) -> int:
     require_rights()
     confine(settings.plan.process.seccomp)
     if "--daemon" in options:
-        check_paths([names.supervisor_socket, names.control_socket])
+        check_paths(names.sockets)
         try:
             log_fd = _log_file(options, names).open()
         except RibcageError:

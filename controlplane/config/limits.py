@@ -4,7 +4,9 @@ Like links.py it reads the raw document, and repeats nothing that translate.py h
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from ribcage.controlplane.config.links import rows
 from ribcage.controlplane.config.machine import Machine
@@ -16,22 +18,25 @@ from ribcage.controlplane.config.model import (
 )
 from ribcage.controlplane.config.toml.positions import KeyPath, Positions
 from ribcage.controlplane.config.toml.problems import Problem
+from ribcage.controlplane.config.types import ACCOUNT, GROUP, user_range
 from ribcage.shared.memory.fib_sync import DEFAULT_STRATEGY, TEACHING
-from ribcage.shared.plan import RingsPlan, WorkersPlan
+from ribcage.shared.plan import ProcessPlan, RingsPlan, WorkersPlan
 
+RANGE = TypeAdapter[tuple[int, int] | None](Annotated[tuple[int, int] | None, user_range()])
 PAGE = 4096  # a ring slot is a whole number of pages: blocks hold whole slots
 
 
 def check_limits(
     data: Mapping[str, Any], machine: Machine, positions: Positions
 ) -> Iterator[Problem]:
-    """E104, E109, E115, E117, W202 to W205."""
+    """E104, E109, E115, E117, W201 to W205."""
     yield from _cpus(data, machine, positions)
     yield from _management(data, machine, positions)
     yield from _queue(data, machine, positions)
     yield from _rings(data, positions)
     yield from _sync(data, positions)
     yield from _process(data, positions)
+    yield from _users(data, machine, positions)
 
 
 def _table(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -61,23 +66,34 @@ def _management(
 ) -> Iterator[Problem]:
     table = _table(data, "management")
     group, mode = table.get("group"), table.get("mode")
-    if isinstance(group, str) and group and not machine.has_group(group):
+    if isinstance(group, str) and GROUP.fullmatch(group) and not machine.has_group(group):
         span = positions.value(("management", "group"))
         text = f'there is no group "{group[:40]}" on this machine'
         yield Problem("E117", text, span, f"groupadd --system {group[:40]}")
     for key in ("operators", "admins"):
         names = table.get(key)
         for number, name in enumerate(names if isinstance(names, list) else ()):
-            if isinstance(name, str) and name and not machine.has_account(name):
+            if isinstance(name, str) and ACCOUNT.fullmatch(name) and not machine.has_account(name):
                 kind, bare = ("group", name[1:41]) if name[0] == "@" else ("user", name[:40])
                 text = f'there is no {kind} "{bare}" on this machine'
                 span = positions.value(("management", key, number))
                 yield Problem("E117", text, span, f"{kind}add --system {bare}")
-    if isinstance(mode, str) and len(mode) <= 4 and mode.isdecimal():
+    mode = "0600" if mode is None else mode
+    if not (isinstance(mode, str) and len(mode) in (3, 4) and mode.isdecimal()):
+        return
+    everybody, members = mode[-1] in "2367", mode[-2] in "2367" and isinstance(group, str)
+    if everybody:
         span = positions.value(("management", "mode"))
-        if mode[-1] in "2367":
-            text = f"mode {mode} lets every local user change routes"
-            yield Problem("W202", text, span, '"0660" with group = "ribcage" is usual')
+        text = f"mode {mode} lets every local user in, to look at all there is"
+        yield Problem("W202", text, span, '"0660" with group = "ribcage" is usual')
+    for key in ("operators", "admins") if not (everybody or members) else ():
+        if table.get(key):
+            text = f"{key} may not open the socket: mode {mode}"
+            text += (
+                " lets no group in" if mode[-2] not in "2367" else " is for a group, none is set"
+            )
+            hint = 'mode = "0660", and group = one they are all in'
+            yield Problem("W201", text, positions.value(("management", key)), hint)
 
 
 def _sync(data: Mapping[str, Any], positions: Positions) -> Iterator[Problem]:
@@ -100,6 +116,31 @@ def _process(data: Mapping[str, Any], positions: Positions) -> Iterator[Problem]
             text = f"{key} stands under [process] now"
             span = positions.value(("workers", key))
             yield Problem("W205", text, span, f"move the line to [process]: {key} = ...")
+
+
+def _users(data: Mapping[str, Any], machine: Machine, positions: Positions) -> Iterator[Problem]:
+    """Control has one, and each worker."""
+    old = "users" not in _table(data, "process") and "users" in _table(data, "workers")
+    table = "workers" if old else "process"
+    path: KeyPath = (table, "users")
+    written = _table(data, table).get("users")
+    try:
+        users = RANGE.validate_python(written) if written is not None else ProcessPlan().users
+    except ValidationError:
+        return
+    count: object = _table(data, "workers").get("count", WorkersPlan().count)
+    workers = max(1, len(machine.cpus) - 1) if count == "auto" else _whole(count, 0)
+    if users is None or not 0 < workers <= MAX_WORKERS:
+        return
+    first, last = users
+    if last - first < workers:
+        yield Problem(
+            "E115",
+            f"control and {workers} worker{'s' if workers > 1 else ''} need {workers + 1} users,"
+            f" {first}-{last} {'has' if last > first else 'is'} {last - first + 1}",
+            positions.value(path if written is not None else ("workers", "count")),
+            f'users = "{first}-{first + workers}" under [process] is the least',
+        )
 
 
 def _queue(data: Mapping[str, Any], machine: Machine, positions: Positions) -> Iterator[Problem]:

@@ -25,8 +25,8 @@ _OCTAL = re.compile(r"0?[0-7]{3}")
 _RANGE = re.compile(r"([0-9]{1,10})-([0-9]{1,10})")
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 _INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
-_ACCOUNT = re.compile(r"@?(?:[0-9]{1,9}|[A-Za-z_][A-Za-z0-9_.-]{0,31})")
-_GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
+ACCOUNT = re.compile(r"@?(?:[0-9]{1,9}|[A-Za-z_][A-Za-z0-9_.-]{0,31})")
+GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 
 
 def refuse(code: str, text: str, hint: str | None = None) -> NoReturn:
@@ -124,7 +124,11 @@ def user_range() -> BeforeValidator:
             refuse("E102", f"{{key}} = {value!r:.40} is not a range", 'such as "61000-61063"')
         low, high = int(found[1]), int(found[2])
         if not 1 <= low <= high <= 4_294_967_294:
-            refuse("E104", f"{{key}} {value} is not a range of uids", 'such as "61000-61063"')
+            refuse(
+                "E104",
+                f"{{key}} {value} is not a range of uids",
+                'the lower one first, and not 0, which is root: such as "61000-61063"',
+            )
         if low <= 65534 <= high:
             refuse(
                 "E104",
@@ -136,10 +140,10 @@ def user_range() -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _named(pattern: re.Pattern[str], what: str) -> AfterValidator:
+def _named(pattern: re.Pattern[str], what: str, hint: str | None = None) -> AfterValidator:
     def check(value: str) -> str:
         if not pattern.fullmatch(value) or value.endswith("\n"):
-            refuse("E116", f"{{key}} = {value!r:.50} is not {what}")
+            refuse("E116", f"{{key}} = {value!r:.50} is not {what}", hint)
         return value
 
     return AfterValidator(check)
@@ -154,12 +158,12 @@ def interface_name() -> AfterValidator:
 
 
 def group_name() -> AfterValidator:
-    return _named(_GROUP, "a group's name")
+    return _named(GROUP, "a group's name")
 
 
 def account_name() -> AfterValidator:
     """A user's name or number, or "@" and a group's."""
-    return _named(_ACCOUNT, 'a user ("alice", "1000") or a group ("@netops")')
+    return _named(ACCOUNT, "a user or a group", 'a user is "alice" or "1000", a group "@netops"')
 
 
 def _address(read: Callable[[str], object], hint: str | None = None) -> AfterValidator:

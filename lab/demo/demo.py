@@ -59,6 +59,9 @@ The lab is up. Try:
   .venv/bin/ribcage -i demo explain 10.0.1.2 10.0.3.2 --in eth1 --ttl 1
   .venv/bin/ribcage -i demo stats --check
   .venv/bin/ribcage -i demo fib verify
+  .venv/bin/ribcage -i demo fault kill worker0   # a lesson; fault --list: others
+  nsenter -t {h1} {user}-n .venv/bin/python -m ribcage.lab.probe.echo \\
+    10.0.3.2 --count 200000 > /dev/null &   # packets for a lesson, some seconds
   kill -9 {control}   # control; then again: .venv/bin/ribcage -i demo ps
   make demo STOP=1   # take it down
 """
@@ -163,7 +166,8 @@ def run(keep: bool, report: StepReport) -> bool:
         remember(names, folder)
         stack.callback(note(names).unlink, missing_ok=True)
         report.finish(table)
-        report.line(TRY.format(control=router.pid("control")))
+        user = "" if os.getuid() == 0 else "-U --preserve-credentials "
+        report.line(TRY.format(control=router.pid("control"), h1=lab.nodes["h1"].pid, user=user))
         release()
         signal.sigwait(ENDS)
         router.stop()

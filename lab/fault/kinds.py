@@ -14,14 +14,15 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import posix_ipc
 
 from ribcage.lab.chaos.cast import ROLES, Actor
+from ribcage.lab.fault.poison import send_poison
 from ribcage.lab.fault.reach import elsewhere, inside
 from ribcage.lab.fault.watcher import Watcher
 from ribcage.shared.errors import Exit, RibcageError
@@ -31,6 +32,7 @@ from ribcage.shared.process.events import Event, EventQueue, encode
 from ribcage.shared.process.names import Names
 
 HELD = 1.0  # seconds that a semaphore is held, a worker is slowed
+ASIDE = 8.0  # seconds until a frame that ends workers is set aside, at the latest
 STOPPED = 9.0  # seconds after which a stopped process goes on, when nobody replaced it
 GARBAGE = 64  # bytes of a message
 EVENTS = 20_000
@@ -61,6 +63,7 @@ class Play:
             )
         for actor in self.watcher.cast.found()[role]:
             if actor.index == index:
+                _require_signal(actor)
                 return actor
         raise RibcageError(
             "E_FAULT", f"there is no {role} {index} now", "ribcage ps says who is", Exit.NO
@@ -77,13 +80,34 @@ class Play:
         self.watcher.note("you", what)
 
 
+def _require_signal(actor: Actor) -> None:
+    """A guest of the management socket may look at another user's process, and no more."""
+    try:
+        os.kill(actor.pid, 0)
+    except PermissionError as error:
+        raise RibcageError(
+            "E_PERMISSION", f"{actor.name} (pid {actor.pid}) is another user's process",
+            "be the router's user, or root", Exit.PRIVILEGE,
+        ) from error  # fmt: skip
+    except ProcessLookupError:
+        pass  # the signal will say so
+
+
 @dataclass(frozen=True, slots=True)
 class FaultKind:
+    """`expect`: of any target; `of_role` says more exactly what follows for one."""
+
     name: str
     says: str
     expect: str
     play: Callable[[Play], None]
     targets: str = ""
+    of_role: Mapping[str, str] = field(default_factory=dict)
+
+    def expects(self, target: str) -> str:
+        """Of what was typed; empty is the first target."""
+        word = target.replace(" ", "").replace(":", "").lower().rstrip("0123456789")
+        return self.of_role.get(word or self.targets.partition(",")[0], self.expect)
 
 
 def _signal(number: signal.Signals) -> Callable[[Play], None]:
@@ -104,7 +128,7 @@ def _stop(scene: Play) -> None:
     actor.send(signal.SIGSTOP)
     scene.watcher.watch_until(lambda: not actor.alive(), STOPPED)
     if actor.send(signal.SIGCONT):
-        scene.say(f"SIGCONT to {actor.name}: nobody replaced it within {STOPPED:g} s")
+        scene.say(f"SIGCONT to {actor.name}: {_why_left(actor)}")
 
 
 def _inject(kind: str) -> Callable[[Play], None]:
@@ -117,9 +141,44 @@ def _inject(kind: str) -> Callable[[Play], None]:
             return
         scene.watcher.watch_until(lambda: not actor.alive(), STOPPED)
         if actor.send(signal.SIGKILL):
-            scene.say(f"SIGKILL to {actor.name}: nobody replaced it within {STOPPED:g} s")
+            scene.say(f"SIGKILL to {actor.name}: {_why_left(actor)}")
 
     return play
+
+
+def _poison(scene: Play) -> None:
+    """The frame comes from the host's stack; which worker has it, its hash decides."""
+    ports = [str(row["name"]) for row in scene.watcher.stats_before["ports"]]
+    host_side = next((name for name in ports if name.startswith("rc-port")), None)
+    if host_side is None:
+        raise RibcageError("E_FAULT", "the router has no host port now", None, Exit.NO)
+    before = len(scene.call("drops.show")["set_aside"])
+    scene.watcher.begin()
+    inside(scene.supervisor(), send_poison, host_side.replace("port", "host", 1), host_side)
+    scene.say("sent a frame that ends each worker that reads it")
+    asked: list[dict[str, Any]] = []
+
+    def set_aside() -> bool:
+        with contextlib.suppress(RibcageError):
+            asked[:] = scene.call("drops.show")["set_aside"][before:]
+        return bool(asked)
+
+    restarts = _restarts(scene.watcher.rows)
+    scene.watcher.watch_until(set_aside, ASIDE)
+    if asked:  # one may have lived for too short a time to be seen
+        died = _restarts(scene.call("process.list")["processes"]) - restarts
+        scene.watcher.note("supervisor", f"says {died} workers ended")
+    for row in asked:
+        scene.watcher.note("control", f"says a frame of {row['port']} is set aside, unread")
+
+
+def _restarts(rows: list[dict[str, Any]]) -> int:
+    return sum(int(row.get("restarts") or 0) for row in rows if row["role"] == "worker")
+
+
+def _why_left(actor: Actor) -> str:
+    said = f"nobody replaced it within {STOPPED:g} s"
+    return f"{said}, as no packet waited for it" if actor.role == "worker" else said
 
 
 def _slow(scene: Play) -> None:
@@ -242,19 +301,35 @@ def _copy(scene: Play) -> None:
 
 
 ANY = "worker, control, standby, supervisor, guardian"
-GOES_ON = "the others go on; its flows wait in its ring for the successor, within about 50 ms"
+DIES = {
+    "worker": "the others go on; its flows wait in its ring for the successor, about 50 ms",
+    "control": "packets go on; the standby is control within 0.2 s, a new standby follows",
+    "standby": "nobody notices; a new one is made",
+    "supervisor": "packets go on; the guardian starts the next one within a second",
+    "guardian": "nobody notices; the supervisor makes a new one",
+}
+STANDS = {
+    "worker": "while packets wait for it: noticed, killed and replaced within 700 ms; else it is left",
+    "control": "noticed after control.hang_timeout (3 s) and killed; the standby is control then",
+    "standby": "noticed after control.hang_timeout (3 s), killed and replaced",
+    "supervisor": "packets go on; the guardian kills it after 5 s and starts the next one",
+    "guardian": "nobody notices; the supervisor makes a new one after 6 to 7 s",
+}
+WITH_STACK = {
+    role: f"{what}; the log has a stack" for role, what in DIES.items() if role != "guardian"
+}
 KINDS = {
     kind.name: kind
     for kind in (
-        FaultKind("kill", "SIGKILL", "a worker: " + GOES_ON + "; control: the standby takes over; supervisor: the guardian starts the next", _signal(signal.SIGKILL), ANY),
-        FaultKind("segv", "SIGSEGV, as a wild store would raise it", "as kill, and the log has a stack", _signal(signal.SIGSEGV), ANY),
-        FaultKind("abort", "SIGABRT, as a failed assertion raises it", "as kill, and the log has a stack", _signal(signal.SIGABRT), ANY),
-        FaultKind("stop", "SIGSTOP: the process is there and does nothing", "noticed by its heartbeat, killed, replaced within 700 ms", _stop, ANY),
-        FaultKind("hang", "a worker loops for ever", "noticed by its heartbeat, killed, replaced within 700 ms", _inject("hang"), "worker"),
+        FaultKind("kill", "SIGKILL", "packets go on, and another one takes its place", _signal(signal.SIGKILL), ANY, DIES),
+        FaultKind("segv", "SIGSEGV, as a wild store would raise it", "as kill, and the log has a stack", _signal(signal.SIGSEGV), ANY, DIES | WITH_STACK),
+        FaultKind("abort", "SIGABRT, as a failed assertion raises it", "as kill, and the log has a stack", _signal(signal.SIGABRT), ANY, DIES | WITH_STACK),
+        FaultKind("stop", "SIGSTOP: the process is there and does nothing", "noticed, killed and replaced: a worker for which packets wait after 0.7 s, control after 3 s, supervisor and guardian after 5 to 7 s", _stop, ANY, STANDS),
+        FaultKind("hang", "a worker loops for ever", STANDS["worker"], _inject("hang"), "worker"),
         FaultKind("fib-write", "a worker writes to the FIB", "SIGSEGV for that worker alone; the FIB is unchanged", _inject("fib-write"), "worker"),
-        FaultKind("poison", "a worker dies of the same frame each time it reads it", "after some deaths the frame is set aside and counted; the slot lives", _inject("poison"), "worker"),
+        FaultKind("poison", "one frame comes that ends each worker that reads it", "two workers die; the third sets the frame aside, a drop with the reason set-aside", _poison),
         FaultKind("slow", "a worker gets a tenth of its time", "no process is replaced; its ring takes what it can", _slow, "worker"),
-        FaultKind("hold-semaphore", "the writer's semaphore is taken for a second", "forwarding goes on; changes wait or take over", _hold),
+        FaultKind("hold-semaphore", "the writer's semaphore is taken for a second", "packets go on; changes wait or take over", _hold),
         FaultKind("fill-queue", "the event queue is filled with garbage", "counted and thrown away; neighbours are resolved all the same", _fill),
         FaultKind("flood-events", "thousands of neighbour misses in a second", "bounded work and memory; no other worker's misses are lost", _flood),
         FaultKind("corrupt-copy", "a copy of the FIB is spoilt and attached", "attach refuses it and says what differs", _copy),

@@ -4,7 +4,7 @@
     with elsewhere(supervisor_pid, hold, name) as running:
         while running(): ...                       # meanwhile, look at what happens
 
-`/dev/shm` and System V queues belong to namespaces; a router in a lab has its own.
+`/dev/shm`, System V queues and links belong to namespaces; a router in a lab has its own.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ def _differs(pid: int, kind: str) -> bool:
 
 def inside(pid: int, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """function(*args) where process `pid` lives; what it raises comes back."""
-    if not (_differs(pid, "mnt") or _differs(pid, "ipc")):
+    if not any([_differs(pid, kind) for kind in ("mnt", "ipc", "net")]):
         return function(*args, **kwargs)
     try:
         return call_inside(pid, _differs(pid, "user"), function, *args, **kwargs)

@@ -31,12 +31,21 @@ def ledger(before: dict[str, Any], after: dict[str, Any] | None) -> dict[str, An
 
 
 def lines(document: dict[str, Any]) -> Iterator[str]:
-    """The story for people."""
-    width = max((len(event["who"]) for event in document["events"]), default=0)
+    """The story for people, a sentence a line."""
+    yield from (head + text for head, text in rows(document))
+
+
+def rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The same as (what stands in front, sentence): a terminal wraps the second."""
+    longest = max((len(event["who"]) for event in document["events"]), default=0)
     for event in document["events"]:
-        yield f"{event['t_ms']:>9.1f} ms  {event['who']:<{width}}  {event['what']}"
-    yield ""
-    yield from _packets(document["packets"])
+        yield f"{event['t_ms']:>9.1f} ms  {event['who']:<{longest}}  ", event["what"]
+    yield "", ""
+    yield from (("", line) for line in _packets(document["packets"]))
+    yield from (("", line) for line in _end(document))
+
+
+def _end(document: dict[str, Any]) -> Iterator[str]:
     if document["healed"]:
         last = document["events"][-1]["t_ms"] if document["events"] else 0
         yield f"The router is whole again; the last thing that happened was after {last:g} ms."
@@ -53,7 +62,8 @@ def _packets(packets: dict[str, Any] | None) -> Iterator[str]:
         yield "No packet came meanwhile, so none was lost; send some, and try again."
         return
     shares = ", ".join(f"worker {n} {count}" for n, count in packets["workers"].items())
-    yield f"{packets['rx']} packets came meanwhile ({shares}): {packets['forwarded']} forwarded."
+    came = f"{packets['rx']} packet{'' if packets['rx'] == 1 else 's'} came"
+    yield f"{came} meanwhile ({shares}): {packets['forwarded']} forwarded."
     lost = ", ".join(f"{count} {reason}" for reason, count in packets["drops"].items())
     yield f"Dropped: {lost}." if lost else "None was dropped."
     if not packets["balanced"]:

@@ -43,7 +43,10 @@ class Watcher:
         self.stats_before = self._client.call("stats.show", timeout=5.0)
         self._actors = {actor.pid: actor for actor in self.cast.everybody()}
         self._states = self._states_of(self.rows)
-        self._wanted = {key for key in self._states if key[0] == "worker"}
+        # What was there shall be there again; a supervisor that runs alone has no guardian.
+        self._wanted = {
+            key for key, state in self._states.items() if key[0] == "worker" or state == "ready"
+        }
         self._counts = _received(self.stats_before)
         now = time.monotonic()  # worker -> when its counter last moved
         self._moved = {
@@ -84,7 +87,7 @@ class Watcher:
             time.sleep(LOOK)
 
     def whole(self) -> bool:
-        """Control answers, and as many workers as before are ready."""
+        """Control answers; it and all that were ready before (and every worker) are ready."""
         ready = {key for key, state in self._states.items() if state == "ready"}
         return self._answers and self._wanted | {("control", 0)} <= ready
 

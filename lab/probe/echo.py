@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 
 ECHO_REQUEST = {4: 8, 6: 128}
 ECHO_REPLY = {4: 0, 6: 129}
+LAST = 0xFFFF  # sequence numbers of the protocol; after it they begin again
 HEADER = struct.Struct("!BBHHHQ")  # type, code, checksum, id, sequence, payload
 
 
@@ -44,7 +45,8 @@ def internet_checksum(data: bytes) -> int:
 
 def _request(family: int, identifier: int, sequence: int) -> bytes:
     """One echo request. The kernel fills in the ICMPv6 checksum (RFC 3542 section 3.1)."""
-    fields = (ECHO_REQUEST[family], 0, 0, identifier, sequence, time.monotonic_ns())
+    number = sequence & LAST
+    fields = (ECHO_REQUEST[family], 0, 0, identifier, number, time.monotonic_ns())
     packet = HEADER.pack(*fields)
     if family == 4:
         packet = HEADER.pack(*fields[:2], internet_checksum(packet), *fields[3:])
@@ -86,7 +88,11 @@ def echo(target: str, count: int = 5, timeout: float = 2.0, source: str | None =
                 if len(packet) < 8:
                     continue
                 reply, _, _, its_id, its_sequence = struct.unpack_from("!BBHHH", packet)
-                if (reply, its_id, its_sequence) == (ECHO_REPLY[family], identifier, sequence):
+                if (reply, its_id, its_sequence) == (
+                    ECHO_REPLY[family],
+                    identifier,
+                    sequence & LAST,
+                ):
                     result.received += 1
                     result.hops.append(hops)
                     result.rtt_us.append(round((time.monotonic() - sent_at) * 1e6, 1))

@@ -2,6 +2,7 @@
 
 import typer
 
+from ribcage.cli.answer.units import plural
 from ribcage.cli.session import session_of
 
 HELP = """\b
@@ -24,5 +25,6 @@ def register(root: typer.Typer) -> None:
 def checkpoint(context: typer.Context) -> None:
     session = session_of(context)
     answer = session.call("rib.checkpoint", session.patience(40.0))
-    text = f"{answer.get('routes')} routes, {answer.get('bytes')} bytes, in {answer.get('file')}"
+    routes = plural(answer.get("routes", 0), "route")
+    text = f"{routes}, {answer.get('bytes')} bytes, in {answer.get('file')}"
     session.output.answer(answer, text)

@@ -10,6 +10,7 @@ timeout; E_RESTARTING (exit 6) afterwards, or at once when the request may have 
 """
 
 import contextlib
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 from ribcage.controlplane.supervisor.start.lock import lock_owner
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.management import ManagementClient
-from ribcage.shared.process.names import Names
+from ribcage.shared.process.names import SYSTEM_RUN, Names
 
 SHOWN = 8  # names of a hint
 RETRY = 0.05  # seconds between two looks for a control that is being restarted
@@ -96,6 +97,9 @@ def _who_answers(path: Path, by_name: bool) -> str | None:
     if not by_name and not _is_socket(path):
         what = "is no socket" if path.exists() else "is not there"
         return f"{path} {what}; leave -s out, or give a router's control.sock"
+    if by_name and _is_socket(path):  # left by one that was killed
+        name = path.parent.parent.name
+        return f"nobody listens there any more: ribcage -i {name} ps says who lives"
     others = _others(path) if by_name else []
     return f"running here: {', '.join(others[:SHOWN])} (choose with -i)" if others else None
 
@@ -103,13 +107,15 @@ def _who_answers(path: Path, by_name: bool) -> str | None:
 def _others(path: Path) -> list[str]:
     """The routers beside the one whose management socket `path` is."""
     found = []
-    base = path.parent.parent.parent  # as names.py makes it
-    with contextlib.suppress(OSError):
-        for folder in sorted(base.iterdir()):
-            with contextlib.suppress(RibcageError):  # a folder that is no router's
-                other = Names(folder.name, base).control_socket
-                if other != path and _is_socket(other):
-                    found.append(folder.name)
+    own = path.parent.parent.parent  # as names.py makes it
+    bases = [own] if os.environ.get("RIBCAGE_RUN_DIR") or own == SYSTEM_RUN else [own, SYSTEM_RUN]
+    for base in bases:
+        with contextlib.suppress(OSError):
+            for folder in sorted(base.iterdir()):
+                with contextlib.suppress(RibcageError):  # a folder that is no router's
+                    other = Names(folder.name, base).control_socket
+                    if other != path and folder.name not in found and _is_socket(other):
+                        found.append(folder.name)
     return found
 
 

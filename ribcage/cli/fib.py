@@ -95,7 +95,8 @@ def _healing(healing: Mapping[str, Any]) -> Iterator[str]:
             f"audit      {plural(healing.get('routes', 0), 'route')} and "
             f"{plural(healing.get('lookups', 0), 'lookup')} compared {healing['age']:.0f} s ago"
         )
-    yield f"{line}   differences found {number(healing.get('found', 0))}"
+    yield line
+    yield f"           differences found {number(healing.get('found', 0))}"
     put_right = [
         f"{word} {number(healing[key])}"
         for key, word in (

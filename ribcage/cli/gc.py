@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ribcage.cli.dead.remains import clear, files, look, strangers
+from ribcage.cli.dead.remains import clear, files, is_there, look, require_access, strangers
 from ribcage.cli.session import session_of
 from ribcage.controlplane.supervisor.start.lock import SupervisorLock
+from ribcage.controlplane.supervisor.statefile import State
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.process.names import INSTANCE, Names
 
@@ -34,9 +35,10 @@ def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what, remove nothing")] = False,
 ) -> None:
     session = session_of(context)
-    names = session.names
+    named = session.options.instance is not None  # without: those of this user, and no other's
+    names = session.names if named else Names.resolve()
     wanted = [names.instance]
-    if session.options.instance is None:
+    if not named:
         base = names.run_base
         folders = [path.name for path in base.iterdir() if path.is_dir()] if base.is_dir() else []
         wanted = sorted(name for name in folders if INSTANCE.fullmatch(name))
@@ -52,10 +54,14 @@ def gc(
 def _one(names: Names, dry_run: bool) -> dict[str, Any] | None:
     """None: nothing of it is there."""
     row: dict[str, Any] = {"instance": names.instance, "alive": [], "removed": [], "problems": []}
-    made = not names.supervisor_lock.exists()
+    try:
+        require_access(names)
+    except RibcageError as error:
+        return {**row, "problems": [f"{error.message}: {error.hint}"], "left": []}
+    made = not is_there(names.supervisor_lock)
     cleared = False
     try:
-        lock = SupervisorLock.take(names) if names.run_dir.is_dir() else None
+        lock = SupervisorLock.take(names) if names.supervisor_dir.is_dir() else None
     except RibcageError:
         remains = look(names)
         return {**row, "alive": [pid for pid, _ in remains.living], "left": []}
@@ -77,12 +83,21 @@ def _one(names: Names, dry_run: bool) -> dict[str, Any] | None:
             lock.release(remove=made or cleared)
             if cleared:
                 names.remove_run_dir()
-    known = set()
-    if remains.state is not None:
-        known = {*remains.state.shm, f"/sem.{remains.state.semaphore[1:]}"}
+    if lock is None and names.run_dir.is_dir():  # half made by a start that was killed
+        there = True
+        if not dry_run:
+            names.remove_run_dir()
+        if dry_run or not names.run_dir.exists():
+            row["removed"].append(str(names.run_dir))
+    known = _recorded(remains.state) if remains.state is not None else set()
     left = strangers(names)
     left = [path for path in left if not dry_run or f"/{path.rpartition('/')[2]}" not in known]
     return {**row, "left": left} if there or left else None
+
+
+def _recorded(state: State) -> set[str]:
+    """Every name in /dev/shm that the state file has: a semaphore is a file there, too."""
+    return {*state.shm, f"/sem.{state.semaphore[1:]}"} if state.semaphore else set(state.shm)
 
 
 def _lines(routers: list[dict[str, Any]], dry_run: bool) -> Iterator[str]:

@@ -64,7 +64,9 @@ def ps(
         answer = _without_supervisor(session, error)
     processes = [one for one in answer.get("processes", ()) if isinstance(one, dict)]
     lines = _lines(processes, maps, long, session.output.width)
-    session.output.answer(answer, [*lines, *(rights_lines(processes) if rights else ())])
+    session.output.answer(
+        answer, [*lines, *(rights_lines(processes, session.output.width) if rights else ())]
+    )
     if missing := answer.get("missing"):
         session.output.say(f"not running: {', '.join(missing)}; {answer.get('advice')}")
     if missing or any(one.get("state") in NOT_RUNNING for one in processes):
@@ -98,7 +100,9 @@ def _without_supervisor(session: Session, error: RibcageError) -> dict[str, Any]
     joined = [proc.join(row, instance) for row in rows]
     for row in joined:
         row["rights"] = rights_of(row["pid"]) if row["pid"] else None
-        if row["state"] == "orphaned" and watched:
+        if row["state"] == "absent":
+            row["if_it_dies"] = None
+        elif row["state"] == "orphaned" and watched:
             row["state"] = "running"  # more only control could say
         elif row["state"] == "orphaned":
             row["if_it_dies"] = "nobody replaces it before there is a supervisor"

@@ -23,7 +23,7 @@ class Session:
 
     @property
     def names(self) -> Names:
-        return Names.resolve(self.options.instance)
+        return Names.find(self.options.instance)
 
     @property
     def socket(self) -> Path:

@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 
 from ribcage.cli.dead.ending import end
-from ribcage.cli.dead.remains import Remains, files, look
+from ribcage.cli.dead.remains import Remains, files, is_there, look
 from ribcage.cli.session import Session, session_of
 from ribcage.controlplane.supervisor.start.lock import lock_owner
 from ribcage.shared.errors import Exit, RibcageError
@@ -140,7 +140,8 @@ def _wait(session: Session, pidfds: list[int]) -> None:
                 left.discard(fd)
         ended = not left and lock_owner(session.names.supervisor_lock) is None
     else:
-        while (ended := not session.socket.exists()) is False and time.monotonic() < deadline:
+        last = session.names.run_dir if session.options.socket is None else session.socket
+        while (ended := not is_there(last)) is False and time.monotonic() < deadline:
             time.sleep(POLL)
     if not ended:
         raise RibcageError(

@@ -3,7 +3,7 @@
 import typer
 
 from ribcage.cli.dead.inside import Place
-from ribcage.cli.dead.remains import look
+from ribcage.cli.dead.remains import is_there, look, require_access
 from ribcage.cli.session import session_of
 from ribcage.controlplane.kernel.changes.undo import undo as undo_journal
 from ribcage.shared.errors import Exit, RibcageError
@@ -15,7 +15,7 @@ Examples:
 
 \b
 Packet filter, rc-host, addresses, forwarding switches: all that the journal
-undo.json in the run directory holds. `ribcage stop` does the same by itself.
+control/undo.json in the run directory holds. `ribcage stop` does the same.
 Exit 1 when something could not be put back (it stays in the journal),
 8 while the router runs."""
 
@@ -27,6 +27,7 @@ def register(root: typer.Typer) -> None:
 def undo(context: typer.Context) -> None:
     session = session_of(context)
     names = session.names
+    require_access(names)
     remains = look(names)
     if remains.supervisor or any(child.role == "control" for child in remains.children):
         raise RibcageError(
@@ -35,7 +36,7 @@ def undo(context: typer.Context) -> None:
             f"ribcage -i {names.instance} stop ends it, and puts them back",
             Exit.RUNNING,
         )
-    there = names.undo_file.exists()
+    there = is_there(names.undo_file)
     place = Place.of(remains.children[0].pid) if remains.children else Place()
     try:
         problems = place.run(lambda: undo_journal(names.undo_file)) if there else []

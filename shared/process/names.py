@@ -29,6 +29,8 @@ from ribcage.shared.refusals import refused
 
 INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 DEFAULT_INSTANCE = "r1"
+SYSTEM_RUN = Path("/run/ribcage")
+SYSTEM_STATE = Path("/var/lib/ribcage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,11 @@ class Names:
     def guardian_socket(self, tag: str) -> Path:
         """Where a guardian hears its supervisor; one a guardian, by its maker's pid."""
         return self.supervisor_dir / f"guardian-{tag}.sock"
+
+    @property
+    def sockets(self) -> list[Path]:
+        """All whose names the kernel has to take, the guardian's with the longest tag."""
+        return [self.supervisor_socket, self.control_socket, self.guardian_socket("0" * 12)]
 
     @property
     def supervisor_lock(self) -> Path:
@@ -207,7 +214,7 @@ class Names:
         if override:
             base = Path(override).absolute()
         elif _owns_run():
-            base = Path("/run/ribcage")
+            base = SYSTEM_RUN
         elif runtime and runtime.startswith("/"):
             base = Path(runtime) / "ribcage"
         else:
@@ -216,13 +223,26 @@ class Names:
         state: Path | None = None
         if given:
             state = Path(given).absolute()
-        elif not override and base == Path("/run/ribcage"):
-            state = Path("/var/lib/ribcage")
+        elif not override and base == SYSTEM_RUN:
+            state = SYSTEM_STATE
         elif not override:
             home = os.environ.get("XDG_STATE_HOME", "")
             state = Path(home) if home.startswith("/") else Path.home() / ".local/state"
             state /= "ribcage"
         return cls(name, base, state)
+
+    @classmethod
+    def find(cls, instance: str | None = None) -> "Names":
+        """As resolve(), for who asks and does not start: where this user has no such router, but
+        the system has, root's is meant. Whom management.group lets in need not know its path."""
+        own = cls.resolve(instance)
+        theirs = cls(own.instance, SYSTEM_RUN, SYSTEM_STATE)
+        if os.environ.get("RIBCAGE_RUN_DIR") or own.run_base == SYSTEM_RUN:
+            return own
+        with contextlib.suppress(OSError):
+            if not own.run_dir.exists() and theirs.run_dir.is_dir():
+                return theirs
+        return own
 
     def make_state_dir(self, owner: int | None = None) -> None:
         """Creates the folder that outlives a reboot, 0700 and `owner`'s (supervisor only).
@@ -271,8 +291,9 @@ class Names:
             raise refused("run_dir", error.errno, path=path) from error
 
     def remove_run_dir(self) -> None:
-        """Removes what is empty of it; what somebody left there stays to be looked at."""
-        for path in (*self.folders, self.run_dir):
+        """Removes what is empty of it; what somebody left there stays to be looked at. So does the
+        folder that outlives a reboot, unless nothing was ever put there."""
+        for path in (*self.folders, self.run_dir, self.state_dir):
             with contextlib.suppress(OSError):
                 path.rmdir()
 

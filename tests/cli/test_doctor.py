@@ -103,3 +103,26 @@ def test_a_check_may_crash_or_hang_in_its_child() -> None:
     assert in_child(refuse) == (False, "Operation not permitted")
     assert in_child(hang, timeout=0.2) == (False, "no result within 0.2 s")
     assert in_child(crash) == (False, "the check ended with status -9")
+
+
+def test_a_run_directory_with_too_long_a_name_is_told(
+    monkeypatch: pytest.MonkeyPatch, ribcage: Any
+) -> None:
+    """What ends a start (E_RUN_DIR) is no news then: doctor has said it, with the same advice."""
+    monkeypatch.setenv("RIBCAGE_RUN_DIR", "/tmp/" + "x" * 100)
+    ran = ribcage("-j", "doctor")
+    (found,) = [one for one in ran.document["checks"] if one["name"] == "run directory"]
+    assert ran.status == 5 and found["verdict"] == "fail"
+    assert "the name of a socket may have 107" in found["detail"]
+    assert "bytes shorter" in found["advice"]
+
+
+def test_no_queue_to_be_had_is_told() -> None:
+    """kernel.msgmni of an IPC namespace is 0: doctor has tried, and names the setting."""
+    command = ["unshare", "--user", "--map-root-user", "-i", "sh", "-c"]
+    script = f"echo 0 > /proc/sys/kernel/msgmni && {sys.executable} -m ribcage -j doctor"
+    done = subprocess.run([*command, script], capture_output=True, text=True, check=False)
+    if not done.stdout:
+        pytest.skip(done.stderr[-200:])
+    (found,) = [c for c in json.loads(done.stdout)["checks"] if c["name"] == "SysV queues"]
+    assert found["verdict"] == "fail" and "msgmni" in found["advice"]

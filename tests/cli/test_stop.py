@@ -14,7 +14,8 @@ def test_stop_waits_until_the_supervisor_has_gone(
     router: Any, ribcage: Any, tmp_path: Path
 ) -> None:
     """The pid comes from a lock that is held; the process behind it is waited for."""
-    lock = tmp_path / "r1" / "supervisor.lock"
+    lock = tmp_path / "r1" / "super" / "supervisor.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
     holder = subprocess.Popen(
         [
             sys.executable, "-c",
@@ -52,8 +53,8 @@ def test_stop_asks_the_supervisor_when_control_is_gone(
 ) -> None:
     """No management socket: SIGTERM to the holder of the lock, and to nobody else."""
     monkeypatch.setenv("RIBCAGE_RUN_DIR", str(tmp_path))
-    (tmp_path / "r1").mkdir()
-    lock = tmp_path / "r1" / "supervisor.lock"
+    lock = tmp_path / "r1" / "super" / "supervisor.lock"
+    lock.parent.mkdir(parents=True)
     lock.write_text(f"{os.getpid()}\n")  # a pid, but nobody holds the lock
     assert ribcage("stop").status == 4
     holder = subprocess.Popen(

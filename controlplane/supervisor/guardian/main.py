@@ -4,13 +4,11 @@
                          [--json-log] -- ARGV...
 
 ARGV is the supervisor. It is killed and replaced when it says nothing for WATCHDOG seconds, and
-replaced when it dies, at once at first, then with a growing pause, for ever. Three ends are final:
-exit 0 (an orderly stop), any other exit before the first READY=1 (a start that cannot work), exit 8
-(somebody else's supervisor has the router). The guardian's own exit status is the supervisor's.
+replaced when it dies, at once, then with a growing pause, for ever. Final are exit 0 (a stop), any
+exit before the first READY=1 (a start that cannot work), 8 (another supervisor has the router).
 
-Protocol: the part of sd_notify(3) named in `_obey`, on the socket FD bound to PATH. Only the
-supervisor it watches is heard (the kernel says who sent it). What FDSTORE=1 gave is handed to the
-next supervisor as sd_listen_fds(3) has it.
+Protocol: what `_obey` names of sd_notify(3), on socket FD, bound to PATH; only the supervisor is
+heard (the kernel says who sent it). What FDSTORE=1 gave the next one gets, by sd_listen_fds(3).
 
 It holds the stored descriptors and nothing else, imports only what is built into Python, opens only
 its socket by name, and may be killed at any time: the supervisor makes another one (`--watch`).

@@ -86,7 +86,7 @@ def _report(fd: int, as_json: bool) -> NoReturn:
     if as_json:
         print(json.dumps(body), flush=True)
     elif not body.get("ready"):
-        print(f"error: {body.get('message')}", file=sys.stderr)
+        print(f"error[{body.get('code')}]: {body.get('message')}", file=sys.stderr)
         if body.get("hint"):
             print(f"  {body['hint']}", file=sys.stderr)
         sys.stderr.flush()

@@ -63,7 +63,7 @@ def run_supervisor(
         raise
     for name, soft in low_limits():
         log("warning", "limit.low", name=name, soft=soft)
-    check_paths([names.supervisor_socket, names.control_socket, names.guardian_socket("0" * 12)])
+    check_paths(names.sockets)
     names.make_run_dir()
     if plan.rib.checkpoint:
         names.make_state_dir()

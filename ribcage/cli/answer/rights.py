@@ -3,9 +3,19 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ribcage.cli.answer.tables import hanging
 
-def rights_lines(processes: list[dict[str, Any]]) -> Iterator[str]:
-    """A paragraph a process; every value is the kernel's."""
+HEAD = 13  # columns of what a value is
+
+
+def rights_lines(processes: list[dict[str, Any]], width: int | None = None) -> Iterator[str]:
+    """A paragraph a process; every value is the kernel's. `width`: of a terminal."""
+    for line in _lines(processes):
+        head = line[:HEAD] if line.startswith("  ") else ""
+        yield from hanging(head, line[len(head) :], width)
+
+
+def _lines(processes: list[dict[str, Any]]) -> Iterator[str]:
     for one in processes:
         if not one.get("pid"):
             continue

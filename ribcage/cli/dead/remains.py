@@ -21,6 +21,7 @@ from ribcage.controlplane.supervisor.resources.objects import SHM, remove_record
 from ribcage.controlplane.supervisor.start.lock import is_held, lock_owner
 from ribcage.controlplane.supervisor.statefile import ChildRecord, State
 from ribcage.shared._core import ffi
+from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.process.names import Names
 
 Process = tuple[int, int]  # pid, start time
@@ -80,7 +81,7 @@ def clear(names: Names, state: State | None, dry_run: bool = False) -> tuple[lis
     and holds the lock. The state file goes last: killed in the middle, the next one goes on."""
     done: list[str] = []
     problems: list[str] = []
-    if names.undo_file.exists():
+    if is_there(names.undo_file):
         problems = [] if dry_run else undo(names.undo_file)
         if not problems:
             done.append("kernel settings")
@@ -125,7 +126,25 @@ def files(names: Names) -> Iterator[Path]:
     with contextlib.suppress(OSError):
         known += sorted(names.supervisor_dir.glob(names.guardian_socket("*").name))
     known += [names.state_file.with_suffix(".tmp"), names.state_file]
-    yield from (path for path in known if path.is_symlink() or path.exists())
+    yield from (path for path in known if is_there(path))
+
+
+def is_there(path: Path) -> bool:
+    """Also a link to nothing. False in a folder that is closed to us: another user's router."""
+    try:
+        return path.is_symlink() or path.exists()
+    except OSError:
+        return False
+
+
+def require_access(names: Names) -> None:
+    """E_PERMISSION where a run directory is another user's: nothing in it can be looked at."""
+    for folder in (names.supervisor_dir, names.control_dir):
+        if is_there(folder) and not os.access(folder, os.R_OK | os.X_OK):
+            raise RibcageError(
+                "E_PERMISSION", f"{folder} is closed to uid {os.geteuid()}",
+                "as root, or as the router's user", Exit.PRIVILEGE,
+            )  # fmt: skip
 
 
 def strangers(names: Names) -> list[str]:

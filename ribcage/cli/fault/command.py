@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ribcage.cli.answer.tables import table
+from ribcage.cli.answer.tables import hanging, table
 from ribcage.cli.session import session_of, usage
 from ribcage.shared.errors import Exit, RibcageError
 
@@ -28,7 +28,7 @@ def register(root: typer.Typer) -> None:
 def fault(
     context: typer.Context,
     kind: Annotated[str, typer.Argument(help="see --list")] = "",
-    target: Annotated[str, typer.Argument(help="worker0, control, standby, supervisor, ...")] = "",
+    target: Annotated[str, typer.Argument(help="worker0 (the default), control, ...")] = "",
     seconds: Annotated[float, typer.Option("--for", min=0.1, max=600, help="seconds")] = 15.0,
     listing: Annotated[bool, typer.Option("--list", help="each kind and what to expect")] = False,
 ) -> None:
@@ -61,12 +61,14 @@ def fault(
     done: dict[str, Any] = {
         "kind": kind,
         "target": target,
-        "expect": chosen.expect,
+        "expect": chosen.expects(target),
         "at": time.time(),
         "events": watcher.events,
         "packets": story.ledger(watcher.stats_before, watcher.stats_after),
         "healed": watcher.whole(),
     }
-    session.output.answer(done, story.lines(done))
+    width = session.output.width
+    text = [line for row in story.rows(done) for line in hanging(*row, width)]
+    session.output.answer(done, text)
     if not done["healed"]:
         raise typer.Exit(Exit.NO)

@@ -142,6 +142,17 @@ def message_queue() -> Finding:
         text = "no kernel.msgmnb"
         return Finding("SysV queues", "FAIL", text, "the kernel needs CONFIG_SYSVIPC=y")
     text = f"kernel.msgmnb {limit}: a queue holds {limit // EVENT_SIZE} events"
+
+    def attempt() -> str:
+        import sysv_ipc
+
+        sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX, 0o600).remove()
+        return text
+
+    good, why = in_child(attempt)
+    if not good:
+        advice = "sysctl -w kernel.msgmni=32000; `ipcs -q` lists those there are"
+        return Finding("SysV queues", "FAIL", f"no queue can be made: {why}", advice)
     if limit < 16384:
         return Finding("SysV queues", "warn", text, "sysctl -w kernel.msgmnb=65536")
     return Finding("SysV queues", "ok", text)

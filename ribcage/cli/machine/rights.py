@@ -27,6 +27,8 @@ def own_users(plan: ProcessPlan) -> Callable[[], Finding]:
         why = why_one_user(plan.users)
         if why is not None or plan.users is None:
             advice = "for a user a process: run as root, with these capabilities"
+            if why is not None and "namespace" in why:
+                advice = "for a user a process: run as root, outside of a user namespace"
             if plan.users is None:
                 advice = 'users = "61000-61063" under [process]'
             return Finding(name, "warn", f"{why}: {ALONE}", advice)
@@ -71,10 +73,17 @@ def run_directory(plan: ProcessPlan) -> Callable[[], Finding]:
     def check() -> Finding:
         from ribcage.controlplane.supervisor.resources.folders import closed_to
         from ribcage.controlplane.supervisor.resources.users import why_one_user
+        from ribcage.controlplane.supervisor.start.beginning import check_paths
+        from ribcage.shared.errors import RibcageError
         from ribcage.shared.process.names import Names
 
         name = "run directory"
-        base = Names.resolve().run_base
+        names = Names.resolve()
+        base = names.run_base
+        try:
+            check_paths(names.sockets)
+        except RibcageError as error:
+            return Finding(name, "FAIL", error.message, error.hint or "")
         there = next((path for path in (base, *base.parents) if path.exists()), Path("/"))
         if not os.access(there, os.W_OK):
             return Finding(name, "warn", f"{there} may not be written to",

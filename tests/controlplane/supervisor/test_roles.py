@@ -54,7 +54,7 @@ def test_a_plan_that_is_none_is_status_3(text: str) -> None:
     """Named as a plan error; nothing is started."""
     done = run("supervisor", "--plan-fd", "FD", text=text)
     assert done.returncode == 3
-    assert done.stderr.startswith("error: plan")
+    assert done.stderr.startswith("error[E_PLAN]: plan")
 
 
 def test_a_closed_descriptor_is_status_3() -> None:

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from ribcage.cli.answer.tables import hanging
 from ribcage.cli.main import main
 from ribcage.lab.fault import story
 from ribcage.lab.fault.kinds import KINDS
 from ribcage.lab.probe.traffic import Stream
 from ribcage.lab.topology.namespaces import available
+from ribcage.lab.topology.router import wait_for
 from tests.netns.router_rig import Rig, config, rig
 
 POSSIBLE, REASON = available()
@@ -178,3 +180,52 @@ def test_a_router_without_teach_refuses_and_says_how_it_would_not(tmp_path: Path
         assert done.returncode == 1
         assert "E_TEACH" in done.stderr and "teach = true" in done.stderr
         assert before <= {p["pid"] for p in router.processes()}
+
+
+def test_what_should_follow_is_said_of_the_target() -> None:
+    """A supervisor is not told to be replaced within a worker's time."""
+    for kind in KINDS.values():
+        assert set(kind.of_role) <= set(kind.targets.replace(" ", "").split(","))
+    stop = KINDS["stop"]
+    assert "hang_timeout" in stop.expects("control") and "after 5 s" in stop.expects("supervisor")
+    assert stop.expects("") == stop.expects("worker 1") == stop.expects("worker0")
+    assert KINDS["kill"].expects("standby") == "nobody notices; a new one is made"
+
+
+def test_a_long_sentence_is_wrapped_on_a_terminal() -> None:
+    """No line of a story is wider than 80 columns, and none loses a word."""
+    what = "refused it: " + "a reason of some length, " * 6
+    document = {
+        "events": [{"t_ms": 3.5, "who": "attach", "what": what.strip()}],
+        "packets": None, "healed": True, "expect": KINDS["stop"].expect,
+    }  # fmt: skip
+    told = [line for row in story.rows(document) for line in hanging(*row, 80)]
+    assert max(map(len, told)) <= 80 and any(line.startswith(" " * 20) for line in told)
+    assert " ".join(" ".join(told).split()) == " ".join(" ".join(story.lines(document)).split())
+
+
+@pytest.mark.netns
+@needs_lab
+def test_a_frame_that_ends_two_workers_is_set_aside_by_the_third(fault: Any, taught: Rig) -> None:
+    """`fault poison`: what the manual promises of such a frame, seen."""
+    status, told = fault("poison")
+    assert status == 0, told
+    text = said(told)
+    assert "is gone" in text and "supervisor: says 2 workers ended" in text
+    assert "control: says a frame of rc-port is set aside" in text
+    assert told["packets"]["drops"] == {"set-aside": 1} and told["packets"]["balanced"]
+
+
+@pytest.mark.netns
+@needs_lab
+def test_whole_again_means_the_standby_too(fault: Any, taught: Rig) -> None:
+    """The story of a killed control ends when there is another standby."""
+    wait_for("a standby", lambda: states(taught).get("standby") == "ready", 10.0)
+    for target in ("control", "standby"):
+        status, told = fault("kill", target)
+        assert status == 0 and told["healed"], told
+        assert states(taught).get("standby") == "ready", told
+
+
+def states(taught: Rig) -> dict[str, str]:
+    return {row["role"]: row["state"] for row in taught.router.processes()}

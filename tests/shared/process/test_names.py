@@ -69,6 +69,25 @@ def test_the_environment_decides_instance_and_base(monkeypatch: pytest.MonkeyPat
     assert Names("r1", Path("/tmp/x")).state_dir == Path("/tmp/x-state/r1")
 
 
+def test_who_asks_by_name_finds_the_systems_router(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A guest of root's router need not know its path; a router of one's own comes first."""
+    monkeypatch.delenv("RIBCAGE_RUN_DIR", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "own"))
+    monkeypatch.setattr(os, "geteuid", lambda: 7)
+    monkeypatch.setattr("ribcage.shared.process.names.SYSTEM_RUN", tmp_path / "system")
+    own, system = tmp_path / "own" / "ribcage", tmp_path / "system"
+    assert Names.find("r1").run_base == own
+    (system / "r1").mkdir(parents=True)
+    assert Names.find("r1").run_base == system and Names.resolve("r1").run_base == own
+    assert Names.find("r2").run_base == own
+    (own / "r1").mkdir(parents=True)
+    assert Names.find("r1").run_base == own
+    monkeypatch.setenv("RIBCAGE_RUN_DIR", str(tmp_path / "said"))
+    assert Names.find("r1").run_base == tmp_path / "said"
+
+
 def test_the_folder_that_outlives_a_reboot_is_closed(tmp_path: Path) -> None:
     """0700 whatever was there before; what is no folder is refused."""
     names = Names("r1", tmp_path / "base")
