@@ -159,8 +159,7 @@ class Guardian:
             if not found:
                 return None
             status = os.waitstatus_to_exitcode(raw)
-        final = status is not None and status >= 0
-        final = final and (status in (0, RUNNING) or not self.ready)
+        final = status is not None and status >= 0 and (status in (0, RUNNING) or not self.ready)
         self.log("info" if final else "warning", "supervisor.ended", supervisor=self.pid,
                  status="unknown" if status is None else status)  # fmt: skip
         if final:
@@ -320,9 +319,8 @@ def main(words: list[str]) -> int:
         options.setdefault(word, []).append("" if word in FLAGS else words.pop(0))
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    guardian = Guardian(
-        int(options["--socket"][0]), options["--path"][0], words, "--json-log" in options
-    )
+    sock, path = int(options["--socket"][0]), options["--path"][0]
+    guardian = Guardian(sock, path, words, "--json-log" in options)
     with suppress(OSError), open("/proc/self/comm", "w") as file:
         file.write("ribcage-guard")
     for pair in options.get("--store", []):

@@ -10,7 +10,6 @@ from ribcage.controlplane.supervisor.resources import users as claims
 from ribcage.controlplane.supervisor.resources.users import Users, why_one_user
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.plan import ManagementPlan, ProcessPlan
-from ribcage.shared.process.names import Names
 from tests.controlplane.supervisor.test_life import MakeRouter
 
 RANGE = (61000, 61063)
@@ -147,18 +146,14 @@ def test_a_user_who_is_not_mapped_is_no_choice() -> None:
 
 
 @root
-def test_a_folder_closed_to_the_users_is_named_at_once(
-    make_router: MakeRouter, tmp_path: Path
-) -> None:
+def test_a_folder_closed_to_the_users_is_named_at_once(make_router: MakeRouter) -> None:
     """Not a router that never gets ready: the folder, its mode, and the command that opens it."""
-    closed = tmp_path.parents[1] / "closed"  # the run directory is not in tmp_path: conftest.py
-    closed.mkdir(mode=0o700)
     router = make_router(1)
-    router.names = Names(router.names.instance, closed / "r")
+    router.names.run_base.mkdir(mode=0o700)
     process = router.launch()
     assert process.wait(15) == 5
     assert "is closed to the users" in router.log_text()
-    assert f"chmod o+x {closed}" in router.log_text()
+    assert f"chmod o+x {router.names.run_base}" in router.log_text()
     assert not router.names.run_dir.exists()
 
 
