@@ -81,6 +81,11 @@ static int fallocate_whole(int fd, uint64_t from, uint64_t bytes)
     return -error;
 }
 
+static int collapse(uint8_t *base, uint64_t units)
+{
+    return madvise(base, units * SEGMENT_UNIT, MADV_COLLAPSE);
+}
+
 int segment_back(int fd, void *base, uint64_t bytes, uint64_t huge, uint32_t *units)
 {
     uint64_t wanted = (bytes < huge ? bytes : huge) / SEGMENT_UNIT;
@@ -90,9 +95,13 @@ int segment_back(int fd, void *base, uint64_t bytes, uint64_t huge, uint32_t *un
         int error = fallocate_whole(fd, i * SEGMENT_UNIT, PAGE);
         if (error != 0)
             return error;
-        if (madvise((uint8_t *)base + i * SEGMENT_UNIT, SEGMENT_UNIT, MADV_COLLAPSE) != 0)
-            break; /* refused, or no huge page is free: the next would fare alike */
-        ++*units;
     }
+    /* All in one call: each begins by emptying the page lists of every processor, which waits for a
+     * busy one (5 ms a call). When it does not get all, one by one says how many it gets; those that
+     * are collapsed already cost nothing. */
+    if (wanted > 0 && collapse(base, wanted) == 0)
+        *units = (uint32_t)wanted;
+    while (*units < wanted && collapse((uint8_t *)base + *units * SEGMENT_UNIT, 1) == 0)
+        ++*units; /* refused, or no huge page is free: the next would fare alike */
     return fallocate_whole(fd, 0, bytes);
 }
