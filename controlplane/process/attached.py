@@ -56,6 +56,7 @@ class Attached(ControlState):
         # A standby becomes control: its log lines and its name in `ps` say so.
         lines.setup("control", plan.log.level, plan.log.format)
         show_as("control", names.instance)
+        context.log("debug", "control.attached", instance=names.instance)
         lent = self._fib if self._fib >= 0 else None
         try:
             segments = await open_segments(
