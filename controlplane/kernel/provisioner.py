@@ -67,15 +67,14 @@ class Provisioner:
     # -- asked for
 
     async def make_host_port(self) -> list[str]:
-        """Adopt or make the pair, and a filter for it alone."""
-        problems = []
+        """Adopt or make the pair. Its filter comes with that of the ports, by `configure`: nft
+        takes a grace period of the kernel, and a predecessor's filter has the ports in it."""
         async with self._busy:
             try:
                 async with Netlink() as netlink:
-                    problems += await self.pair.ensure(netlink, DEFAULT_MTU)
+                    return await self.pair.ensure(netlink, DEFAULT_MTU)
             except KernelSilent as silent:
-                problems.append(self._again(silent))
-            return problems + await self._apply_filter()
+                return [self._again(silent)]
 
     async def configure(
         self, interfaces: Sequence[InterfacePlan], router_id: str | None
