@@ -1,5 +1,6 @@
 /* Opens packet sockets. See socket.h for the order and why. */
 #include "port/socket.h"
+#include "port/together.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -90,11 +91,10 @@ static int make_group(int fd, uint32_t *fanout_id)
     socklen_t length = sizeof value;
     if (getsockopt(fd, SOL_PACKET, PACKET_FANOUT, &value, &length) != 0)
         return -errno;
+    /* Until somebody steers there is no program: all goes to the first member, and who joins gets
+     * nothing. The first program is put in without a grace period, as it replaces none. */
     *fanout_id = (uint32_t)value;
-    /* Until somebody steers, all goes to the first member, and who joins gets nothing. */
-    const uint16_t first[PORT_BUCKETS] = {0};
-    struct port_instruction code[PORT_PROGRAM_MAX];
-    return attach(fd, SOL_PACKET, PACKET_FANOUT_DATA, code, port_fanout_program(first, 0, code));
+    return 0;
 }
 
 static int join_fanout(int fd, uint32_t *fanout_id)
@@ -119,53 +119,99 @@ static int lock_filter(int fd)
     return setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &on, sizeof on) == 0 ? 0 : -errno;
 }
 
-static int bring_up(int fd, uint32_t ifindex, uint32_t kind, const struct ring_geometry *geometry,
-                    uint32_t *fanout_id)
+static int closed_ring(int fd, const struct ring_geometry *geometry)
+{
+    struct port_instruction code[PORT_PROGRAM_MAX];
+    int error = make_ring(fd, geometry);
+    if (error == 0)
+        error = attach(fd, SOL_SOCKET, SO_ATTACH_FILTER, code, port_closed_program(code));
+    if (error == 0)
+        raise_send_buffer(fd);
+    return error;
+}
+
+int port_ring_open(uint32_t slots, uint32_t slot_bytes)
+{
+    struct ring_geometry geometry;
+    int error = ring_geometry(slots, slot_bytes, &geometry);
+    if (error != 0)
+        return error;
+    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    error = closed_ring(fd, &geometry);
+    if (error != 0) {
+        close(fd);
+        return error;
+    }
+    return fd;
+}
+
+struct ring_wanted {
+    uint32_t slots;
+    uint32_t slot_bytes;
+    int32_t fd;
+};
+
+static void *open_one(void *argument)
+{
+    struct ring_wanted *wanted = argument;
+    wanted->fd = port_ring_open(wanted->slots, wanted->slot_bytes);
+    return NULL;
+}
+
+uint32_t port_rings_open(uint32_t slots, uint32_t slot_bytes, uint32_t count, int32_t *fd)
+{
+    struct ring_wanted wanted[PORT_RINGS_AT_ONCE];
+    uint32_t n = count < PORT_RINGS_AT_ONCE ? count : PORT_RINGS_AT_ONCE;
+    for (uint32_t i = 0; i < n; i++)
+        wanted[i] = (struct ring_wanted){.slots = slots, .slot_bytes = slot_bytes};
+    port_together(open_one, wanted, sizeof wanted[0], n);
+    uint32_t made = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (wanted[i].fd >= 0)
+            fd[made++] = wanted[i].fd;
+    }
+    return made;
+}
+
+static void *close_one(void *argument)
+{
+    const int32_t *fd = argument;
+    (void)close(*fd);
+    return NULL;
+}
+
+void port_sockets_close(int32_t *fd, uint32_t count)
+{
+    port_together(close_one, fd, sizeof *fd, count);
+}
+
+int port_socket_join(int fd, uint32_t ifindex, uint32_t kind, uint32_t worker, uint32_t workers,
+                     uint32_t *fanout_id)
 {
     struct port_instruction code[PORT_PROGRAM_MAX];
     struct sockaddr_ll address = {.sll_family = AF_PACKET,
                                   .sll_protocol = htons(ETH_P_ALL),
                                   .sll_ifindex = (int)ifindex};
-    int error = make_ring(fd, geometry);
-    raise_send_buffer(fd);
-    if (error == 0)
-        error = attach(fd, SOL_SOCKET, SO_ATTACH_FILTER, code, port_closed_program(code));
-    if (error == 0 && bind(fd, (struct sockaddr *)&address, sizeof address) != 0)
-        error = -errno;
+    if (worker >= workers || ifindex == 0 || ifindex > INT32_MAX)
+        return -EINVAL;
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0)
+        return -errno;
     /* Binding to an interface that is down leaves ENETDOWN on the socket; before Linux 6.5 such a
      * socket cannot join a group either. Read here, so that the worker's first send is not it. */
     int pending = 0;
     socklen_t length = sizeof pending;
     (void)getsockopt(fd, SOL_SOCKET, SO_ERROR, &pending, &length);
-    if (error == 0)
-        error = join_fanout(fd, fanout_id);
+    uint32_t id = *fanout_id;
+    int error = join_fanout(fd, &id);
     if (error == -EINVAL && pending == ENETDOWN)
         error = -ENETDOWN;
     if (error == 0)
         error = attach(fd, SOL_SOCKET, SO_ATTACH_FILTER, code, port_filter_program(kind, code));
     if (error == 0)
         error = lock_filter(fd);
+    if (error == 0)
+        *fanout_id = id;
     return error;
-}
-
-int port_socket_open(uint32_t ifindex, uint32_t kind, uint32_t slots, uint32_t slot_bytes,
-                     uint32_t worker, uint32_t workers, uint32_t *fanout_id)
-{
-    struct ring_geometry geometry;
-    int error = ring_geometry(slots, slot_bytes, &geometry);
-    if (error != 0)
-        return error;
-    if (worker >= workers || ifindex == 0 || ifindex > INT32_MAX)
-        return -EINVAL;
-    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -errno;
-    uint32_t id = *fanout_id;
-    error = bring_up(fd, ifindex, kind, &geometry, &id);
-    if (error != 0) {
-        close(fd);
-        return error;
-    }
-    *fanout_id = id;
-    return fd;
 }

@@ -1,11 +1,15 @@
 /* Opens a port: one packet socket with a receive ring for one (port, worker).
  *
- * Use: the supervisor calls port_socket_open() once per worker, in worker order, and keeps the
- * descriptors; workers get copies over the channel and only map the ring (ring.h). Everything
- * that needs CAP_NET_RAW happens here, so a worker can drop all capabilities.
+ * Use: the supervisor calls port_ring_open() and port_socket_join() once per worker, in worker order,
+ * and keeps the descriptors; workers get copies over the channel and only map the ring (ring.h).
+ * Everything that needs CAP_NET_RAW happens here, so a worker can drop all capabilities.
  *
- *     socket(protocol 0) -> V2, VNET_HDR, ring -> closed filter -> bind -> join fanout -> filter
- *         -> locked
+ *     open: socket(protocol 0) -> V2, VNET_HDR, ring -> closed filter
+ *     join: bind -> join fanout -> filter -> locked
+ *
+ * The first half knows no interface, and the kernel waits for a grace period in it (8 to 60 ms):
+ * port_rings_open() makes several in the time of one, before anybody asks for a port. The second
+ * takes microseconds.
  *
  * The order is the point. Protocol 0 and a filter before bind: no frame of another interface is
  * ever queued. VNET_HDR before the ring: EBUSY after. The closed filter until the socket is in
@@ -44,13 +48,22 @@ enum {
  * -EINVAL: out of the bounds above, or slot_bytes is not a multiple of 16; -E2BIG: over 2 GiB. */
 int ring_geometry(uint32_t slots, uint32_t slot_bytes, struct ring_geometry *out);
 
-/* Opens the socket of `worker` (0..workers-1) on an interface and starts receiving.
+enum { PORT_RINGS_AT_ONCE = 64 };
+
+/* A non-blocking, close-on-exec socket with a ring and a closed filter, of no interface yet. -EPERM
+ * without CAP_NET_RAW, -ENOMEM no memory for the ring, -EINVAL or -E2BIG bad geometry. */
+int port_ring_open(uint32_t slots, uint32_t slot_bytes);
+/* `count` of them at once, PORT_RINGS_AT_ONCE at most: returns how many there are, their descriptors
+ * in fd[0] and on. What could not be had is not told: ask port_ring_open(). */
+uint32_t port_rings_open(uint32_t slots, uint32_t slot_bytes, uint32_t count, int32_t *fd);
+/* Makes a socket of port_ring_open() that of `worker` (0..workers-1) on an interface: it receives.
  * *fanout_id: 0 for the port's first socket, which gets it filled; the others pass it on. It is the
  * whole word of getsockopt(PACKET_FANOUT), so that it can be read back from any member.
- * Returns a non-blocking, close-on-exec descriptor or -errno: -EPERM without CAP_NET_RAW, -ENODEV
- * no such interface, -ENETDOWN it is down and this kernel wants it up (try again then), -ENOMEM
- * no memory for the ring, -EINVAL bad geometry. */
-int port_socket_open(uint32_t ifindex, uint32_t kind, uint32_t slots, uint32_t slot_bytes,
-                     uint32_t worker, uint32_t workers, uint32_t *fanout_id);
+ * 0 or -errno: -ENODEV no such interface, -ENETDOWN it is down and this kernel wants it up (try again
+ * then). After an error the socket is of no use but to be closed. */
+int port_socket_join(int fd, uint32_t ifindex, uint32_t kind, uint32_t worker, uint32_t workers,
+                     uint32_t *fanout_id);
+/* Closes sockets in the time of one; in whichever order, so only all of a group. */
+void port_sockets_close(int32_t *fd, uint32_t count);
 
 #endif

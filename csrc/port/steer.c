@@ -1,12 +1,12 @@
 /* Steering sockets: open one, give groups a table. See steer.h. */
 #include "port/steer.h"
+#include "port/together.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
-#include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -56,27 +56,18 @@ static void *steer_one(void *argument)
     return NULL;
 }
 
-/* The kernel waits for a grace period in each call: the threads share one. They live within this
- * call, so the process that forks has one thread still. */
+/* The kernel waits for a grace period in each call: they share one. */
 void port_steer(const int32_t *fd, uint32_t count, const uint16_t *member, uint32_t seed,
                 int32_t *error)
 {
     struct port_instruction code[PORT_PROGRAM_MAX];
     struct sock_fprog program = {.filter = (struct sock_filter *)code};
     struct change change[PORT_STEER_MAX];
-    pthread_t thread[PORT_STEER_MAX];
-    uint32_t started = 0;
     program.len = (unsigned short)port_fanout_program(member, seed, code);
     uint32_t n = count < PORT_STEER_MAX ? count : PORT_STEER_MAX;
     for (uint32_t i = 0; i < n; i++)
         change[i] = (struct change){.fd = fd[i], .program = &program};
-    while (started + 1 < n &&
-           pthread_create(&thread[started], NULL, steer_one, &change[started]) == 0)
-        started++;
-    for (uint32_t i = started; i < n; i++) /* the last one here, and those that got no thread */
-        (void)steer_one(&change[i]);
-    for (uint32_t i = 0; i < started; i++)
-        (void)pthread_join(thread[i], NULL);
+    port_together(steer_one, change, sizeof change[0], n);
     for (uint32_t i = 0; i < count; i++)
         error[i] = i < n ? change[i].error : -E2BIG;
 }

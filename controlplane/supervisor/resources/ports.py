@@ -16,7 +16,7 @@ port's first socket was given, 0 for the first one, and returns (descriptor, fan
 import mmap
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ribcage.shared._core import ffi, lib
@@ -31,24 +31,39 @@ SOL_PACKET, PACKET_FANOUT, PACKET_FANOUT_CBPF = 263, 18, 6
 
 
 OpenPort = Callable[[PortRings, int, int, int], tuple[int, int]]  # port, worker, workers, fanout id
+MakeRings = Callable[[int, int, int], None]  # slots, slot_bytes, how many to have in store
 Table = Sequence[int]  # a worker for each bucket
 
 
 class PortSockets:
     """The ports control asked for and the descriptors of their sockets."""
 
-    def __init__(self, opener: OpenPort, max_memory: int, store: Store, seed: int = 0) -> None:
+    def __init__(
+        self,
+        opener: OpenPort,
+        max_memory: int,
+        store: Store,
+        seed: int = 0,
+        make: MakeRings = lambda slots, slot_bytes, count: None,
+    ) -> None:
         self.known: dict[int, PortRings] = {}
         self.max_memory = max_memory
         self.seed = seed & 0xFFFFFFFF
         self.changes = 0  # goes up whenever a ring comes or goes
         self._opener = opener
+        self._make = make
         self._store = store
         self._rings: dict[tuple[int, int], int] = {}
         self._fanout: dict[int, int] = {}
         self._steering: dict[int, int] = {}
         self._given_up: set[int] = set()  # workers whose sockets wait to be closed
         self._tables: dict[int, Table] = {}  # in force, by port
+
+    def prepare(self, slots: int, slot_bytes: int, count: int) -> None:
+        """`count` rings in store, or as many as rings.max_memory lets: for ports that control will
+        ask for soon."""
+        room = max(0, self.max_memory - self.memory())
+        self._make(slots, slot_bytes, min(count, room // (slots * slot_bytes)))
 
     def open(self, port: PortRings, workers: int) -> bool:
         """Opens what is missing of `port` for workers 0..workers-1; False: nothing was.
@@ -67,6 +82,7 @@ class PortSockets:
                 hint="raise rings.max_memory, or lower rings.slots",
             )
         if missing:
+            self._make(port.slots, port.slot_bytes, len(missing))  # in the time of one
             self._stop_steering(port.index)  # it joins again, behind those that come now
         opened: list[int] = []
         try:
@@ -176,13 +192,23 @@ class PortSockets:
 
     def close(self, index: int) -> bool:
         """Gives the port up, for all workers. False when it was not open."""
-        for key in [key for key in self._rings if key[0] == index]:
-            self._close(key)
-        self._stop_steering(index)
-        self._fanout.pop(index, None)
-        self._tables.pop(index, None)
+        return self._close_ports([index])
+
+    def _close_ports(self, indices: Iterable[int]) -> bool:
+        """Each whole, so that nobody is moved to another's place: in the time of one socket."""
+        closed = False
+        fds: list[int] = []
+        for index in indices:
+            for key in [key for key in self._rings if key[0] == index]:
+                fds.append(self._rings.pop(key))
+                self._store.drop(_ring(*key))
+            fds += [fd for fd in (self._steering.pop(index, None),) if fd is not None]
+            self._fanout.pop(index, None)
+            self._tables.pop(index, None)
+            closed = self.known.pop(index, None) is not None or closed
         self.changes += 1
-        return self.known.pop(index, None) is not None
+        lib.port_sockets_close(ffi.new("int32_t[]", fds), len(fds))
+        return closed
 
     # ---- who gets what ----
 
@@ -245,8 +271,7 @@ class PortSockets:
         self._store.drop(_ring(*key))
 
     def close_all(self) -> None:
-        for index in list(self.known):
-            self.close(index)
+        self._close_ports(list(self.known))
 
 
 def _ring(index: int, worker: int) -> str:
