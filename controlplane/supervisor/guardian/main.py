@@ -1,6 +1,6 @@
-"""The guardian: a small process that starts the supervisor, and starts it again when it has ended.
+"""The guardian: a small process that starts the supervisor again when it has ended.
 
-    python -I -S main.py --socket FD --path PATH [--store NAME=FD ...] [--watch PID [--ready]]
+    python -I -S main.py --socket FD --path PATH [--store NAME=FD ...] [--watch PID=PIDFD [--ready]]
                          [--json-log] -- ARGV...
 
 ARGV is the supervisor. It is killed and replaced when it says nothing for WATCHDOG seconds, and
@@ -71,15 +71,11 @@ class Guardian:
 
     # ---- the supervisor's births and deaths ----
 
-    def watch(self, pid: int) -> bool:
-        """Watches a process that is there. False when it is gone: `pid` is our parent or nobody."""
-        with suppress(OSError):
-            pidfd = os.pidfd_open(pid)
-            if os.getppid() == pid:  # else the number may be another's by now
-                self._born(pid, pidfd)
-                return True
-            os.close(pidfd)
-        return False
+    def watch(self, pid: int, pidfd: int) -> None:
+        """Watches a process that made us. Should it be dead by now, its pidfd says so, and what it
+        said before it died is heard first: an orderly stop is final."""
+        os.set_inheritable(pidfd, False)
+        self._born(pid, pidfd)
 
     def _born(self, pid: int, pidfd: int) -> None:
         if self.pidfd >= 0:
@@ -328,8 +324,10 @@ def main(words: list[str]) -> int:
         os.set_inheritable(int(number), False)
         guardian.keep(name, int(number))
     guardian.ready = "--ready" in options
-    watched = options.get("--watch")
-    if watched is None or not guardian.watch(int(watched[0])):
+    if watched := options.get("--watch"):
+        pid, _, number = watched[0].partition("=")
+        guardian.watch(int(pid), int(number))
+    else:
         guardian.start()
     status = guardian.run()
     with suppress(OSError):  # gone with its folder, or somebody else uses that

@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import MutableMapping
 from typing import Self
 
+from ribcage.controlplane.supervisor.guardian.main import WATCHDOG
 from ribcage.controlplane.supervisor.loop import WRITE, Loop
 from ribcage.shared.process.log import log
 
@@ -41,7 +42,9 @@ class Manager:
         self.address = address
         self.watchdog = watchdog
         self.taken: dict[str, int] = {}
-        self.guardian: tuple[int, int] | None = None  # pid and start time
+        self.guardian: tuple[int, int] | None = None  # pid and start time; (0, 0): to be made
+        self.successor: list[str] = []  # command line of the next supervisor; empty: as ours
+        self.lasting: dict[str, int] = {}  # descriptors that each guardian is given from the first
         self.restarts = 0
         self._sock: socket.socket | None = None
         self._waiting: deque[tuple[str, int]] = deque()  # text and a copy of a descriptor, or -1
@@ -68,6 +71,14 @@ class Manager:
                 with contextlib.suppress(OSError):
                     os.set_inheritable(fd, False)
                     manager.taken[names[number] if number < len(names) else f"fd-{fd}"] = fd
+        return manager
+
+    @classmethod
+    def to_be(cls, successor: list[str], lasting: dict[str, int]) -> Self:
+        """Of a daemon that has no guardian yet: the ward makes it."""
+        manager = cls("", WATCHDOG)
+        manager.guardian = 0, 0
+        manager.successor, manager.lasting = successor, lasting
         return manager
 
     def connect(self, address: str) -> None:

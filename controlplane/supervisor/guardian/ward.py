@@ -1,12 +1,12 @@
 """Watches the guardian, so that killing any process heals by itself: one that is gone is replaced.
 
-    ward = Ward(names, manager, store, loop, sys.orig_argv, json_log, on_change)
+    ward = Ward(names, manager, store, loop, successor, json_log, on_change)
     ward.begin()           # nothing without a guardian: in the foreground, and under systemd
 
 The new one is a child of ours, is told to watch us, and is given every stored descriptor again. One
 that is stopped or hung is killed first: it has not read our pings for DEAF seconds, or could not be
-reached. Should we die before it has opened its eyes, it finds another parent than us, and starts
-the next supervisor.
+reached. Should we die before it has opened its eyes, its pidfd of us says so, and it starts the next
+supervisor.
 """
 
 import contextlib
@@ -29,6 +29,7 @@ from ribcage.shared.process.names import Names
 
 DEAF = 5  # pings, one a second
 LOOK = 1.0
+ASKS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 HIGH = 100  # descriptors that wait for posix_spawn lie above those it makes
 
 
@@ -61,11 +62,15 @@ class Ward:
         self._timer: Timer | None = None
 
     def begin(self) -> None:
-        """Watches the guardian that started us."""
+        """Watches the guardian that started us; makes the one that is to be."""
         if self.manager.guardian is None:
             return
         pid, start = self.manager.guardian
         self._timer = self.loop.after(LOOK, self._look)
+        if pid == 0:
+            self.made = -1  # the first is no replacement
+            self._make()
+            return
         try:
             self._watch(pid)
         except OSError:
@@ -153,20 +158,28 @@ class Ward:
             self.manager.notify("READY=1")
 
     def _spawn(self, sock: socket.socket, path: Path) -> int:
-        plan = self.store.kept.get("plan", -1)
-        high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH) for fd in (sock.fileno(), plan)]
-        flags = ["--watch", str(os.getpid())]
+        stored = dict(self.manager.lasting)
+        if "plan" in self.store.kept:
+            stored["plan"] = self.store.kept["plan"]
+        ours = os.pidfd_open(os.getpid())
+        high = [
+            fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH)
+            for fd in (sock.fileno(), ours, *stored.values())
+        ]
+        os.close(ours)
+        flags = ["--watch", f"{os.getpid()}=4"]
         flags += ["--ready"] if self.announced else []
         flags += ["--json-log"] if self.json_log else []
-        argv = command(3, path, {"plan": 4}, self.successor, *flags)
+        places = {name: place for place, name in enumerate(stored, 5)}
+        argv = command(3, path, places, self.successor, *flags)
         try:
             return os.posix_spawn(
                 argv[0],
                 argv,
                 os.environ,
                 file_actions=[(os.POSIX_SPAWN_DUP2, fd, n) for n, fd in enumerate(high, 3)],
-                setsigmask=(),
-                setsigdef=(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD),
+                setsigmask=ASKS,  # it answers one that comes while it loads
+                setsigdef=(*ASKS, signal.SIGCHLD),
             )
         finally:
             for fd in high:

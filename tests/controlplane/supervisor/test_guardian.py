@@ -4,6 +4,8 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 from ribcage.controlplane.supervisor.children import processes
+from ribcage.controlplane.supervisor.guardian import ward
 from ribcage.controlplane.supervisor.statefile import State
 
 ADOPTED = 2.0  # seconds, by promise; a busy machine is given more below
@@ -367,3 +370,43 @@ def test_sigterm_to_the_guardian_is_an_orderly_stop(daemon: Daemon) -> None:
     send(guardian, signal.SIGTERM)
     daemon.wait("both ended", lambda: not alive(supervisor) and not alive(guardian))
     assert daemon.router.leftovers() == []
+
+
+GUARDIAN = Path(ward.__file__).with_name("main.py")
+
+
+@pytest.mark.parametrize(("said", "status"), [(b"EXIT_STATUS=0", 0), (b"EXIT_STATUS=5", 5)])
+def test_a_guardian_that_comes_too_late_believes_what_was_said(
+    said: bytes, status: int, tmp_path: Path
+) -> None:
+    """The supervisor that made it stopped in order, or could not begin, before it had opened its
+    eyes: it starts no other."""
+    assert late_guardian(tmp_path, said) == (status, False)
+
+
+def test_a_guardian_that_comes_too_late_replaces_who_was_killed(tmp_path: Path) -> None:
+    """Nothing was said: the next supervisor is started, and its end is what counts."""
+    assert late_guardian(tmp_path, b"") == (0, True)
+
+
+def late_guardian(folder: Path, said: bytes) -> tuple[int, bool]:
+    """A guardian's exit status, and whether it started a supervisor: after the one it was made
+    to watch has said this and died."""
+    path, trace = folder / "sock", folder / "started"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        sock.bind(str(path))
+        speak = f"import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); \
+                  s.sendto({said!r}, {str(path)!r})"
+        dead = subprocess.Popen([sys.executable, "-c", speak], stdin=subprocess.PIPE)
+        pidfd = os.pidfd_open(dead.pid)
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
+        words = [sys.executable, "-I", "-S", str(GUARDIAN), "--socket", str(sock.fileno())]
+        words += ["--path", str(path), "--watch", f"{dead.pid}={pidfd}", "--"]
+        words += ["/usr/bin/touch", str(trace)]
+        try:
+            done = subprocess.run(words, pass_fds=[sock.fileno(), pidfd], timeout=20)
+        finally:
+            os.close(pidfd)
+            dead.communicate()
+    return done.returncode, trace.exists()
