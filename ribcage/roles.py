@@ -1,6 +1,6 @@
 """The composition root: the only place that imports both planes and ties them together.
 
-    python -IP -m ribcage.roles supervisor --plan-fd N [--instance NAME] [--daemon] [--log-file F]
+    python -IP -m ribcage.roles supervisor --plan-fd N [--instance NAME] [--early PID:FD]
     python -IP -m ribcage.roles supervisor --resume-fd N        # goes on from the state in it
     python -IP -m ribcage.roles supervisor --check-resume < STATE   # could it? one JSON report
     python -IP -m ribcage.roles undo RUN_DIR
@@ -13,19 +13,19 @@ end what one that died while stopping has left) are the guardian's to say.
 """
 
 import contextlib
-import importlib
 import json
 import os
 import sys
 from pathlib import Path
 
+from ribcage import control
 from ribcage.controlplane.supervisor.context import Roles, Settings
 from ribcage.controlplane.supervisor.guardian.manager import Manager
-from ribcage.controlplane.supervisor.guardian.spawn import bind, command
 from ribcage.controlplane.supervisor.resources.logfile import LogFile
 from ribcage.controlplane.supervisor.rights import confine, require_rights
 from ribcage.controlplane.supervisor.start.beginning import check_paths
-from ribcage.controlplane.supervisor.start.daemon import Status, detach
+from ribcage.controlplane.supervisor.start.daemon import Status, detach_streams, told
+from ribcage.controlplane.supervisor.start.early import Early
 from ribcage.controlplane.supervisor.start.footing import stand
 from ribcage.controlplane.supervisor.start.lives import resume_supervisor, run_supervisor
 from ribcage.controlplane.supervisor.upgrade.check import report
@@ -38,8 +38,8 @@ from ribcage.shared.process.names import Names
 from ribcage.shared.process.python import python
 
 USAGE = (
-    "usage: python -m ribcage.roles supervisor --plan-fd N [--instance NAME] [--daemon] "
-    "[--log-file FILE] [--json] | undo RUN_DIR"
+    "usage: python -m ribcage.roles supervisor --plan-fd N [--instance NAME] "
+    "[--log-file FILE] [--json] [--early PID:N] | undo RUN_DIR"
 )
 PLAN_BYTES = 17 << 20
 
@@ -70,88 +70,125 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error[{error.code}]: {error.message}", file=sys.stderr)
         if error.hint:
             print(f"  {error.hint}", file=sys.stderr)
-        if "--json" in arguments and "--daemon" in arguments:
-            print(json.dumps({**error.to_json(), "exit": error.exit_code}), flush=True)
-        elif "--json" in arguments:
+        if "--json" in arguments:
             print(json.dumps({"schema": 1, "error": error.to_json()}), flush=True)
         return error.exit_code
 
 
 def _supervisor(options: dict[str, str]) -> int:
-    """In one of three ways: detached by a launcher, started by the guardian, or as it is."""
+    """Executed by the command, or started by the guardian or a service manager."""
     manager = Manager.from_environment(os.environ)
     number = options.get("--plan-fd", "")
     plan_fd = manager.taken.get("plan", int(number) if number.isdigit() else -1)
-    stand([plan_fd, *manager.taken.values()])
+    early = Early.of(options["--early"]) if "--early" in options else Early()
+    stand([plan_fd, early.fd, *manager.taken.values()])
+    try:
+        return _begin(options, manager, plan_fd, early)
+    finally:
+        early.end()
+
+
+def _begin(options: dict[str, str], manager: Manager, plan_fd: int, early: Early) -> int:
     settings, names = _settings(options, plan_fd)
     require_rights()
     confine(settings.plan.process.seccomp)
-    if "--daemon" in options:
-        check_paths(names.sockets)
-        try:
-            log_fd = _log_file(options, names).open()
-        except RibcageError:
-            names.remove_run_dir()
-            raise
-        detach(
-            log_fd,
-            lambda status: _become_guardian(options, names, plan_fd, status, settings),
-            "--json" in options,
-        )
     log_file = _log_file(options, names) if "--guarded" in options else None
     if log_file is not None and manager.restarts:
         with contextlib.suppress(OSError, RibcageError):
             log_file.reopen()  # it may have been opened anew since the guardian was started
     status = Status(manager.taken.pop("status", -1))
+    return _run(settings, names, roles(), options, log_file, manager, status, early)
 
+
+def begin_daemon(channel_fd: int, early: Early) -> int:
+    """`run --daemon`, begun by ribcage/daemon.py: all that needs no plan is loaded while the
+    command makes one. Errors are the command's to tell; without a plan this was nothing."""
+    lent = roles()
+    build_id()  # as early as what it tells was loaded
+    request = told(channel_fd)
+    try:
+        if request is None:
+            return Exit.OK
+        plan_fd, status_fd = request.fds.pop("plan"), request.fds.pop("status")
+        options = _options([str(word) for word in request.body["words"]])
+        stand([plan_fd, status_fd, early.fd])
+        status = Status(status_fd)
+        try:
+            settings, names = _settings(options, plan_fd)
+            require_rights()
+            confine(settings.plan.process.seccomp)
+            check_paths(names.sockets)
+            log_file = _log_file(options, names)
+            try:
+                detach_streams(log_file.open())
+            except RibcageError:
+                names.remove_run_dir()
+                raise
+            lasting = {"plan": plan_fd, "status": status_fd}
+            manager = Manager.to_be(_successor(options, names), lasting)
+            return _run(settings, names, lent, options, log_file, manager, status, early)
+        except RibcageError as error:
+            status.failed(error)
+            return error.exit_code
+    finally:
+        early.end()
+
+
+def _run(
+    settings: Settings,
+    names: Names,
+    lent: Roles,
+    options: dict[str, str],
+    log_file: LogFile | None,
+    manager: Manager,
+    status: Status,
+    early: Early,
+) -> int:
     def ready() -> None:
         status.ready()
+        manager.lasting.pop("status", None)
         manager.remove("status")
         if "--json" in options:
             answer = {"schema": 1, "instance": names.instance, "pid": os.getpid(), "ready": True}
             print(json.dumps(answer), flush=True)
 
+    end = int(Exit.INTERNAL)
     try:
         try:
-            return run_supervisor(
-                settings, names, roles(), on_ready=ready, log_file=log_file, manager=manager,
-                stop="--stop" in options,
+            end = run_supervisor(
+                settings, names, lent, on_ready=ready, log_file=log_file, manager=manager,
+                stop="--stop" in options, early=early,
             )  # fmt: skip
+            return end
         except OSError as error:
             raise RibcageError("E_START", f"the supervisor cannot begin: {error}") from error
     except RibcageError as error:
+        end = error.exit_code
         if log_file is not None and error.code != "E_RUNNING":
-            log_file.remove()  # the launcher tells it; nothing of this start is left
+            log_file.remove()  # the command tells it; nothing of this start is left
+            names.remove_run_dir()
         status.failed(error)
         raise
+    finally:
+        # A guardian that is our child cannot read our status.
+        manager.finish(f"EXIT_STATUS={end}")
 
 
-def _become_guardian(
-    options: dict[str, str], names: Names, plan_fd: int, status: int, settings: Settings
-) -> None:
-    """Exec; the supervisor is its child, and so is each of its successors."""
-    names.make_run_dir()
-    path, sock = bind(names, str(os.getpid()))
-    successor = python("ribcage.roles", "supervisor", "--guarded")
-    successor += ["--instance", names.instance]
-    if "--log-file" in options:
-        successor += ["--log-file", options["--log-file"]]
-    flags = ["--json-log"] if settings.plan.log.format == "json" else []
-    argv = command(sock.fileno(), path, {"plan": plan_fd, "status": status}, successor, *flags)
-    for fd in (sock.fileno(), plan_fd, status):
-        os.set_inheritable(fd, True)
-    os.execv(argv[0], argv)
+def _successor(options: dict[str, str], names: Names) -> list[str]:
+    """Command line of a supervisor that a guardian starts."""
+    words = python("ribcage.roles", "supervisor", "--guarded", "--instance", names.instance)
+    return words + (["--log-file", options["--log-file"]] if "--log-file" in options else [])
 
 
 def _options(arguments: list[str]) -> dict[str, str]:
     """--name VALUE pairs; argparse would cost a megabyte in every process."""
-    values = {"--plan-fd", "--instance", "--log-file"}
+    values = {"--plan-fd", "--instance", "--log-file", "--early"}
     options: dict[str, str] = {}
     words = iter(arguments)
     for word in words:
         if word in values:
             options[word] = next(words, "")
-        elif word in ("--daemon", "--foreground", "--guarded", "--stop", "--json"):
+        elif word in ("--guarded", "--stop", "--json"):
             options[word] = ""
         else:
             raise RibcageError("E_USAGE", f"unknown option {word!r}; {USAGE}", exit_code=2)
@@ -180,14 +217,17 @@ def _settings(options: dict[str, str], plan_fd: int) -> tuple[Settings, Names]:
 
 def roles() -> Roles:
     """What the supervisor is lent of the other planes."""
-    from ribcage.dataplane.sockets import is_ring, open_port
+    from ribcage.dataplane.sockets import PortOpener, is_ring
     from ribcage.dataplane.worker import run_worker
     from ribcage.shared.memory.stats import create_stats
 
+    opener = PortOpener()
     return Roles(
         run_worker=run_worker,
-        run_control=_run_control,
-        open_port=open_port,
+        run_control=control.run,
+        open_port=opener.open,
+        make_rings=opener.make,
+        drop_rings=opener.drop,
         is_ring=is_ring,
         create_stats=create_stats,
         undo=lambda run_dir: python("ribcage.roles", "undo", str(run_dir)),
@@ -200,31 +240,13 @@ def _prepare_control() -> None:
     """In the fork that becomes control: what is imported now is of the files as they are now."""
     if id_of(PACKAGE) != build_id():
         log("warning", "build.replaced", loaded=build_id(), hint="ribcage upgrade")
-    _import_control()
-
-
-def _import_control() -> None:
-    """All that control will ever import, while it may still read where it lies."""
-    for name in (
-        "asyncio.subprocess",
-        "encodings.idna",
-        "pyroute2",
-        "ribcage.controlplane.kernel.changes.undo",
-        "ribcage.controlplane.process.control",
-    ):
-        importlib.import_module(name)
+    control.load()
 
 
 def _every_role() -> None:
     """Imports what this build would fork."""
     roles()
-    _import_control()
-
-
-def _run_control(channel_fd: int, standby: bool) -> None:
-    from ribcage.controlplane.process.control import run_control
-
-    run_control(channel_fd, standby)
+    control.load()
 
 
 if __name__ == "__main__":

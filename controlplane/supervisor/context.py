@@ -17,10 +17,11 @@ from ribcage.controlplane.supervisor.children.table import Child, ProcessTable
 from ribcage.controlplane.supervisor.loop import Loop
 from ribcage.controlplane.supervisor.resources.bells import Bells
 from ribcage.controlplane.supervisor.resources.objects import CreateStats, Objects
-from ribcage.controlplane.supervisor.resources.ports import OpenPort, PortSockets
+from ribcage.controlplane.supervisor.resources.ports import MakeRings, OpenPort, PortSockets
 from ribcage.controlplane.supervisor.resources.store import Store
 from ribcage.controlplane.supervisor.resources.users import Users
 from ribcage.controlplane.supervisor.start.beginning import Beginning
+from ribcage.controlplane.supervisor.start.early import Early
 from ribcage.controlplane.supervisor.statefile import ChildRecord
 from ribcage.shared.build import build_id
 from ribcage.shared.plan import Plan
@@ -38,6 +39,8 @@ class Roles:
     `undo` and `compile` are argument vectors of helper programs; `compile` prints a plan
     as JSON, or errors on stderr and exit 3. `is_ring(fd, port)`: whether what a worker hands
     back as the ring of a port is a packet socket of that interface; fakes have none.
+    make_rings(slots, slot_bytes, count) has rings in store for open_port(); drop_rings() closes
+    what is left of them.
     """
 
     run_worker: Callable[[int], None]
@@ -50,6 +53,8 @@ class Roles:
     is_ring: Callable[[int, PortRings], bool] = lambda fd, port: True
     prepare_worker: Callable[[], None] = lambda: None
     prepare_control: Callable[[], None] = lambda: None
+    make_rings: MakeRings = lambda slots, slot_bytes, count: None
+    drop_rings: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +165,7 @@ class Context:
     awaited: list[ChildRecord] = field(default_factory=list)
     """The living of the last run that have not said hello yet: they stay on record, or the next
     supervisor would take them for nobody, should this one die while it adopts."""
+    early: Early = field(default_factory=Early)  # a control to be, until it is one
     restarts: int = 0  # of the supervisor itself, as the guardian counts them
 
     @property

@@ -34,7 +34,9 @@ from ribcage.controlplane.supervisor.resources.ports import PortSockets
 from ribcage.controlplane.supervisor.resources.store import Store
 from ribcage.controlplane.supervisor.signals import Signals
 from ribcage.controlplane.supervisor.start.beginning import Beginning
+from ribcage.controlplane.supervisor.start.early import Early
 from ribcage.controlplane.supervisor.start.lock import SupervisorLock
+from ribcage.controlplane.supervisor.start.rings import prepare_rings
 from ribcage.controlplane.supervisor.stopping import Stopping
 from ribcage.controlplane.supervisor.upgrade import carry
 from ribcage.controlplane.supervisor.upgrade.image import Image
@@ -97,6 +99,8 @@ class Supervisor:
             store.kept = dict(image.store)
         self.adopts = bool(self.living) or objects.state.ready
         objects.state.guardian = []  # the ward says who it is now
+        most, number = plan.rings.max_memory, objects.state.instance_id
+        ports = PortSockets(roles.open_port, most, store, number, roles.make_rings)
         self.context = Context(
             names,
             settings,
@@ -105,7 +109,7 @@ class Supervisor:
             loop,
             objects,
             ProcessTable(plan.workers.count, plan.workers.restart_max, plan.workers.restart_window),
-            PortSockets(roles.open_port, plan.rings.max_memory, store, objects.state.instance_id),
+            ports,
             store,
             Bells(),
             restarts=manager.restarts,
@@ -144,7 +148,8 @@ class Supervisor:
             manager,
             store,
             loop,
-            list(sys.orig_argv) if image is None else [sys.executable, *image.successor[1:]],
+            manager.successor
+            or ([sys.executable, *image.successor[1:]] if image else list(sys.orig_argv)),
             json_log,
             self.note_guardian,
         )
@@ -158,9 +163,10 @@ class Supervisor:
         if image is not None:
             carry.restore(parts, image)
 
-    def run(self) -> int:
+    def run(self, early: Early | None = None) -> int:
         """RibcageError when the start could not work; then nothing is left of it."""
         context = self.context
+        context.early = early or context.early
         if self.adopts:
             context.beginning.over()
         take_back(context)
@@ -245,10 +251,12 @@ class Supervisor:
                 self.lifecycle.take_standby()
             else:
                 self.lifecycle.start(table.control)
-        for worker in context.workers:
-            if not worker.running:
-                self.lifecycle.start(worker)
+        for worker in [one for one in context.workers if not one.running]:
+            self.lifecycle.start(worker)
+        context.early.end()  # it was taken, or control lives
         context.save()
+        if not self.adopts:
+            prepare_rings(context)
         if adopted and table.control.running:
             # It may have opened or closed ports while nobody listened.
             self.handover.post(table.control, {"type": "ports-request"})
@@ -305,6 +313,7 @@ class Supervisor:
             for worker in context.workers
         ):
             self.announced = True
+            context.roles.drop_rings()
             context.beginning.over()
             context.objects.state.ready = True
             context.save()

@@ -2,20 +2,19 @@
 
 The file is checked here, where heavy imports do no harm; then execv() replaces the process by
 `python -IP -m ribcage.roles supervisor --plan-fd N`, which imports neither pydantic nor typer.
-With --daemon that program is a child, which detaches and ends when the router is ready; this
-process waits for it and answers.
+With --daemon that program was started before the file was read (start/early.py) and is given the
+plan; this process waits until the router is ready and answers.
 """
 
 import dataclasses
-import json
 import os
 import signal
-import subprocess
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ribcage.cli.beginning.daemon import launch
 from ribcage.cli.session import Session, session_of, usage
 from ribcage.controlplane.supervisor.start.lock import lock_owner
 from ribcage.shared.errors import Exit, RibcageError
@@ -37,7 +36,6 @@ the foreground nobody does, but a service manager may (docs/running.md).
 \b
 Exit 3 when the file has an error, 5 when the machine lacks something,
 8 when a router of this name is running."""
-READY_TIMEOUT = 40.0
 COMMAND = python("ribcage.roles", "supervisor")
 HELD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -83,13 +81,13 @@ def run(
             Exit.RUNNING,
         )
     fd = _plan_fd(plan)
-    words = ["--instance", names.instance, "--plan-fd", str(fd)]
+    words = ["--instance", names.instance]
     if not daemon:
-        _become(session, words)
+        _become(session, [*words, "--plan-fd", str(fd)])
     log_file = log_file.absolute() if log_file is not None else None
-    words += ["--daemon", "--json"]
+    words += ["--guarded"]
     words += ["--log-file", str(log_file)] if log_file is not None else []
-    _launch(session, words, fd, names, log_file or names.log_file)
+    launch(session, words, fd, names, log_file or names.log_file)
 
 
 def _plan_is_stored() -> bool:
@@ -105,6 +103,7 @@ def _become(session: Session, words: list[str]) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
     if session.output.json:
         words = [*words, "--json"]
+    words = [*words, *session.early.words()]
     os.execv(COMMAND[0], [*COMMAND, *words])
 
 
@@ -117,50 +116,3 @@ def _plan_fd(plan: Plan) -> int:
     os.lseek(fd, 0, os.SEEK_SET)
     os.set_inheritable(fd, True)
     return fd
-
-
-def _launch(session: Session, words: list[str], fd: int, names: Names, log_file: Path) -> None:
-    """Starts the launcher and waits for its verdict, one object on its standard output."""
-    session.output.reached = f"the router may go on starting; its log is {log_file}"
-    timeout = session.patience(READY_TIMEOUT)
-    try:
-        done = subprocess.run(
-            [*COMMAND, *words],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            pass_fds=[fd],
-            timeout=timeout,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise RibcageError(
-            "E_TIMEOUT",
-            f'router "{names.instance}" was not ready within {timeout:g} s',
-            f"ribcage ps and {log_file} say how far it is; ribcage stop gives it up",
-            Exit.TIMEOUT,
-        ) from None
-    if done.returncode != Exit.OK:
-        raise _verdict(done.stdout, done.stderr, done.returncode, names, log_file)
-    pid = lock_owner(names.supervisor_lock)
-    document = {"instance": names.instance, "pid": pid, "ready": True, "log": str(log_file)}
-    text = f'router "{names.instance}" is ready, pid {pid}\nits log is {log_file}'
-    session.output.answer(document, text)
-
-
-def _verdict(out: bytes, err: bytes, status: int, names: Names, log_file: Path) -> RibcageError:
-    """Why it did not start, in its own words when it had any."""
-    code = status if status in set(Exit) else int(Exit.INTERNAL)
-    try:
-        body = json.loads(out)
-    except ValueError:
-        body = None
-    if isinstance(body, dict) and body.get("message"):
-        return RibcageError.from_json(body, code)
-    words = err.decode("utf-8", "replace").strip().splitlines()
-    last = f": {words[-1][:200]}" if words else ""
-    return RibcageError(
-        "E_START",
-        f'router "{names.instance}" did not start (status {status}){last}',
-        f"its own words are in {log_file}",
-        code,
-    )

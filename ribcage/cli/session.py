@@ -9,6 +9,7 @@ import typer
 from ribcage.cli.answer.output import Output
 from ribcage.cli.client import Client
 from ribcage.cli.options import DEFAULT_TIMEOUT, Options
+from ribcage.controlplane.supervisor.start.early import Early
 from ribcage.shared.errors import Exit, RibcageError
 from ribcage.shared.process.names import Names
 
@@ -19,6 +20,7 @@ class Session:
 
     options: Options
     output: Output
+    early: Early = field(default_factory=Early)  # of `run`: loads what control needs meanwhile
     _client: Client | None = field(default=None)
 
     @property

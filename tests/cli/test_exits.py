@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from ribcage.cli import run
 from ribcage.cli.options import split, wants_json
+from ribcage.controlplane.supervisor.start import early
 from ribcage.shared.errors import Exit
 from ribcage.shared.process.names import Names
 
@@ -283,18 +283,24 @@ def test_reload_sends_a_checked_plan(router: Any, ribcage: Any, tmp_path: Path) 
 def test_a_daemon_is_waited_for(
     status: int, ribcage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`run --daemon` answers when the launcher has ended, with its status when that is ours, and
-    with what it says of the reason: an object, or failing that its last line on stderr."""
+    """`run --daemon` answers when the daemon says that it is ready, or with its reason why not; one
+    that ends without a word is told, too."""
     monkeypatch.setenv("RIBCAGE_RUN_DIR", str(tmp_path))
-    program = tmp_path / "roles.py"
-    program.write_text(
-        "import sys\nassert '--daemon' in sys.argv and '--json' in sys.argv\n"
-        "print('talk', file=sys.stderr)\n"
-        f"if {status} == 8:\n"
-        """ print('{"code":"E_RUNNING","message":"it runs","hint":"stop it","exit":8}')\n"""
-        f"sys.exit({status})\n"
+    program = tmp_path / "daemon.py"
+    said = {0: {"ready": True, "pid": 12345}, 77: None}.get(
+        status, {"code": "E_RUNNING", "message": "it runs", "hint": "stop it", "exit": 8}
     )
-    monkeypatch.setattr(run, "COMMAND", [sys.executable, str(program)])
+    program.write_text(
+        "import json, os, select, sys\n"
+        "from ribcage.shared.process.channel import Channel\n"
+        "channel = Channel.from_fd(int(sys.argv[-1]))\n"
+        "select.select([channel], [], [])\n"
+        "message = channel.recv()\n"
+        "assert message.type == 'begin' and b'eth1' in os.pread(message.fds['plan'], 65536, 0)\n"
+        "assert message.body['words'] == ['--instance', 'r1', '--guarded']\n"
+        f"os.write(message.fds['status'], {b'' if said is None else json.dumps(said).encode()!r})\n"
+    )
+    monkeypatch.setattr(early, "python", lambda *words: [sys.executable, str(program), *words])
     path = tmp_path / "r.toml"
     path.write_text(GOOD)
     ran = ribcage("-j", "run", "--daemon", "-c", path)
@@ -302,14 +308,14 @@ def test_a_daemon_is_waited_for(
     if status == 0:
         log = str(tmp_path / "r1" / "super" / "ribcage.log")
         assert ran.document == {
-            "schema": 1, "instance": "r1", "pid": None, "ready": True, "log": log,
+            "schema": 1, "instance": "r1", "pid": 12345, "ready": True, "log": log,
         }  # fmt: skip
     elif status == 8:
         error = {"code": "E_RUNNING", "message": "it runs", "hint": "stop it"}
         assert ran.document["error"] == error
     else:
         assert ran.document["error"]["code"] == "E_START"
-        assert "talk" in ran.document["error"]["message"]
+        assert "ended before it was ready" in ran.document["error"]["message"]
     assert ran.status == {0: 0, 8: 8, 77: 7}[status]
 
 

@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from ribcage.shared._core import lib
 
@@ -63,6 +64,11 @@ def fork_role(
         gc.unfreeze()
     if pid != 0:
         return pid
+    live(spec, channel_fd, entry)
+
+
+def live(spec: ForkSpec, channel_fd: int, entry: Callable[[int], None]) -> NoReturn:
+    """The whole life of a child, to its exit."""
     gc.freeze()
     status = CRASHED
     try:

@@ -20,6 +20,7 @@ from ribcage.controlplane.supervisor.children.watchdog import STOPPED
 from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.resources.buckets import spread
+from ribcage.controlplane.supervisor.start.becoming import took_early
 from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.stats import UNUSABLE
 from ribcage.shared.process.channel import pair
@@ -98,9 +99,11 @@ class Lifecycle:
             def entry(fd: int) -> None:
                 roles.run_control(fd, standby)
 
+        spec = self._spec(child)
+        if child.role == "control" and took_early(self.context, child, spec):
+            return
         ours, theirs = pair()
         try:
-            spec = self._spec(child)
             pid = fork_role(spec, theirs.fileno(), entry, roles.fork)
             uid = spec.rights.uid
             child.attach(pid, ours, os.geteuid() if uid is None else uid)

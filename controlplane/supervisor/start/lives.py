@@ -19,6 +19,7 @@ from ribcage.controlplane.supervisor.resources.logfile import LogFile
 from ribcage.controlplane.supervisor.rights import confine
 from ribcage.controlplane.supervisor.run import Supervisor
 from ribcage.controlplane.supervisor.start.beginning import check_paths
+from ribcage.controlplane.supervisor.start.early import Early
 from ribcage.controlplane.supervisor.start.footing import low_limits
 from ribcage.controlplane.supervisor.start.lock import SupervisorLock
 from ribcage.controlplane.supervisor.upgrade import carry
@@ -43,10 +44,12 @@ def run_supervisor(
     log_file: LogFile | None = None,
     manager: Manager | None = None,
     stop: bool = False,
+    early: Early | None = None,
 ) -> int:
     """Runs until stopped; the exit status. `on_ready` is called once, when all are ready.
     `log_file`: what descriptor 2 is, when it is ours to open anew. `manager`: who restarts us.
-    `stop`: the last one died while it stopped; what it left is ended in order."""
+    `stop`: the last one died while it stopped; what it left is ended in order. `early`: control,
+    as it is until it is told so; the caller's to end if it is not taken."""
     manager = manager or Manager()
     plan = settings.plan
     lines.setup("supervisor", log_level(plan.log.level), plan.log.format)
@@ -77,7 +80,7 @@ def run_supervisor(
         supervisor = Supervisor(
             settings, names, roles, deadlines, on_ready, log_file, manager, lock, stop
         )
-        return supervisor.run()
+        return supervisor.run(early)
     finally:
         leave(names, lock if supervisor is None else supervisor.lock)
 

@@ -23,9 +23,8 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.supervisor.context import Deadlines, Roles, Settings
 from ribcage.controlplane.supervisor.guardian.manager import Manager
-from ribcage.controlplane.supervisor.guardian.spawn import bind, command
 from ribcage.controlplane.supervisor.resources.logfile import LogFile
-from ribcage.controlplane.supervisor.start.daemon import Status, detach
+from ribcage.controlplane.supervisor.start.daemon import Status, detach_streams
 from ribcage.controlplane.supervisor.start.footing import stand
 from ribcage.controlplane.supervisor.start.lives import run_supervisor
 from ribcage.dataplane import sockets, worker
@@ -341,31 +340,45 @@ def main() -> int:
             log_file = LogFile(Path(os.environ["FAKE_LOG"]), own="FAKE_LOG_OWN" in os.environ)
         if "--daemon" in flags:
             assert log_file is not None
-            detach(log_file.open(), lambda fd: become_guardian(names, Path(plan_file), fd))
+            fd = detach(log_file)
+            status = Status(fd)
+            plan = os.open(plan_file, os.O_RDONLY)
+            successor = [sys.executable, __file__, names.instance, str(plan_file), "--guarded"]
+            manager = Manager.to_be(successor, {"plan": plan, "status": fd})
         stop = "--stop" in flags
         return run_supervisor(
             settings, names, roles, limits, lambda: ready(status, manager), log_file, manager, stop
         )
     except RibcageError as error:
         status.failed(error)
+        manager.finish(f"EXIT_STATUS={error.exit_code}")
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
 
 
 def ready(status: Status, manager: Manager) -> None:
     status.ready()
+    manager.lasting.pop("status", None)
     manager.remove("status")
 
 
-def become_guardian(names: Names, plan_file: Path, status: int) -> None:
-    names.make_run_dir()
-    path, sock = bind(names, str(os.getpid()))
-    plan = os.open(plan_file, os.O_RDONLY)
-    successor = [sys.executable, __file__, names.instance, str(plan_file), "--guarded"]
-    argv = command(sock.fileno(), path, {"plan": plan, "status": status}, successor)
-    for fd in (sock.fileno(), plan, status):
-        os.set_inheritable(fd, True)
-    os.execv(argv[0], argv)
+def detach(log_file: LogFile) -> int:
+    """The status pipe, in a daemon; the launcher waits at its other end and exits with the verdict,
+    as `ribcage run` does."""
+    log_fd = log_file.open()
+    read_end, write_end = os.pipe()
+    if os.fork() != 0:
+        os.close(write_end)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.wait()
+        body = json.loads(os.read(read_end, 65536) or b"{}")
+        os._exit(0 if body.get("ready") else int(body.get("exit", 7)))
+    os.setsid()
+    if os.fork() != 0:
+        os._exit(0)
+    os.close(read_end)
+    detach_streams(log_fd)
+    return write_end
 
 
 if __name__ == "__main__":
