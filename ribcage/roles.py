@@ -147,6 +147,8 @@ def _run(
     def ready() -> None:
         status.ready()
         manager.lasting.pop("status", None)
+        if "plan" in manager.lasting:
+            os.close(manager.lasting.pop("plan"))  # the store has it by now
         manager.remove("status")
         if "--json" in options:
             answer = {"schema": 1, "instance": names.instance, "pid": os.getpid(), "ready": True}

@@ -273,7 +273,7 @@ def test_a_full_run_directory_stops_nobody(tmp_path: Path) -> None:
                 "--daemon", "--log-file", str(log)]  # fmt: skip
         ran = r1.run(argv, env={**os.environ, "RIBCAGE_RUN_DIR": str(base)})
         assert ran.returncode == 0, ran.stderr
-        first = int(log.read_text().partition("guardian[")[2].partition("]")[0])
+        first = int(log.read_text().partition("guardian.start guardian=")[2].split()[0])
         # The lab's mounts are not ours: this is how they are seen from here.
         router = GuardedRouter(r1, "", "rt", tmp_path, Path(f"/proc/{first}/root{base}"))
         built = Rig(lab, router, "")
