@@ -5,8 +5,8 @@
 
 The new one is a child of ours, is told to watch us, and is given every stored descriptor again. One
 that is stopped or hung is killed first: it has not read our pings for DEAF seconds, or could not be
-reached. Should we die before it has opened its eyes, its pidfd of us says so, and it starts the next
-supervisor.
+reached. Should we die before it has opened its eyes, its pidfd of us says so, and it starts the
+next supervisor.
 """
 
 import contextlib
@@ -139,7 +139,7 @@ class Ward:
         self._remove_socket()
         sock: socket.socket | None = None
         try:
-            path, sock = bind(self.names, f"{os.getpid()}-{self.made}")
+            path, sock = bind(self.names, f"{os.getpid()}-{self.made + 1}")
             self._watch(self._spawn(sock, path))
         except OSError as error:
             delay = self._retry.failed()
