@@ -91,14 +91,10 @@ class Lifecycle:
 
     def fork(self, child: Child) -> None:
         """A process and its channel, told nothing yet. OSError, RibcageError."""
-        roles = self.context.roles
-        entry = roles.run_worker
-        if child.role != "worker":
-            standby = child.role == "standby"
-
-            def entry(fd: int) -> None:
-                roles.run_control(fd, standby)
-
+        roles, standby = self.context.roles, child.role == "standby"
+        entry: Callable[[int], None] = lambda fd: roles.run_control(fd, standby)  # noqa: E731
+        if child.role == "worker":
+            entry = roles.run_worker
         spec = self._spec(child)
         if child.role == "control" and took_early(self.context, child, spec):
             return
