@@ -58,22 +58,7 @@ def look(names: Names) -> Remains:
         remains.children = [c for c in state.children if processes.is_alive(c.pid, c.start)]
         if len(state.guardian) == 2 and processes.is_alive(*state.guardian):
             remains.guardian = (state.guardian[0], state.guardian[1])
-    if remains.guardian is None:
-        remains.guardian = _starting(names)
     return remains
-
-
-def _starting(names: Names) -> Process | None:
-    """A guardian that no state file knows yet: its router is just being started. Its socket has
-    the name of its pid, and its command line that of the socket."""
-    with contextlib.suppress(OSError):
-        for path in names.supervisor_dir.glob(names.guardian_socket("*").name):
-            pid = path.stem.rpartition("-")[2]
-            with contextlib.suppress(OSError):
-                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-                if pid.isdigit() and os.fsencode(path) in words:
-                    return int(pid), processes.start_time(int(pid))
-    return None
 
 
 def clear(names: Names, state: State | None, dry_run: bool = False) -> tuple[list[str], list[str]]:
