@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ribcage.controlplane.supervisor.start.lock import lock_owner
 from ribcage.lab.demo.steps import leftovers
 from ribcage.lab.probe.traffic import Stream
 from ribcage.lab.topology.guarded import GuardedRouter
@@ -373,9 +374,19 @@ def test_ps_calls_nobody_orphaned_while_a_supervisor_lives(tmp_path: Path) -> No
         assert not any("no supervisor" in row["if_it_dies"] for row in rows.values())
 
 
+def control_of(pid: int) -> int | None:
+    """The child of this supervisor that is, or is to be, control."""
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == pid and b"control" in (path / "cmdline").read_bytes():
+                return int(path.name)
+    return None
+
+
 def test_stop_ends_a_daemon_that_is_just_starting(tmp_path: Path) -> None:
-    """Asked as soon as the guardian has its socket, before anything is written down: nobody lives
-    when it returns, nothing is left, and the start says that it failed."""
+    """Asked while control, held still here, has not begun: nobody lives when it returns, nothing is
+    left, and the start says that it failed."""
     with Lab() as lab:
         demo(lab)
         router = GuardedRouter(lab.nodes["r1"], config(), "rt", tmp_path, tmp_path / "run")
@@ -389,8 +400,8 @@ def test_stop_ends_a_daemon_that_is_just_starting(tmp_path: Path) -> None:
             [*words, "run", "-c", str(path), "--daemon", "--log-file", str(router.log)],
             env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-        folder = router.names.supervisor_dir
-        wait_for("a guardian", lambda: next(iter(folder.glob("guardian-*.sock")), None))
+        owner = wait_for("a supervisor", lambda: lock_owner(router.names.supervisor_lock))
+        os.kill(wait_for("its control", lambda: control_of(owner)), signal.SIGSTOP)
         stopped = built.r1.run([*words, "stop"], env=env, timeout=40)
         said = starting.communicate(timeout=30)
         assert stopped.returncode == 0, stopped.stderr
