@@ -157,14 +157,19 @@ class Handover:
         except OSError as error:
             log("error", "bell.failed", index=index, error=str(error))
 
+    def mend_tables(self) -> None:
+        """What stands at the names of control's objects, and is not control's to remove."""
+        context = self.context
+        if context.objects.state.ready:
+            fib = -1 if context.fib is None else context.fib.fd
+            mend_objects(context.names, context.control_uid, fib)
+
     def attach_control(self, child: Child, kind: str = "attach") -> None:
         """`attach` or `promote`: bells and, read-only, the stats objects of all workers, those
         that a reload gave up included."""
         context = self.context
         mend_folders(context.names, context.users, context.plan.management)
-        if context.objects.state.ready:
-            fib = -1 if context.fib is None else context.fib.fd
-            mend_objects(context.names, context.control_uid, fib)
+        self.mend_tables()
         fds: dict[str, int] = {}
         opened = []
         wanted = {f"stats:{worker.index}": worker.index for worker in context.workers}

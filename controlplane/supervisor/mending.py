@@ -48,7 +48,7 @@ class Mending:
         if self.context.phase == "stopping":
             self.reap()
             return
-        for look in (self._place, self._unsaved, self.reap, self._slots):
+        for look in (self._place, self._unsaved, self._tables, self.reap, self._slots):
             try:
                 look()
             except (OSError, RibcageError) as error:
@@ -85,6 +85,10 @@ class Mending:
             if names.state_file.is_dir() or names.state_file.is_symlink():
                 mend_folders(names, self.context.users, self.context.plan.management)
             self.context.save()
+
+    def _tables(self) -> None:
+        """A living control cannot remove another user's file: /dev/shm has the sticky bit."""
+        self.lifecycle.handover.mend_tables()
 
     def _slots(self) -> None:
         if self.context.phase != "running":

@@ -29,15 +29,18 @@ def no_supervisor(built: Rig) -> None:
 
 
 def away(built: Rig, worker: int) -> int:
-    """Kills a worker whose successor comes in 5 s only; its pid."""
-    pid = built.router.kill("worker", worker)
+    """Kills a worker, and its successor, who died young: the next one comes in 5 s only. The pid of
+    the last one."""
+    pid = 0
 
     def waits() -> bool:
+        nonlocal pid
         rows = built.router.processes()
-        return any(
-            (row["role"], row["index"], row["state"]) == ("worker", worker, "waiting")
-            for row in rows
-        )
+        row = next(r for r in rows if (r["role"], r["index"]) == ("worker", worker))
+        if row["pid"] not in (0, None, pid):
+            pid = row["pid"]
+            os.kill(pid, signal.SIGKILL)
+        return bool(row["state"] == "waiting")
 
     wait_for("waiting", waits)
     return pid

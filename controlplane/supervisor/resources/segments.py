@@ -1,4 +1,5 @@
-"""Puts right what stands at the names of control's objects in /dev/shm, before each control.
+"""Puts right what stands at the names of control's objects in /dev/shm: before each control, and
+once a second.
 
     mend_objects(names, owner, fib_fd)
 

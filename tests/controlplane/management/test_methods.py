@@ -9,10 +9,10 @@ from ribcage.controlplane.management.methods.method import NamedMethod, method
 from ribcage.controlplane.management.peer import Role
 
 VIEW = """drops.show explain fib.show fib.verify ipc.show neighbour.list process.list route.get
-route.list stats.show system.ping system.version"""
+route.list stats.show system.ping system.story system.version"""
 CHANGE = """route.add route.del route.load.abort route.load.begin route.load.chunk
 route.load.commit"""
-RULE = "fault.inject rib.checkpoint system.reload system.stop"
+RULE = "fault.inject rib.checkpoint system.reload system.stop system.upgrade"
 
 
 def test_each_method_needs_the_role_it_always_needed() -> None:
