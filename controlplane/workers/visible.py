@@ -1,7 +1,8 @@
 """Waits until workers use a change. Their stats objects tell; the workers are never asked.
 
 A worker counts as having seen generation g when it began a batch with g or a later one, or when
-it sleeps in poll() with no batch open: its next batch begins with the newest. Nobody is woken and
+it sleeps in poll() with no batch open: its next batch begins with the newest. Neither is true of
+a worker that has another FIB than the one that counts, until it gets that. Nobody is woken and
 nobody is waited for inside the loop: the objects are mapped, and the coroutine looks at them
 between other work, at most until its deadline.
 
@@ -39,6 +40,7 @@ class Look:
     asleep: bool  # in poll(), no batch open
     odd: str = ""  # what it says that cannot be true
     state: str = "absent"  # what to call it while it is not alive
+    before: bool = False  # it has the FIB before this one
 
     def uses(self, generation: int) -> bool:
         """Whether it forwards by `generation` or a later one, or will with its next batch."""
@@ -124,7 +126,9 @@ def timed_out(
     """The error that says which worker is at which generation."""
     looks = {look.worker: look for look in (watch.look() for watch in watches)}
     late = ", ".join(
-        f"worker{worker} is at generation {looks[worker].generation} of {generation}"
+        f"worker{worker} still has the FIB before"
+        if looks[worker].before
+        else f"worker{worker} is at generation {looks[worker].generation} of {generation}"
         for worker in seen.lagging
     )
     return RibcageError(

@@ -57,8 +57,9 @@ class WorkerSlot:
     last: Snapshot | None = None
 
     def look(self) -> Look:
-        """One look for visible.py. A worker that is not ready yet begins with the newest; so does
-        one that was not told yet of a FIB that replaced its own."""
+        """One look for visible.py. A worker that is not ready yet, or has no FIB, begins with the
+        newest. One that has the FIB before goes on forwarding by it until it gets the new one: it
+        uses nothing of that, asleep or not, and is waited for."""
         alive = self.state in ALIVE
         if self.stats is None:
             state = self.state if self.state not in ALIVE else "without counters"
@@ -66,16 +67,19 @@ class WorkerSlot:
             return Look(self.index, usable, 0, 0, False, UNREADABLE, state)
         life, seen = self.stats.life(), self.stats.seen()
         now, newest = time.monotonic_ns(), self.newest()
-        odd = self.odd
-        if seen.generation > newest:
+        trouble, odd, before = self.trouble(), self.odd, False
+        if self.table not in (0, seen.table):
+            if seen.table == 0:
+                trouble = trouble or "without a FIB"
+            before = True
+        if seen.generation > newest and not before:
             odd = f"says generation {seen.generation}, the newest is {newest}"
         elif life.pid == 0:
             odd = "says that there is no process"
         elif life.heartbeat > now + FUTURE_NS:
             odd = "has a heartbeat of the time to come"
-        trouble = self.trouble()
-        if trouble is None and self.table not in (0, seen.table):
-            trouble = "without this FIB"
+        if before:  # its numbers are those of the other FIB
+            return Look(self.index, trouble is None, 0, 0, False, odd, trouble or "", before=True)
         # One that sleeps says so every second: who was stopped in his sleep does not use anything.
         asleep = life.state in ASLEEP and now - life.heartbeat < SILENT_NS
         t4 = seen.t4_ns if seen.t4_ns <= now else 0

@@ -1,5 +1,6 @@
 """What control believes of a stats object that its worker fills with anything."""
 
+import asyncio
 import mmap
 import os
 import time
@@ -13,8 +14,9 @@ from ribcage.shared._core import ffi, lib
 
 from ribcage.controlplane.values.topology import Topology
 from ribcage.controlplane.workers.stats import drops_report, stats_report
-from ribcage.controlplane.workers.visible import count_seen
+from ribcage.controlplane.workers.visible import count_seen, wait_visible
 from ribcage.controlplane.workers.workers import Workers, WorkerSlot
+from ribcage.shared.errors import RibcageError
 from ribcage.shared.memory.stats import SIZE, format_stats
 from ribcage.shared.process.message import Message
 
@@ -166,3 +168,31 @@ def test_any_bytes_are_survived(made: Slot, raw: bytes, at: int) -> None:
     assert made.slot.stats is not None
     for look in (made.slot.stats.new_waits, made.slot.stats.histogram, made.slot.stats.waiting):
         look()
+
+
+@pytest.mark.parametrize("state", [lib.WORKER_BUSY, lib.WORKER_POLLING, lib.WORKER_QUIESCED])
+@pytest.mark.parametrize("generation", [1, NEWEST, NEWEST + 1000])
+def test_a_change_is_not_visible_while_a_worker_forwards_by_the_fib_before(
+    made: Slot, state: int, generation: int
+) -> None:
+    """Another FIB was built, and the supervisor has not handed it over: the worker goes on with the
+    one it has, whatever that one's generation is, and in its sleep too. It is waited for."""
+    made.object.life.state, made.object.seen.generation = state, generation
+    made.object.seen.table = 5
+    made.workers.use(6, lambda: NEWEST)
+    look = made.slot.look()
+    assert look.alive and look.odd == "" and not look.uses(NEWEST)
+    assert count_seen([look], NEWEST).lagging == (0,)
+    with pytest.raises(RibcageError) as caught:
+        asyncio.run(wait_visible([made.slot], NEWEST, 0.0))
+    assert caught.value.code == "E_TIMEOUT" and "the FIB before" in caught.value.message
+    made.object.seen.generation, made.object.seen.table = NEWEST, 6  # it got the other
+    assert made.slot.look().uses(NEWEST)
+
+
+def test_a_worker_without_any_fib_is_not_waited_for(made: Slot) -> None:
+    """It forwards nothing, and begins with the newest."""
+    made.object.seen.generation, made.object.seen.table = 0, 0
+    made.workers.use(6, lambda: NEWEST)
+    look = made.slot.look()
+    assert not look.alive and look.state == "without a FIB"
