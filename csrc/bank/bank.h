@@ -55,7 +55,10 @@ int bank_geometry_valid(const struct fib_geometry *geometry, uint64_t size);
 struct fib_writer *bank_begin(uint8_t *segment, uint8_t *base);
 /* Redoes what is open, sweeps, counts. */
 int bank_take_over(struct fib_writer *bank, struct fib_recovery *found);
-/* Both. NULL: see fib_writer_open. */
+/* Would a successor take it over as it is between two changes? Sweeps with memory of its own and
+ * writes nothing. 0, -EBADMSG, -ENOMEM (nothing is known then). */
+int bank_examine(const struct fib_writer *bank);
+/* bank_begin and bank_take_over. NULL: see fib_writer_open. */
 struct fib_writer *bank_open(uint8_t *base, struct fib_recovery *found);
 void bank_close(struct fib_writer *bank);
 /* Forgets what it knew and takes its bank over again: it was copied. */

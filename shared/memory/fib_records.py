@@ -166,6 +166,9 @@ class Port:
 
     @classmethod
     def from_c(cls, record: Any) -> "Port":
+        """ValueError when somebody wrote into it."""
+        if record.addresses > lib.FIB_PORT_ADDRESSES:
+            raise ValueError(f"a port of {record.addresses} addresses")
         own = (record.address[i] for i in range(record.addresses))
         return cls(
             record.index,

@@ -27,7 +27,10 @@ def set_address(field: Any, address: Address) -> int:
 
 
 def read_interface(field: Any, family: int, length: int) -> Interface:
-    """An own address: a C field of 16 bytes, its family and the length of its network."""
+    """An own address: a C field of 16 bytes, its family and the length of its network. ValueError
+    when that is none."""
+    if family not in BYTES:
+        raise ValueError(f"an address of family {family}")
     return ip_interface((bytes(ffi.buffer(field, BYTES[family])), length))
 
 

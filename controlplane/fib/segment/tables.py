@@ -3,9 +3,9 @@
 `guard()` may be nested, the writer's semaphore may not. Control only, one thread.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from ribcage.shared._core import ffi, lib
 
@@ -14,6 +14,7 @@ from ribcage.shared.memory.fib import FibReader
 from ribcage.shared.memory.fib_records import Adjacency, Group, Port
 from ribcage.shared.memory.rows import Applied
 
+Record = TypeVar("Record")
 _COUNTED = {"group": "groups", "adjacency": "adjacencies", "port": "ports"}
 
 
@@ -81,22 +82,23 @@ class FibTables:
     def clear_port(self, index: int) -> None:
         self.writer.clear_port(index)
 
-    # -- what is there: read once, at takeover
+    # -- what is there: read once, at takeover. What is no record (its bytes were overwritten) is
+    # left out: it is written anew, as what is missing is.
 
     def read_groups(self) -> Iterable[tuple[int, Group]]:
         for number in self._ids(lib.FIB_MAX_GROUPS, "groups"):
-            group = self.reader.group(number)
+            group = _readable(self.reader.group, number)
             if group is not None:
                 yield number, group
 
     def read_adjacencies(self) -> Iterable[tuple[int, Adjacency]]:
         for number in self._ids(lib.FIB_MAX_ADJACENCIES, "adjacencies"):
-            adjacency = self.reader.adjacency(number)
+            adjacency = _readable(self.reader.adjacency, number)
             if adjacency is not None:
                 yield number, adjacency
 
     def read_ports(self) -> Iterable[Port]:
-        ports = (self.reader.port(index) for index in range(lib.FIB_MAX_PORTS))
+        ports = (_readable(self.reader.port, index) for index in range(lib.FIB_MAX_PORTS))
         return (port for port in ports if port is not None)
 
     def ids(self, what: str, step: int) -> Iterator[range]:
@@ -119,3 +121,10 @@ class FibTables:
         for number in range(1, min(limit, geometry[f"max_{counted}"])):
             if words[number] != 0:
                 yield number
+
+
+def _readable(read: Callable[[int], Record | None], number: int) -> Record | None:
+    try:
+        return read(number)
+    except ValueError:
+        return None

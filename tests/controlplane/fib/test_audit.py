@@ -1,6 +1,8 @@
 """The audit: silent beside changes, and no word that a lookup reads can be wrong for a round."""
 
 import asyncio
+import errno
+import mmap
 import random
 import time
 from ipaddress import ip_address, ip_network
@@ -161,6 +163,66 @@ def test_routes_that_do_not_add_up_are_found_before_a_successor_refuses_them(rou
         assert [one.what for one in whole_round(audit)] == ["structure"]
         core.fib.writer._header.published.digest ^= 1
         assert whole_round(audit) == []
+
+    asyncio.run(scenario())
+
+
+def refused_by_a_successor(core: Any) -> bool:
+    """Whether a copy of the segment can be taken over: what the next control would find."""
+    mapped = core.fib.writer.mapped
+    with mmap.mmap(-1, mapped.size) as copy, ffi.from_buffer(copy) as base:
+        ffi.memmove(base, ffi.cast("char *", mapped.address), mapped.size)
+        found = ffi.new("struct fib_recovery *")
+        successor = lib.fib_writer_open_locked(base, mapped.size, ffi.NULL, found)
+        if successor == ffi.NULL:
+            assert found.error == -errno.EBADMSG
+            return True
+        lib.fib_writer_close(successor)
+    return False
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_no_flipped_word_that_a_successor_would_refuse_is_missed(router: Any, seed: int) -> None:
+    """Bits of words in use, one at a time, in every part of the segment that is not the head: for
+    each that makes the FIB no table to the next control, the round of this one says so."""
+
+    async def scenario() -> None:
+        core, chance = router.core, random.Random(seed)
+        router.ports()
+        fill(core, chance, 300)
+        audit = audit_of(core)
+        assert whole_round(audit) == [] and not refused_by_a_successor(core)
+        writer = core.fib.writer
+        geometry, high = writer.geometry(), writer.published()["high_water"]
+        words = ffi.cast("uint32_t *", writer.mapped.address)
+        parts = [(geometry[f"{part}_at"] * 16, 16) for part in ("groups", "adjacencies", "ports")]
+        parts += [(geometry["arena_at"] * 16, (high + 1 - geometry["arena_at"]) * 16)] * 6
+        used = [[at + i for i in range(size) if words[at + i]] for at, size in parts]
+        refused = 0
+        for _ in range(100):
+            at, bit = chance.choice(chance.choice(used)), 1 << chance.randrange(32)
+            words[at] ^= bit
+            if refused_by_a_successor(core):
+                refused += 1
+                assert whole_round(audit), f"word {at}, bit {bit:#x}"
+            words[at] ^= bit
+        assert refused > 10 and whole_round(audit) == []
+
+    asyncio.run(scenario())
+
+
+def test_an_intent_that_looks_open_between_two_changes_is_found(router: Any) -> None:
+    """The next control would store its word, whatever that is."""
+    core = router.core
+
+    async def scenario() -> None:
+        router.ports()
+        fill(core, random.Random(3), 50)
+        intent = core.fib.writer._header.intent
+        intent.sequence ^= 1
+        assert [one.what for one in whole_round(audit_of(core))] == ["structure"]
+        intent.sequence ^= 1
+        assert whole_round(audit_of(core)) == []
 
     asyncio.run(scenario())
 
