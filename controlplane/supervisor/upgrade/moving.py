@@ -29,7 +29,8 @@ from ribcage.shared.process.log import log
 from ribcage.shared.protocol import ours
 
 CHILD_LIMIT = 40.0  # seconds for one child, from its successor's birth to ready
-HELD_LIMIT = 0.5  # that a worker's packets may still wait for a neighbour, then they are counted
+SLOW = 2.0  # seconds after that: it is ended
+MARGIN = 0.1  # seconds after hold.timeout: what a worker holds then came late, and is counted
 
 
 class Moving:
@@ -137,10 +138,13 @@ class Moving:
         child.state = "stopping"
         if child.role == "worker":
             self.lifecycle.share_frames()  # new ones go to the others, where that can be
-            body = {"type": "drain", "quiet": 0, "limit": HELD_LIMIT, "stop": True}
+            # It forwards meanwhile. A neighbour that is there answers the kernel's next question,
+            # which comes a second after the last one.
+            limit = self.context.plan.hold.timeout + MARGIN
+            body = {"type": "drain", "quiet": 0, "limit": limit, "stop": True}
             self._asked = self.messages.expect(child, lambda error: self._dismiss(child))
             self.handover.post(child, {**body, "id": self._asked})
-            self.context.loop.after(HELD_LIMIT * 4, self._killer(child))
+            self.context.loop.after(limit + SLOW, self._killer(child))
         elif child.role == "control":
             child.kill(signal.SIGTERM)  # in order, and nothing undone: its successor needs it
             self.context.loop.after(self.context.limits.stop_control, self._killer(child))
