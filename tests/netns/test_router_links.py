@@ -143,7 +143,7 @@ def test_control_killed_while_a_link_is_down_still_follows_it(built: Rig) -> Non
     built.r1.ip("link set eth2 down")
     withdrawn(built)
     built.successor("control", 0, built.router.kill("control"))
-    assert not HANGING & in_fib(built)
+    withdrawn(built)
     built.r1.ip("link set eth2 up")
     h2_again(built)
     restored(built)
