@@ -138,13 +138,14 @@ def test_a_router_started_before_its_interface_takes_it_when_it_comes(tmp_path: 
 
 
 def test_control_killed_while_a_link_is_down_still_follows_it(built: Rig) -> None:
-    """The successor knows the link as it is, and sees it come back."""
+    """The successor knows the link as it is, and sees it come back. It is the peer's end that goes
+    down: a control that begins sets its own interfaces up, as the configuration has them."""
     built.standby_ready()
-    built.r1.ip("link set eth2 down")
+    built.h2.ip("link set eth0 down")
     withdrawn(built)
     built.successor("control", 0, built.router.kill("control"))
-    withdrawn(built)
-    built.r1.ip("link set eth2 up")
+    assert not HANGING & in_fib(built)
+    built.h2.ip("link set eth0 up")
     h2_again(built)
     restored(built)
     built.echo("10.0.3.2")
