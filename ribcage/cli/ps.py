@@ -113,8 +113,7 @@ def _recorded(role: str, index: int, pid: int, start: int, living: set[int]) -> 
     facts = processes.facts(pid) if pid in living else None
     state = "absent"
     if facts is not None:
-        stopped = facts.letter in "Tt"
-        state = "stopped" if stopped else "running" if role in WATCHERS else "orphaned"
+        state = "stopped" if facts.stopped else "running" if role in WATCHERS else "orphaned"
     return {
         "role": role, "index": index, "pid": pid if facts else None, "state": state,
         "uid": _uid(pid) if facts else None, "restarts": None, "last_exit": None,

@@ -31,7 +31,6 @@ IDLE = 0.1  # seconds between two looks
 BUSY = 0.05  # while somebody has frames that wait
 OVERSLEPT = 0.1
 BEAT = 1.5  # a worker that sleeps wakes once a second for its heartbeat
-STOPPED = "Tt"  # by a signal, by a tracer
 STARVED = 4  # times the timeout that a worker without CPU is given
 
 
@@ -125,7 +124,7 @@ class Health:
         if watch.reader is None:  # of no object of ours: whether it is stopped can be seen still
             facts = processes.facts(child.pid)
             if facts is not None:
-                self._stop_or_go(child, watch, facts.letter in STOPPED, now)
+                self._stop_or_go(child, watch, facts.stopped, now)
             return
         life = watch.reader.life()
         for port in watch.since.keys() - ports:
@@ -142,7 +141,7 @@ class Health:
         facts = processes.facts(child.pid)
         if facts is None:
             return  # dead: its exit is on the way
-        self._stop_or_go(child, watch, facts.letter in STOPPED, now)
+        self._stop_or_go(child, watch, facts.stopped, now)
         if watch.cpu < 0:
             watch.cpu = facts.cpu_seconds
         patience = self.context.plan.workers.hang_timeout

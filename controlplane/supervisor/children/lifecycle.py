@@ -16,7 +16,6 @@ from ribcage.controlplane.supervisor.children.floods import bound
 from ribcage.controlplane.supervisor.children.fork import ForkSpec, fork_role, log_level
 from ribcage.controlplane.supervisor.children.rights import rights_of
 from ribcage.controlplane.supervisor.children.table import Child
-from ribcage.controlplane.supervisor.children.watchdog import STOPPED
 from ribcage.controlplane.supervisor.context import Context
 from ribcage.controlplane.supervisor.handover import Handover
 from ribcage.controlplane.supervisor.resources.buckets import spread
@@ -272,7 +271,7 @@ class Lifecycle:
         if not standby.running or standby.channel is None:
             return False
         facts = processes.facts(standby.pid)
-        if standby.state in ("hung", "stopped") or facts is None or facts.letter in STOPPED:
+        if standby.state in ("hung", "stopped") or facts is None or facts.stopped:
             standby.kill()  # its death makes another
             return False
         control.cancel_timer()

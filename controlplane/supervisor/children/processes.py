@@ -24,6 +24,11 @@ class ProcessFacts:
     cpu_seconds: float
     rss_kb: int
 
+    @property
+    def stopped(self) -> bool:
+        """By a signal or by a tracer: it does nothing until it is continued."""
+        return self.letter in "Tt"
+
 
 def facts(pid: int) -> ProcessFacts | None:
     """None when the process is gone."""

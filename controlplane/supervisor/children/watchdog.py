@@ -25,7 +25,6 @@ from ribcage.shared.process.message import Message
 
 LOOKS = 6  # within one timeout
 SHORTEST, LONGEST = 0.05, 1.0  # seconds between two looks
-STOPPED = "Tt"  # of /proc/PID/stat: by a signal, by a tracer
 
 
 @dataclass(slots=True)
@@ -83,7 +82,7 @@ class Watchdog:
     def _tell(self, child: Child) -> None:
         """Nobody is asked: what /proc says of it is told all the same."""
         facts = processes.facts(child.pid) if child.running else None
-        stopped = facts is not None and facts.letter in STOPPED
+        stopped = facts is not None and facts.stopped
         if stopped and child.state == "ready":
             child.state = "stopped"
             log("warning", "child.stopped", child=child.name, child_pid=child.pid)
@@ -100,7 +99,7 @@ class Watchdog:
             known = self._watched[child.role] = _Watched(child.pid)
             elapsed = 0.0
         facts = processes.facts(child.pid)
-        stopped = facts is not None and facts.letter in STOPPED
+        stopped = facts is not None and facts.stopped
         known.silence += elapsed
         known.stopped = known.stopped + elapsed if stopped else 0.0
         limit = self._timeout()
